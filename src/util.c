@@ -1,0 +1,217 @@
+/*
+ * Error texts, strict numbers, printable text, a keyed hash: see util.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "util.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+int error_set(struct error *error, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(error->text, sizeof(error->text), format, args);
+	va_end(args);
+	return -1;
+}
+
+void text_init(struct text *text, char *buffer, size_t size)
+{
+	text->buffer = buffer;
+	text->size = size;
+	text->length = 0;
+	buffer[0] = '\0';
+}
+
+void text_add(struct text *text, const char *bytes, size_t length)
+{
+	size_t room = text->size - 1 - text->length;
+
+	if (length > room) {
+		length = room;
+		/* The byte that doesn't fit any more must be the first of a character. */
+		while (length > 0 && ((unsigned char)bytes[length] & 0xc0) == 0x80) {
+			length--;
+		}
+	}
+	memcpy(text->buffer + text->length, bytes, length);
+	text->length += length;
+	text->buffer[text->length] = '\0';
+}
+
+void text_puts(struct text *text, const char *string)
+{
+	text_add(text, string, strlen(string));
+}
+
+void text_printf(struct text *text, const char *format, ...)
+{
+	char piece[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(piece, sizeof(piece), format, args);
+	va_end(args);
+	text_puts(text, piece);
+}
+
+size_t utf8_length(const char *bytes, size_t length, uint32_t *code)
+{
+	static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+	const unsigned char *b = (const unsigned char *)bytes;
+	size_t size;
+
+	if (length == 0) {
+		return 0;
+	}
+	if (b[0] < 0x80) {
+		*code = b[0];
+		return 1;
+	}
+	size = b[0] >= 0xf0 && b[0] < 0xf8 ? 4 : b[0] >= 0xe0 ? 3 : 2;
+	if (b[0] < 0xc2 || b[0] >= 0xf8 || size > length) {
+		return 0;
+	}
+	*code = b[0] & (0x7f >> size);
+	for (size_t i = 1; i < size; i++) {
+		if ((b[i] & 0xc0) != 0x80) {
+			return 0;
+		}
+		*code = *code << 6 | (b[i] & 0x3f);
+	}
+	if (*code < smallest[size] || *code > 0x10ffff || (*code >= 0xd800 && *code <= 0xdfff)) {
+		return 0;
+	}
+	return size;
+}
+
+void text_printable(struct text *text, const char *bytes, size_t length, const char *escape)
+{
+	for (size_t i = 0; i < length;) {
+		uint32_t code = 0;
+		size_t size = utf8_length(bytes + i, length - i, &code);
+
+		if (size == 0 || code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 ||
+		    code == 0x2029) {
+			text_add(text, "?", 1);
+			i += size ? size : 1;
+			continue;
+		}
+		if (size == 1 && escape && strchr(escape, bytes[i])) {
+			text_printf(text, "\\x%02x", (unsigned char)bytes[i]);
+		} else {
+			text_add(text, bytes + i, size);
+		}
+		i += size;
+	}
+}
+
+int number_parse(const char *string, size_t length, uint64_t max, uint64_t *number)
+{
+	uint64_t value = 0;
+
+	if (length == 0) {
+		return -1;
+	}
+	for (size_t i = 0; i < length; i++) {
+		unsigned digit = (unsigned)(string[i] - '0');
+
+		if (digit > 9 || value > (UINT64_MAX - digit) / 10) {
+			return -1;
+		}
+		value = value * 10 + digit;
+	}
+	if (value > max) {
+		return -1;
+	}
+	*number = value;
+	return 0;
+}
+
+int size_parse(const char *string, uint64_t max, uint64_t *bytes)
+{
+	static const char units[] = "KMG";
+	size_t length = strlen(string);
+	const char *unit = length > 1 ? strchr(units, string[length - 1]) : NULL;
+	unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+	uint64_t value;
+
+	if (number_parse(string, length - (unit != NULL), max >> shift, &value)) {
+		return -1;
+	}
+	*bytes = value << shift;
+	return 0;
+}
+
+void ascii_lower(char *bytes, size_t length)
+{
+	for (size_t i = 0; i < length; i++) {
+		if (bytes[i] >= 'A' && bytes[i] <= 'Z') {
+			bytes[i] += 'a' - 'A';
+		}
+	}
+}
+
+bool ascii_same(const char *a, size_t a_length, const char *b)
+{
+	return strlen(b) == a_length && strncasecmp(a, b, a_length) == 0;
+}
+
+static uint64_t rotate(uint64_t word, unsigned bits)
+{
+	return word << bits | word >> (64 - bits);
+}
+
+static void sip_round(uint64_t v[4])
+{
+	v[0] += v[1];
+	v[2] += v[3];
+	v[1] = rotate(v[1], 13) ^ v[0];
+	v[3] = rotate(v[3], 16) ^ v[2];
+	v[0] = rotate(v[0], 32) + v[3];
+	v[2] += v[1];
+	v[3] = rotate(v[3], 21) ^ v[0];
+	v[1] = rotate(v[1], 17) ^ v[2];
+	v[2] = rotate(v[2], 32);
+}
+
+static uint64_t little_endian(const uint8_t *bytes, size_t length)
+{
+	uint64_t word = 0;
+
+	for (size_t i = length; i > 0; i--) {
+		word = word << 8 | bytes[i - 1];
+	}
+	return word;
+}
+
+uint64_t hash_keyed(const uint8_t key[HASH_KEY_BYTES], const void *bytes, size_t length)
+{
+	const uint8_t *b = bytes;
+	uint64_t k0 = little_endian(key, 8);
+	uint64_t k1 = little_endian(key + 8, 8);
+	uint64_t v[4] = {k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261,
+	    k1 ^ 0x7465646279746573};
+	size_t left = length;
+	uint64_t word;
+
+	for (; left >= 8; left -= 8, b += 8) {
+		word = little_endian(b, 8);
+		v[3] ^= word;
+		sip_round(v);
+		v[0] ^= word;
+	}
+	word = (uint64_t)length << 56 | little_endian(b, left);
+	v[3] ^= word;
+	sip_round(v);
+	v[0] ^= word;
+	v[2] ^= 0xff;
+	for (int i = 0; i < 3; i++) {
+		sip_round(v);
+	}
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
