@@ -1,0 +1,115 @@
+/*
+ * A record at a moment: see counter.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "counter.h"
+
+#include <string.h>
+
+#define AHEAD_TOLERATED_MS 1000
+
+void counter_advance(struct record *record, int64_t now_ms)
+{
+	const struct record_layout *layout = &record->layout;
+
+	for (unsigned i = 0; layout->strategy != RATE_MOVING && i < layout->windows; i++) {
+		rate_advance(&record->window[i], layout->strategy, layout->resolution,
+		    record->stamp_ms, now_ms);
+	}
+	record->stamp_ms = now_ms;
+}
+
+bool counter_is_ahead(const struct record *record, int64_t now_ms)
+{
+	struct rate_log log = record_log(record);
+
+	return log.events > 0 &&
+	    log.at(log.data, log.events - 1).stamp_ms > now_ms + AHEAD_TOLERATED_MS;
+}
+
+uint64_t counter_used(const struct record *record, unsigned window)
+{
+	const struct record_layout *layout = &record->layout;
+
+	if (layout->strategy == RATE_MOVING) {
+		struct rate_log log = record_log(record);
+
+		return rate_log_used(&log, layout->window[window].length_ms, record->stamp_ms);
+	}
+	return rate_used(&record->window[window], layout->strategy, layout->resolution);
+}
+
+int64_t counter_wait(const struct record *record, unsigned window, uint64_t limit, uint64_t cost)
+{
+	const struct record_layout *layout = &record->layout;
+
+	if (layout->strategy == RATE_MOVING) {
+		struct rate_log log = record_log(record);
+
+		return rate_log_wait(&log, layout->window[window].length_ms, record->stamp_ms,
+		    limit, cost);
+	}
+	return rate_wait(&record->window[window], layout->strategy, layout->resolution,
+	    record->stamp_ms, limit, cost);
+}
+
+void counter_charge(struct record *record, char *bytes, uint64_t cost)
+{
+	const struct record_layout *layout = &record->layout;
+
+	if (layout->strategy == RATE_MOVING) {
+		record_log_add(record, bytes, record->stamp_ms, cost);
+		return;
+	}
+	for (unsigned i = 0; i < layout->windows; i++) {
+		rate_charge(&record->window[i], layout->strategy, layout->resolution,
+		    record->stamp_ms, cost);
+	}
+}
+
+int counter_window(const struct record *record, int64_t length_ms)
+{
+	for (unsigned i = 0; i < record->layout.windows; i++) {
+		if (record->layout.window[i].length_ms == length_ms) {
+			return (int)i;
+		}
+	}
+	return -1;
+}
+
+bool counter_is_alive(const struct record *record)
+{
+	for (unsigned i = 0; i < record->layout.windows; i++) {
+		if (counter_used(record, i) > 0) {
+			return true;
+		}
+	}
+	return record->denied > 0 &&
+	    record->stamp_ms / 1000 - record->denied_s < COUNTER_KEEP_DENIED_S;
+}
+
+const struct record_transaction *counter_transaction(const struct record *record, uint64_t instance)
+{
+	for (unsigned i = 0; i < record->layout.transactions; i++) {
+		if (record->transaction[i].instance == instance) {
+			return &record->transaction[i];
+		}
+	}
+	return NULL;
+}
+
+void counter_remember(struct record *record, const struct record_transaction *transaction)
+{
+	struct record_transaction newest = *transaction;
+	unsigned last = record->layout.transactions - 1;
+
+	for (unsigned i = 0; i < last; i++) {
+		if (record->transaction[i].instance == newest.instance) {
+			last = i;
+		}
+	}
+	memmove(&record->transaction[1], &record->transaction[0],
+	    last * sizeof(*record->transaction));
+	record->transaction[0] = newest;
+}

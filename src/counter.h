@@ -1,0 +1,49 @@
+/*
+ * A record at a moment: what is used of its windows, what fits, what a charge
+ * makes of it; the same questions for all three strategies. Pure.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef COUNTER_H
+#define COUNTER_H
+
+#include "record.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* How long a counter with refusals is kept after the last one. */
+#define COUNTER_KEEP_DENIED_S (7 * 86400)
+
+/* Brings the record to now_ms. The functions below are for a record that was brought there. */
+void counter_advance(struct record *record, int64_t now_ms);
+
+/*
+ * Whether the clock was set back behind events of a moving window, which has to be
+ * set right by record_log_clamp. A second is no matter: events then stay that longer.
+ */
+bool counter_is_ahead(const struct record *record, int64_t now_ms);
+
+/* What is used of the window with that index, at record->stamp_ms. */
+uint64_t counter_used(const struct record *record, unsigned window);
+
+/* Milliseconds until cost more fit into limit; 0, RATE_NEVER: see rate_wait. */
+int64_t counter_wait(const struct record *record, unsigned window, uint64_t limit, uint64_t cost);
+
+/* Charges all windows; bytes as for record_log_add. */
+void counter_charge(struct record *record, char *bytes, uint64_t cost);
+
+/* Index of the window of that length; -1 if the record has none. */
+int counter_window(const struct record *record, int64_t length_ms);
+
+/* Whether anything in the record still matters. */
+bool counter_is_alive(const struct record *record);
+
+/* What the counter knows of a transaction, or NULL. */
+const struct record_transaction *counter_transaction(const struct record *record,
+    uint64_t instance);
+
+/* Makes it the newest; the one that was not heard of for longest is forgotten for it. */
+void counter_remember(struct record *record, const struct record_transaction *transaction);
+
+#endif

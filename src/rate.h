@@ -1,0 +1,84 @@
+/*
+ * Window arithmetic: how much of a limit is used at a moment, whether more
+ * fits, and when it will. Pure: no clock, no file; the time is an argument, in
+ * milliseconds since the epoch, and no function minds if it goes backwards.
+ *
+ * fixed-window   one number, for the calendar window that the last event fell in.
+ * sliding-window a ring of resolution + 1 sub-buckets, numbered from the epoch,
+ *                the oldest counted whole: never more than the limit in any
+ *                stretch of the window's length; a refusal may last up to
+ *                length/resolution longer than an exact log's.
+ * moving-window  a log of every event: exact.
+ *
+ * An event at time t is in a window of length L until, but not at, t + L.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef RATE_H
+#define RATE_H
+
+#include "limit.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum rate_strategy { RATE_FIXED, RATE_SLIDING, RATE_MOVING };
+
+#define RATE_RESOLUTION_MAX 60
+#define RATE_EVENTS_MAX 10000
+#define RATE_NEVER INT64_MAX
+
+/* A fixed or sliding window. A fixed one uses bucket[0] alone. */
+struct rate_window {
+	struct limit_window window;
+	uint64_t bucket[RATE_RESOLUTION_MAX + 1];
+};
+
+/*
+ * Brings a window whose last event was at from_ms to the time to_ms: what has
+ * left it is cleared. If the clock was set back (to_ms < from_ms) the ring is
+ * turned back with it, every bucket keeping its age: nothing is forgotten, and
+ * nothing stays longer than one window from now.
+ */
+void rate_advance(struct rate_window *window, enum rate_strategy strategy, unsigned resolution,
+    int64_t from_ms, int64_t to_ms);
+
+/* The three below are for a window that rate_advance has brought to now_ms. */
+
+uint64_t rate_used(const struct rate_window *window, enum rate_strategy strategy,
+    unsigned resolution);
+
+void rate_charge(struct rate_window *window, enum rate_strategy strategy, unsigned resolution,
+    int64_t now_ms, uint64_t cost);
+
+/* Milliseconds until used + cost <= limit: 0 = now, RATE_NEVER if cost > limit. */
+int64_t rate_wait(const struct rate_window *window, enum rate_strategy strategy,
+    unsigned resolution, int64_t now_ms, uint64_t limit, uint64_t cost);
+
+/* First millisecond of the calendar window, in local time, that now_ms is in, or of the next. */
+int64_t rate_fixed_start(const struct limit_window *window, int64_t now_ms);
+int64_t rate_fixed_end(const struct limit_window *window, int64_t now_ms);
+
+/* An event of a moving window, and the sum of the costs of all events before it. */
+struct rate_event {
+	int64_t stamp_ms;
+	uint64_t before;
+};
+
+/*
+ * The log of a moving window: at(data, 0) is the oldest of its events, stamps
+ * never fall; total is the sum of the costs of all events ever.
+ */
+struct rate_log {
+	struct rate_event (*at)(const void *data, size_t i);
+	const void *data;
+	size_t events;
+	uint64_t total;
+};
+
+/* As rate_used and rate_wait. Time: O(log events). */
+uint64_t rate_log_used(const struct rate_log *log, int64_t length_ms, int64_t now_ms);
+int64_t rate_log_wait(const struct rate_log *log, int64_t length_ms, int64_t now_ms, uint64_t limit,
+    uint64_t cost);
+
+#endif

@@ -1,0 +1,556 @@
+/*
+ * A counter's record, bytes to struct and back: see record.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "record.h"
+
+#include <string.h>
+
+#define FORMAT_VERSION "1"
+
+/* Widths in digits of 6 bits. */
+#define WIDTH_SEQUENCE 4
+#define WIDTH_STAMP 7 /* milliseconds until the year 2109 */
+#define WIDTH_DENIED 5
+#define WIDTH_DENIED_AT 6
+#define WIDTH_COUNT 6
+#define WIDTH_BYTES 9
+#define WIDTH_POSITION 3
+#define WIDTH_HASH 6
+#define WIDTH_CHARGED 3
+#define WIDTH_CHECK 6
+
+#define WIDTH_TRANSACTION (WIDTH_HASH + WIDTH_CHARGED + WIDTH_HASH)
+
+static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
+
+/* Values of the digits, for bytes from '-' on; 64 for what is none. */
+#define NO 64
+static const unsigned char values[] = {62, NO, NO, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, NO, NO, NO, NO, NO,
+    NO, NO, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
+    32, 33, 34, 35, NO, NO, NO, NO, 63, NO, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49,
+    50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61};
+
+/* The checks guard against accidents, not against somebody who may write the file. */
+static const uint8_t check_key[HASH_KEY_BYTES] = "ratelimit record";
+
+static void put(char **p, unsigned width, uint64_t number)
+{
+	uint64_t max = (UINT64_C(1) << (6 * width)) - 1;
+
+	if (number > max) {
+		number = max;
+	}
+	for (unsigned i = width; i > 0; i--) {
+		(*p)[i - 1] = digits[number & 63];
+		number >>= 6;
+	}
+	*p += width;
+}
+
+/* Bytes that are no digits count as some digit: the check has been compared before. */
+static uint64_t get(const char **p, unsigned width)
+{
+	uint64_t number = 0;
+
+	for (unsigned i = 0; i < width; i++) {
+		unsigned index = (unsigned char)(*p)[i] - '-';
+
+		number = number << 6 | (index < sizeof(values) ? values[index] & 63 : 0);
+	}
+	*p += width;
+	return number;
+}
+
+static unsigned count_width(const struct record_layout *layout)
+{
+	return layout->count == COUNT_BYTES ? WIDTH_BYTES : WIDTH_COUNT;
+}
+
+static unsigned buckets_of(const struct record_layout *layout)
+{
+	return layout->strategy == RATE_SLIDING ? layout->resolution + 1 : 1;
+}
+
+static size_t event_size(const struct record_layout *layout)
+{
+	return WIDTH_STAMP + count_width(layout);
+}
+
+static size_t slot_size(const struct record_layout *layout)
+{
+	size_t size = WIDTH_SEQUENCE + WIDTH_STAMP + WIDTH_DENIED + WIDTH_DENIED_AT +
+	    layout->transactions * WIDTH_TRANSACTION + WIDTH_CHECK + 6;
+
+	if (layout->strategy == RATE_MOVING) {
+		return size + 2 * WIDTH_POSITION + count_width(layout) + 1;
+	}
+	return size + layout->windows * (buckets_of(layout) * count_width(layout) + 1);
+}
+
+static char *slot_at(const struct record *record, char *bytes, unsigned slot)
+{
+	return bytes + record->header_length + slot * slot_size(&record->layout);
+}
+
+static char *event_at(const struct record *record, char *bytes, uint64_t position)
+{
+	return bytes + record->header_length + 2 * slot_size(&record->layout) +
+	    position * event_size(&record->layout);
+}
+
+void record_layout_format(const struct record_layout *layout, struct text *text)
+{
+	unsigned number = layout->strategy == RATE_SLIDING ? layout->resolution : layout->events;
+
+	text_printf(text, FORMAT_VERSION " %c", "fsm"[layout->strategy]);
+	if (layout->strategy != RATE_FIXED) {
+		text_printf(text, "%u", number);
+	}
+	text_printf(text, " %c%u ", "mrb"[layout->count], layout->transactions);
+	for (unsigned i = 0; i < layout->windows; i++) {
+		text_puts(text, i ? "," : "");
+		limit_window_format(&layout->window[i], text);
+	}
+}
+
+static size_t write_header(const struct record_layout *layout, char header[RECORD_HEADER_MAX])
+{
+	struct text text;
+
+	text_init(&text, header, RECORD_HEADER_MAX);
+	record_layout_format(layout, &text);
+	text_puts(&text, "|");
+	return text.length;
+}
+
+size_t record_size(const struct record_layout *layout)
+{
+	char header[RECORD_HEADER_MAX];
+
+	return write_header(layout, header) + 2 * slot_size(layout) +
+	    layout->events * event_size(layout);
+}
+
+bool record_layout_same(const struct record_layout *a, const struct record_layout *b)
+{
+	if (a->strategy != b->strategy || a->resolution != b->resolution ||
+	    a->events != b->events || a->count != b->count || a->transactions != b->transactions ||
+	    a->windows != b->windows) {
+		return false;
+	}
+	for (unsigned i = 0; i < a->windows; i++) {
+		if (a->window[i].n != b->window[i].n || a->window[i].unit != b->window[i].unit) {
+			return false;
+		}
+	}
+	return true;
+}
+
+void record_init(struct record *record, const struct record_layout *layout)
+{
+	memset(record, 0, sizeof(*record));
+	record->layout = *layout;
+	for (unsigned i = 0; i < layout->windows; i++) {
+		record->window[i].window = layout->window[i];
+	}
+}
+
+/* Reads digits up to a character, which *s is moved behind; -1 if there are none. */
+static int header_number(const char **s, const char *end, char stop, unsigned max, unsigned *number)
+{
+	const char *p = memchr(*s, stop, (size_t)(end - *s));
+	uint64_t value;
+
+	if (!p || number_parse(*s, (size_t)(p - *s), max, &value)) {
+		return -1;
+	}
+	*number = (unsigned)value;
+	*s = p + 1;
+	return 0;
+}
+
+/* Reads what write_header wrote; end is behind its '|'. */
+static int read_header(struct record_layout *layout, const char *s, const char *end)
+{
+	const char *letter;
+
+	memset(layout, 0, sizeof(*layout));
+	if (end - s < 10 || memcmp(s, FORMAT_VERSION " ", 2) != 0) {
+		return -1;
+	}
+	s += 2;
+	switch (*s++) {
+	case 'f':
+		layout->strategy = RATE_FIXED;
+		if (*s++ != ' ') {
+			return -1;
+		}
+		break;
+	case 's':
+		layout->strategy = RATE_SLIDING;
+		if (header_number(&s, end, ' ', RATE_RESOLUTION_MAX, &layout->resolution) ||
+		    layout->resolution == 0) {
+			return -1;
+		}
+		break;
+	case 'm':
+		layout->strategy = RATE_MOVING;
+		if (header_number(&s, end, ' ', RATE_EVENTS_MAX + 1, &layout->events) ||
+		    layout->events < 2) {
+			return -1;
+		}
+		break;
+	default:
+		return -1;
+	}
+	letter = memchr("mrb", *s++, 3);
+	if (!letter) {
+		return -1;
+	}
+	layout->count = (enum limit_count)(*letter == 'm' ? COUNT_MESSAGES
+		: *letter == 'r'			  ? COUNT_RECIPIENTS
+							  : COUNT_BYTES);
+	if (header_number(&s, end, ' ', RECORD_TRANSACTIONS_MAX, &layout->transactions) ||
+	    layout->transactions == 0) {
+		return -1;
+	}
+	while (s < end) {
+		size_t length = strcspn(s, ",|");
+
+		if (layout->windows == LIMITS_MAX ||
+		    limit_window_parse(s, length, &layout->window[layout->windows])) {
+			return -1;
+		}
+		layout->windows++;
+		s += length + 1;
+	}
+	return layout->windows > 0 ? 0 : -1;
+}
+
+/*
+ * Over the header, the slot but its check and, if it names one, the newest event.
+ * Without the header a slot could be taken for one of another layout.
+ */
+static uint64_t slot_check(const struct record *record, const char *bytes, const char *slot)
+{
+	size_t size = slot_size(&record->layout) - WIDTH_CHECK - 1;
+	uint64_t check = hash_keyed(check_key, slot, size);
+
+	check ^= hash_keyed(check_key, bytes, record->header_length);
+	if (record->layout.strategy == RATE_MOVING) {
+		const char *p = slot + WIDTH_SEQUENCE + WIDTH_STAMP + WIDTH_DENIED +
+		    WIDTH_DENIED_AT + 4;
+		uint64_t head = get(&p, WIDTH_POSITION);
+		uint64_t used = get(&p, WIDTH_POSITION);
+
+		if (head >= record->layout.events || used >= record->layout.events) {
+			return ~UINT64_C(0);
+		}
+		if (used > 0) {
+			uint64_t newest = (head ? head : record->layout.events) - 1;
+
+			check += hash_keyed(check_key, event_at(record, (char *)bytes, newest),
+			    event_size(&record->layout));
+		}
+	}
+	return check & RECORD_HASH_MASK;
+}
+
+static bool slot_good(const struct record *record, const char *bytes, unsigned slot)
+{
+	const char *start = slot_at(record, (char *)bytes, slot);
+	const char *p = start + slot_size(&record->layout) - WIDTH_CHECK - 1;
+
+	return get(&p, WIDTH_CHECK) == slot_check(record, bytes, start);
+}
+
+static void read_slot(struct record *record, const char *p)
+{
+	const struct record_layout *layout = &record->layout;
+
+	record->sequence = get(&p, WIDTH_SEQUENCE);
+	p++;
+	record->stamp_ms = (int64_t)get(&p, WIDTH_STAMP);
+	p++;
+	record->denied = get(&p, WIDTH_DENIED);
+	p++;
+	record->denied_s = (int64_t)get(&p, WIDTH_DENIED_AT);
+	p++;
+	if (layout->strategy == RATE_MOVING) {
+		record->log_head = get(&p, WIDTH_POSITION);
+		record->log_used = get(&p, WIDTH_POSITION);
+		record->log_total = get(&p, count_width(layout));
+		p++;
+	} else {
+		for (unsigned i = 0; i < layout->windows; i++) {
+			for (unsigned j = 0; j < buckets_of(layout); j++) {
+				record->window[i].bucket[j] = get(&p, count_width(layout));
+			}
+			p++;
+		}
+	}
+	for (unsigned i = 0; i < layout->transactions; i++) {
+		record->transaction[i].instance = get(&p, WIDTH_HASH);
+		record->transaction[i].charged = get(&p, WIDTH_CHARGED);
+		record->transaction[i].request = get(&p, WIDTH_HASH);
+	}
+}
+
+static void write_slot(const struct record *record, char *bytes, unsigned slot)
+{
+	const struct record_layout *layout = &record->layout;
+	char *start = slot_at(record, bytes, slot);
+	char *p = start;
+
+	put(&p, WIDTH_SEQUENCE, record->sequence);
+	*p++ = ' ';
+	put(&p, WIDTH_STAMP, (uint64_t)record->stamp_ms);
+	*p++ = ' ';
+	put(&p, WIDTH_DENIED, record->denied);
+	*p++ = ' ';
+	put(&p, WIDTH_DENIED_AT, (uint64_t)record->denied_s);
+	*p++ = ' ';
+	if (layout->strategy == RATE_MOVING) {
+		put(&p, WIDTH_POSITION, record->log_head);
+		put(&p, WIDTH_POSITION, record->log_used);
+		put(&p, count_width(layout), record->log_total);
+		*p++ = ' ';
+	} else {
+		for (unsigned i = 0; i < layout->windows; i++) {
+			for (unsigned j = 0; j < buckets_of(layout); j++) {
+				put(&p, count_width(layout), record->window[i].bucket[j]);
+			}
+			*p++ = ' ';
+		}
+	}
+	for (unsigned i = 0; i < layout->transactions; i++) {
+		put(&p, WIDTH_HASH, record->transaction[i].instance);
+		put(&p, WIDTH_CHARGED, record->transaction[i].charged);
+		put(&p, WIDTH_HASH, record->transaction[i].request);
+	}
+	*p++ = ' ';
+	put(&p, WIDTH_CHECK, slot_check(record, bytes, start));
+	*p = '|';
+}
+
+/* Whether sequence number a comes after b; they wrap around. */
+static bool later(uint64_t a, uint64_t b)
+{
+	uint64_t mask = (UINT64_C(1) << (6 * WIDTH_SEQUENCE)) - 1;
+
+	return ((a - b) & mask) - 1 < mask / 2;
+}
+
+int record_read(struct record *record, const char *bytes, size_t size, struct error *error)
+{
+	const char *end = memchr(bytes, '|', size < RECORD_HEADER_MAX ? size : RECORD_HEADER_MAX);
+	struct record_layout layout;
+	const char *sequence[2];
+	unsigned slot;
+
+	if (!end || read_header(&layout, bytes, end)) {
+		return error_set(error, "not a counter of version " FORMAT_VERSION);
+	}
+	record_init(record, &layout);
+	record->header_length = (size_t)(end + 1 - bytes);
+	if (size != record_size(&layout)) {
+		return error_set(error, "%zu bytes long instead of %zu", size, record_size(&layout));
+	}
+	record->log_bytes = bytes;
+	sequence[0] = slot_at(record, (char *)bytes, 0);
+	sequence[1] = slot_at(record, (char *)bytes, 1);
+	slot = later(get(&sequence[1], WIDTH_SEQUENCE), get(&sequence[0], WIDTH_SEQUENCE));
+	if (!slot_good(record, bytes, slot)) {
+		slot = !slot;
+		if (!slot_good(record, bytes, slot)) {
+			return error_set(error, "neither of its two slots has a good checksum");
+		}
+	}
+	record->slot = slot;
+	read_slot(record, slot_at(record, (char *)bytes, slot));
+	return 0;
+}
+
+void record_write_new(struct record *record, char *bytes)
+{
+	struct record empty;
+	char header[RECORD_HEADER_MAX];
+
+	record_init(&empty, &record->layout);
+	empty.header_length = record->header_length = write_header(&record->layout, header);
+	memcpy(bytes, header, empty.header_length);
+	memset(event_at(&empty, bytes, 0), digits[0],
+	    record->layout.events * event_size(&record->layout));
+	write_slot(&empty, bytes, 0);
+	write_slot(&empty, bytes, 1);
+	record->slot = 0;
+	record->sequence = 0;
+	record->log_head = record->log_used = record->log_total = 0;
+	record->log_bytes = bytes;
+}
+
+void record_write(struct record *record, char *bytes)
+{
+	record->slot = !record->slot;
+	record->sequence = (record->sequence + 1) & ((UINT64_C(1) << (6 * WIDTH_SEQUENCE)) - 1);
+	write_slot(record, bytes, record->slot);
+}
+
+static uint64_t event_position(const struct record *record, size_t i)
+{
+	uint64_t events = record->layout.events;
+
+	return (record->log_head + events - record->log_used + i) % events;
+}
+
+static struct rate_event log_at(const void *data, size_t i)
+{
+	const struct record *record = data;
+	const char *p = event_at(record, (char *)record->log_bytes, event_position(record, i));
+	struct rate_event event;
+
+	event.stamp_ms = (int64_t)get(&p, WIDTH_STAMP);
+	event.before = get(&p, count_width(&record->layout));
+	return event;
+}
+
+struct rate_log record_log(const struct record *record)
+{
+	return (struct rate_log){log_at, record, record->log_used, record->log_total};
+}
+
+void record_log_add(struct record *record, char *bytes, int64_t now_ms, uint64_t cost)
+{
+	char *p = event_at(record, bytes, record->log_head);
+
+	/* Stamps never fall: a clock that was set back a little stands still for a while. */
+	if (record->log_used > 0) {
+		int64_t newest_ms = log_at(record, record->log_used - 1).stamp_ms;
+
+		now_ms = now_ms < newest_ms ? newest_ms : now_ms;
+	}
+	put(&p, WIDTH_STAMP, (uint64_t)now_ms);
+	put(&p, count_width(&record->layout), record->log_total);
+	record->log_total += cost;
+	record->log_head = (record->log_head + 1) % record->layout.events;
+	/* One place stays free: what it holds may be the newest event of the other slot. */
+	if (record->log_used < record->layout.events - 1) {
+		record->log_used++;
+	}
+}
+
+void record_log_clamp(struct record *record, char *bytes, int64_t now_ms)
+{
+	for (size_t i = record->log_used; i-- > 0;) {
+		char *p = event_at(record, bytes, event_position(record, i));
+
+		if (log_at(record, i).stamp_ms <= now_ms) {
+			break;
+		}
+		put(&p, WIDTH_STAMP, (uint64_t)now_ms);
+	}
+}
+
+/* The newest events of the old log that the new one has room for. */
+static void convert_log(const struct record *old, struct record *record, char *bytes)
+{
+	struct rate_log log = record_log(old);
+	size_t room = record->layout.events - 1;
+
+	for (size_t i = log.events > room ? log.events - room : 0; i < log.events; i++) {
+		struct rate_event event = log.at(log.data, i);
+		uint64_t after = i + 1 < log.events ? log.at(log.data, i + 1).before : log.total;
+
+		record_log_add(record, bytes, event.stamp_ms, after - event.before);
+	}
+}
+
+/* What was used of a window at the last change. */
+static uint64_t used_before(const struct record *old, unsigned i)
+{
+	if (old->layout.strategy == RATE_MOVING) {
+		struct rate_log log = record_log(old);
+
+		return rate_log_used(&log, old->layout.window[i].length_ms, old->stamp_ms);
+	}
+	return rate_used(&old->window[i], old->layout.strategy, old->layout.resolution);
+}
+
+/*
+ * Makes events that show in each window what the old record's had: what a longer
+ * window has more than the next shorter one came before that one began.
+ */
+static void convert_to_log(const struct record *old, struct record *record, char *bytes)
+{
+	int64_t longest_ms = INT64_MAX;
+
+	for (unsigned i = 0; i < old->layout.windows; i++) {
+		int64_t length_ms = 0, shorter_ms = 0;
+		uint64_t used = 0, shorter_used = 0;
+
+		for (unsigned j = 0; j < old->layout.windows; j++) {
+			int64_t ms = old->layout.window[j].length_ms;
+
+			if (ms < longest_ms && ms > length_ms) {
+				shorter_ms = length_ms;
+				shorter_used = used;
+				length_ms = ms;
+				used = used_before(old, j);
+			} else if (ms < length_ms && ms > shorter_ms) {
+				shorter_ms = ms;
+				shorter_used = used_before(old, j);
+			}
+		}
+		if (used > shorter_used) {
+			record_log_add(record, bytes, old->stamp_ms - shorter_ms, used - shorter_used);
+		}
+		longest_ms = length_ms;
+	}
+}
+
+static void convert_windows(const struct record *old, struct record *record)
+{
+	const struct record_layout *layout = &record->layout;
+	bool same_ring = old->layout.strategy == layout->strategy &&
+	    old->layout.resolution == layout->resolution;
+
+	for (unsigned i = 0; i < layout->windows; i++) {
+		for (unsigned j = 0; j < old->layout.windows; j++) {
+			if (old->layout.window[j].length_ms != layout->window[i].length_ms) {
+				continue;
+			}
+			if (same_ring) {
+				memcpy(record->window[i].bucket, old->window[j].bucket,
+				    sizeof(record->window[i].bucket));
+			} else {
+				rate_charge(&record->window[i], layout->strategy,
+				    layout->resolution, old->stamp_ms, used_before(old, j));
+			}
+		}
+	}
+}
+
+void record_convert(const struct record *old, struct record *record, char *bytes)
+{
+	unsigned transactions = old->layout.transactions;
+
+	record->stamp_ms = old->stamp_ms;
+	record->denied = old->denied;
+	record->denied_s = old->denied_s;
+	if (old->layout.count != record->layout.count) {
+		return;
+	}
+	if (transactions > record->layout.transactions) {
+		transactions = record->layout.transactions;
+	}
+	memcpy(record->transaction, old->transaction, transactions * sizeof(*old->transaction));
+	if (record->layout.strategy != RATE_MOVING) {
+		convert_windows(old, record);
+	} else if (old->layout.strategy == RATE_MOVING) {
+		convert_log(old, record, bytes);
+	} else {
+		convert_to_log(old, record, bytes);
+	}
+}

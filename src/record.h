@@ -1,0 +1,120 @@
+/*
+ * A counter's record: the bytes in the file to a struct and back. The only code
+ * that knows the format, which policyd-ratelimit(8) documents. Pure: no file, no
+ * clock, no hash of a name.
+ *
+ *   HEADER SLOT SLOT [LOG]
+ *   header  "1 s12 r8 1h,1d|": version 1; strategy f, s and its resolution or m
+ *           and the events that its log holds; m, r or b for what is counted and
+ *           how many transactions are remembered; the windows.
+ *   slot    SEQ STAMP DENIED DENIED_AT COUNTS TRANSACTIONS CHECK|
+ *   log     events of a moving window, a ring
+ *
+ * All numbers are in base 64, digits 0-9 A-Z a-z - _, most significant first, of
+ * fixed width. The slot with the later SEQ and a good CHECK holds; a charge
+ * writes the other one, so that a writer killed half way through leaves the
+ * last state. The CHECK of a moving window's slot covers the newest event too:
+ * the event and the slot that names it count together or not at all.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef RECORD_H
+#define RECORD_H
+
+#include "limit.h"
+#include "rate.h"
+#include "util.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RECORD_TRANSACTIONS_MAX 64
+#define RECORD_CHARGED_MAX 262143 /* 2^18-1: what a transaction was charged, at most */
+#define RECORD_HEADER_MAX 96
+
+/* How a record is laid out: fixed for all keys of a rule. */
+struct record_layout {
+	enum rate_strategy strategy;
+	unsigned resolution; /* sliding-window only, else 0 */
+	unsigned events;     /* moving-window only, else 0: events that the log can hold */
+	enum limit_count count;
+	unsigned transactions; /* 1 to RECORD_TRANSACTIONS_MAX */
+	unsigned windows;
+	struct limit_window window[LIMITS_MAX];
+};
+
+/* What a counter remembers of a mail transaction, newest first. instance 0: none. */
+struct record_transaction {
+	uint64_t instance; /* 36 bits of a hash of Postfix's `instance` */
+	uint64_t charged;  /* up to RECORD_CHARGED_MAX; for bytes 1 = charged */
+	uint64_t request;  /* 36 bits of a hash of the last request that was charged */
+};
+
+#define RECORD_HASH_MASK ((UINT64_C(1) << 36) - 1)
+
+struct record {
+	struct record_layout layout;
+	int64_t stamp_ms; /* the last change; 0: never used */
+	uint64_t denied;  /* refusals since the counter was made */
+	int64_t denied_s; /* when the last of them was, 0: never */
+	struct rate_window window[LIMITS_MAX]; /* fixed and sliding: as of stamp_ms */
+	struct record_transaction transaction[RECORD_TRANSACTIONS_MAX];
+
+	/* How it stands in the file; for the functions here alone. */
+	uint64_t sequence;
+	unsigned slot;
+	size_t header_length;
+	uint64_t log_head; /* where the next event goes */
+	uint64_t log_used; /* how many events are there */
+	uint64_t log_total;
+	const char *log_bytes;
+};
+
+/* Length in bytes of a record of this layout; the same for every key. */
+size_t record_size(const struct record_layout *layout);
+
+bool record_layout_same(const struct record_layout *a, const struct record_layout *b);
+
+/* A record that nothing was charged to. It has no bytes yet: record_write makes them. */
+void record_init(struct record *record, const struct record_layout *layout);
+
+/*
+ * Reads bytes, which must outlive the record if it is a moving window's. 0; or -1
+ * and why: another version, a layout that can't be, no slot with a good check.
+ */
+int record_read(struct record *record, const char *bytes, size_t size, struct error *error);
+
+/* The log of a moving window as rate.h wants it; valid as long as the record and its bytes. */
+struct rate_log record_log(const struct record *record);
+
+/*
+ * Adds an event to a moving window's log, into bytes, which record was read
+ * from and record_write goes to. The oldest event goes if the log is full.
+ */
+void record_log_add(struct record *record, char *bytes, int64_t now_ms, uint64_t cost);
+
+/*
+ * Writes the state into the slot of bytes that record was not read from. Where
+ * bytes are new, record_write_new must come before: it writes the header, empty
+ * slots and an empty log. Both: record_size() bytes, no NUL.
+ */
+void record_write(struct record *record, char *bytes);
+void record_write_new(struct record *record, char *bytes);
+
+/*
+ * Carries the state of an older layout over into a new record: the windows of the
+ * same length, refusals, transactions. Where the strategy or the resolution
+ * differs, a window's use counts as if it had all come at the last change; where
+ * something else is counted, the counts start anew. bytes are the new record's,
+ * from record_write_new.
+ */
+void record_convert(const struct record *old, struct record *record, char *bytes);
+
+/* Moves the stamps of a moving window's events that lie after now_ms to now_ms. */
+void record_log_clamp(struct record *record, char *bytes, int64_t now_ms);
+
+/* The layout as the header says it, without the '|'. */
+void record_layout_format(const struct record_layout *layout, struct text *text);
+
+#endif
