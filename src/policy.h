@@ -1,0 +1,71 @@
+/*
+ * The policy delegation protocol (Postfix SMTPD_POLICY_README): requests in,
+ * answers out. Knows the syntax, not what an attribute means to a rule.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef POLICY_H
+#define POLICY_H
+
+#include "util.h"
+
+#include <stddef.h>
+
+#define POLICY_REQUEST_MAX 65536
+#define POLICY_VALUE_MAX 8192
+#define POLICY_ATTRIBUTES_MAX 128 /* Postfix 3.12 sends some 35 */
+
+/* NAME=VALUE as it was sent, both terminated; value may hold any byte but NUL and newline. */
+struct policy_attribute {
+	const char *name;
+	const char *value;
+	size_t name_length;
+	size_t value_length;
+};
+
+struct policy_request {
+	struct policy_attribute attribute[POLICY_ATTRIBUTES_MAX];
+	size_t attributes;
+};
+
+/* Reads from one file descriptor. About 64 KiB large; zero it but for fd. */
+struct policy_reader {
+	int fd;
+	size_t start; /* of what has not been handed out yet */
+	size_t end;
+	char buffer[POLICY_REQUEST_MAX + 1];
+};
+
+enum policy_result {
+	POLICY_REQUEST, /* here it is */
+	POLICY_BAD,	/* a whole request, but not one to be judged: answer, and read on */
+	POLICY_END,	/* end of file, between two requests or, with an error text, within one */
+};
+
+/*
+ * Waits for the next request. Its strings lie in the reader and hold until the
+ * next call. With POLICY_BAD, error says why and request has what could be
+ * read. Of an attribute that comes twice the last one holds. Never takes more
+ * memory than the reader, however long a request is.
+ */
+enum policy_result policy_read(struct policy_reader *reader, struct policy_request *request,
+    struct error *error);
+
+/* Adds one attribute; the strings must outlive the request. -1: there are too many. */
+int policy_add(struct policy_request *request, const char *name, size_t name_length,
+    const char *value, size_t value_length);
+
+/* The attribute of that name, or NULL. */
+const struct policy_attribute *policy_find(const struct policy_request *request, const char *name,
+    size_t name_length);
+
+/* Whether it is the name of an attribute that Postfix (up to 3.12) can send. */
+bool policy_known(const char *name, size_t length);
+
+/* The value of an attribute; "" if it wasn't sent. */
+const char *policy_value(const struct policy_request *request, const char *name);
+
+/* Writes "action=…\n\n". action: one line of UTF-8. 0, or -1: the peer is gone. */
+int policy_answer(int fd, const char *action);
+
+#endif

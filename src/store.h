@@ -1,0 +1,114 @@
+/*
+ * The counter file: one TDB that many processes share. Stores bytes under keys;
+ * what they mean is its callers' business. The only includer of <tdb.h>.
+ *
+ * In normal work nothing is deleted and nothing changes its length: an update
+ * overwrites in place under the lock of the key's hash chain, a new key is
+ * inserted under it. A rewrite gets rid of things: what is alive is copied into
+ * PATH.new, which then takes PATH's name; others notice, once they have a lock,
+ * that their file has no name any more, and open the new one.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef STORE_H
+#define STORE_H
+
+#include "util.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct store;
+
+enum store_access {
+	STORE_CREATE, /* reads and writes; a file that is absent is made */
+	STORE_WRITE,  /* reads and writes a file that is there */
+	STORE_READ,   /* changes nothing; read permission will do */
+};
+
+/* path is used until store_close; it is not copied. */
+struct store_options {
+	const char *path;
+	mode_t mode; /* of the file, whatever the umask */
+	uint64_t max_size; /* in bytes; an insert that would need more is refused */
+	int64_t lock_timeout_ms; /* longest wait of one call for other processes */
+	enum store_access access;
+};
+
+enum store_result {
+	STORE_OK,
+	STORE_FULL,  /* no room for a new key within max_size, or on the disk */
+	STORE_BUSY,  /* another process holds a lock for longer than lock_timeout */
+	STORE_FORBIDDEN, /* permission to open the file is missing */
+	STORE_ERROR, /* the file can't be used */
+	STORE_STOP,  /* the caller's function said so */
+};
+
+/* One of the records of an update. */
+struct store_item {
+	/* Set by the caller. */
+	const char *key;
+	size_t key_length;
+	const char *empty; /* what a key without a record starts from; NULL: from nothing */
+	size_t empty_size;
+	/* Set by the store: the record, to be changed in place, and whether it is in the file. */
+	char *data;
+	size_t size;
+	bool stored;
+	/*
+	 * Set by the caller's function. changed: data is to be written. Where the length
+	 * must change, or bytes other than those of one slot, replacement is what is
+	 * written instead of data, in a transaction; the function's until the update ends.
+	 */
+	bool changed;
+	const char *replacement;
+	size_t replacement_size;
+};
+
+/* Turns the old records into the new ones. May be called several times for one update. */
+typedef enum store_result store_change(void *data, struct store_item *item, size_t items);
+
+/* A new store; the file is opened when it is first needed. NULL if out of memory. */
+struct store *store_new(const struct store_options *options);
+void store_close(struct store *store);
+
+/*
+ * Reads the records of all keys, which must differ, under their locks, calls change,
+ * and writes what it changed: all or, if anything fails, none. A process that is
+ * killed meanwhile leaves each record as it was or as it was to be.
+ */
+enum store_result store_update(struct store *store, struct store_item *item, size_t items,
+    store_change *change, void *data, struct error *error);
+
+/*
+ * Calls visit for every record, one after the other, under no more than its own
+ * chain's lock; data is a copy. Stops where visit returns false. Records that
+ * come or go meanwhile may be seen or not.
+ */
+typedef bool store_visit(void *data, const char *key, size_t key_length, const char *record,
+    size_t size);
+enum store_result store_walk(struct store *store, store_visit *visit, void *data,
+    struct error *error);
+
+/*
+ * A key for hash_keyed() that all processes on this file share and nobody else
+ * knows. Points into the store, where it may change with the next call; opens the
+ * file if need be.
+ */
+enum store_result store_secret(struct store *store, const uint8_t **secret, struct error *error);
+
+/* Whether the last insert left the file doubled or full, so that a rewrite would help now. */
+bool store_rewrite_due(const struct store *store);
+
+/*
+ * Copies the records that keep returns true for into a new file, all others
+ * waiting meanwhile. Other processes may do the same: then this one only follows.
+ */
+typedef bool store_keep(void *data, const char *key, size_t key_length, const char *record,
+    size_t size);
+enum store_result store_rewrite(struct store *store, store_keep *keep, void *data,
+    struct error *error);
+
+#endif
