@@ -1,0 +1,425 @@
+/*
+ * Rules, a request and the counters to a verdict: see engine.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "engine.h"
+
+#include "clock.h"
+#include "counter.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The lowest bit of a remembered request says that it was refused. */
+#define REFUSED UINT64_C(1)
+
+#define MEMO_ENTRIES 64
+
+/*
+ * What this process charged for the transaction that it is in. A counter's record
+ * remembers only a few transactions; with many at once on one key the memo keeps
+ * a message that comes back to the same process from being charged twice.
+ */
+struct memo {
+	uint64_t instance;
+	size_t entries;
+	struct {
+		uint64_t counter;
+		struct record_transaction transaction;
+	} entry[MEMO_ENTRIES];
+};
+
+/* A rule that applies to the request in hand. */
+struct candidate {
+	const struct rule *rule;
+	struct rule_key key;
+	uint64_t counter; /* hash of the key, for the memo */
+	struct record record;
+	char *replacement; /* where a record of another layout is built anew */
+
+	char *bytes; /* the record's, of whichever layout */
+	struct record_transaction transaction;
+	uint64_t cost;
+	bool again; /* this very request was charged before */
+};
+
+struct engine {
+	const struct config *config;
+	struct store *store;
+	struct memo memo;
+	struct candidate *candidate; /* one for each rule */
+	struct store_item *item;
+
+	/* Of the request in hand. */
+	struct rule_request request;
+	size_t candidates;
+	uint64_t request_hash;
+	struct engine_verdict *verdict;
+	struct error *error;
+};
+
+struct engine *engine_new(const struct config *config, struct store *store)
+{
+	struct engine *engine = calloc(1, sizeof(*engine));
+
+	if (!engine) {
+		return NULL;
+	}
+	engine->config = config;
+	engine->store = store;
+	engine->candidate = calloc(config->rules + 1, sizeof(*engine->candidate));
+	engine->item = calloc(config->rules + 1, sizeof(*engine->item));
+	if (!engine->candidate || !engine->item) {
+		engine_free(engine);
+		return NULL;
+	}
+	return engine;
+}
+
+void engine_free(struct engine *engine)
+{
+	if (!engine) {
+		return;
+	}
+	for (size_t i = 0; engine->candidate && i <= engine->config->rules; i++) {
+		free(engine->candidate[i].replacement);
+	}
+	free(engine->candidate);
+	free(engine->item);
+	free(engine);
+}
+
+static struct record_transaction *memo_find(struct memo *memo, uint64_t counter)
+{
+	for (size_t i = 0; i < memo->entries; i++) {
+		if (memo->entry[i].counter == counter) {
+			return &memo->entry[i].transaction;
+		}
+	}
+	return NULL;
+}
+
+static void memo_keep(struct memo *memo, const struct candidate *candidate)
+{
+	const struct record_transaction *transaction = &candidate->transaction;
+	struct record_transaction *known;
+
+	if (memo->instance != transaction->instance) {
+		memo->instance = transaction->instance;
+		memo->entries = 0;
+	}
+	known = memo_find(memo, candidate->counter);
+	if (known) {
+		*known = *transaction;
+	} else if (memo->entries < MEMO_ENTRIES) {
+		memo->entry[memo->entries].counter = candidate->counter;
+		memo->entry[memo->entries++].transaction = *transaction;
+	}
+}
+
+/* What is known of the request's transaction, from the record or else from the memo. */
+static void find_transaction(struct engine *engine, struct candidate *candidate)
+{
+	struct record_transaction *transaction = &candidate->transaction;
+	uint64_t instance = transaction->instance;
+	const struct record_transaction *known = NULL;
+
+	*transaction = (struct record_transaction){.instance = instance};
+	candidate->again = false;
+	if (instance) {
+		known = counter_transaction(&candidate->record, instance);
+		if (!known && engine->memo.instance == instance) {
+			known = memo_find(&engine->memo, candidate->counter);
+		}
+	}
+	if (known) {
+		*transaction = *known;
+		candidate->again = (known->request | REFUSED) == (engine->request_hash | REFUSED);
+	}
+	candidate->cost = rule_cost(candidate->rule, &engine->request, transaction->charged,
+	    candidate->again);
+}
+
+/* Reads an item's record and brings it to now, into the layout that its rule has today. */
+static int open_record(struct candidate *candidate, struct store_item *item, int64_t now_ms,
+    struct error *error)
+{
+	const struct rule *rule = candidate->rule;
+	struct record *record = &candidate->record;
+	bool same_layout;
+
+	if (record_read(record, item->data, item->size, error)) {
+		return -1;
+	}
+	candidate->bytes = item->data;
+	same_layout = record_layout_same(&record->layout, &rule->layout);
+	if (!same_layout || counter_is_ahead(record, now_ms)) {
+		size_t size = same_layout ? item->size : rule->record_size;
+		struct record old = *record;
+
+		free(candidate->replacement);
+		candidate->replacement = malloc(size);
+		if (!candidate->replacement) {
+			return error_set(error, "out of memory");
+		}
+		candidate->bytes = candidate->replacement;
+		item->replacement = candidate->replacement;
+		item->replacement_size = size;
+		record_init(record, &rule->layout);
+		record_write_new(record, candidate->bytes);
+		record_convert(&old, record, candidate->bytes);
+		record_log_clamp(record, candidate->bytes, now_ms);
+	}
+	counter_advance(record, now_ms);
+	return 0;
+}
+
+/*
+ * Looks for a window without room. A request that was charged although it was refused
+ * is in the numbers already: it passes when those are within the limit.
+ */
+static bool has_room(const struct engine *engine, struct candidate *candidate,
+    struct engine_verdict *verdict)
+{
+	const struct rule *rule = candidate->rule;
+	const struct record *record = &candidate->record;
+	bool refused = candidate->again && (candidate->transaction.request & REFUSED);
+	uint64_t amount = refused ? rule_amount(rule, &engine->request) : candidate->cost;
+
+	verdict->rule = rule;
+	verdict->key = candidate->key;
+	if (rule->limits.kind == LIMITS_DENY) {
+		*verdict = (struct engine_verdict){.rule = rule, .key = candidate->key,
+		    .used = candidate->cost, .wait_ms = RATE_NEVER};
+		return candidate->cost == 0;
+	}
+	for (unsigned i = 0; amount > 0 && i < rule->limits.n; i++) {
+		const struct limit *limit = &rule->limits.at[i];
+
+		if (counter_wait(record, i, limit->count, candidate->cost) == 0) {
+			continue;
+		}
+		verdict->limit = limit;
+		verdict->used = counter_used(record, i);
+		verdict->remaining = limit->count > verdict->used ? limit->count - verdict->used : 0;
+		verdict->used += candidate->cost;
+		verdict->wait_ms = counter_wait(record, i, limit->count, amount);
+		return false;
+	}
+	return true;
+}
+
+static void charge(struct engine *engine, struct candidate *candidate, struct store_item *item,
+    bool refused)
+{
+	struct record_transaction *transaction = &candidate->transaction;
+
+	if (candidate->cost > 0) {
+		counter_charge(&candidate->record, candidate->bytes, candidate->cost);
+		if (!refused) {
+			uint64_t cost = candidate->rule->count == COUNT_BYTES ? 1 : candidate->cost;
+
+			transaction->charged += cost;
+			if (transaction->charged > RECORD_CHARGED_MAX) {
+				transaction->charged = RECORD_CHARGED_MAX;
+			}
+		}
+		transaction->request = engine->request_hash | (refused ? REFUSED : 0);
+		if (transaction->instance) {
+			counter_remember(&candidate->record, transaction);
+		}
+		item->changed = true;
+	}
+}
+
+/* Of an allowed request: shows the window that is nearest to its limit. */
+static void note_allowed(struct engine *engine, struct engine_verdict *verdict)
+{
+	double highest = -1;
+
+	for (size_t i = 0; i < engine->candidates; i++) {
+		struct candidate *candidate = &engine->candidate[i];
+		const struct limits *limits = &candidate->rule->limits;
+
+		for (unsigned j = 0; j < limits->n; j++) {
+			uint64_t used = counter_used(&candidate->record, j);
+			uint64_t limit = limits->at[j].count;
+			double share = limit ? (double)used / (double)limit : 1;
+
+			if (share > highest) {
+				highest = share;
+				verdict->rule = candidate->rule;
+				verdict->key = candidate->key;
+				verdict->limit = &limits->at[j];
+				verdict->used = used;
+				verdict->remaining = limit > used ? limit - used : 0;
+			}
+		}
+	}
+}
+
+/* store_update's function: from the old records to the new ones and a verdict. */
+static enum store_result decide(void *data, struct store_item *item, size_t items)
+{
+	struct engine *engine = data;
+	struct engine_verdict *verdict = engine->verdict;
+	struct candidate *denied = NULL;
+	int64_t now_ms = clock_now_ms();
+	size_t next = 0;
+
+	(void)items;
+	*verdict = (struct engine_verdict){.status = ENGINE_ALLOWED};
+	for (size_t i = 0; i < engine->candidates; i++) {
+		struct candidate *candidate = &engine->candidate[i];
+		struct engine_verdict own = {.status = ENGINE_DENIED};
+		struct error why;
+
+		if (candidate->rule->limits.kind != LIMITS_WINDOWS) {
+			record_init(&candidate->record, &candidate->rule->layout);
+		} else if (open_record(candidate, &item[next++], now_ms, &why)) {
+			char buffer[160];
+			struct text text;
+
+			text_init(&text, buffer, sizeof(buffer));
+			text_printable(&text, candidate->key.text, candidate->key.length, NULL);
+			error_set(engine->error, "%s: the record of \"%s\" is damaged: %s; reset it "
+						 "with policyd-ratelimit-ctl",
+			    engine->config->database, buffer, why.text);
+			return STORE_STOP;
+		}
+		find_transaction(engine, candidate);
+		if (!denied && !has_room(engine, candidate, &own)) {
+			denied = candidate;
+			*verdict = own;
+		}
+	}
+	next = 0;
+	for (size_t i = 0; i < engine->candidates; i++) {
+		struct candidate *candidate = &engine->candidate[i];
+		struct store_item *own = NULL;
+
+		if (candidate->rule->limits.kind != LIMITS_WINDOWS) {
+			continue;
+		}
+		own = &item[next++];
+		if (!denied || candidate->rule->count_denied) {
+			charge(engine, candidate, own, denied != NULL);
+		}
+		if (candidate == denied) {
+			candidate->record.denied++;
+			candidate->record.denied_s = now_ms / 1000;
+			own->changed = true;
+		}
+		if (own->changed) {
+			record_write(&candidate->record, candidate->bytes);
+		}
+	}
+	if (!denied) {
+		note_allowed(engine, verdict);
+	}
+	return STORE_OK;
+}
+
+/* Finds the rules that apply, and their keys. */
+static void find_candidates(struct engine *engine, const struct policy_request *policy,
+    const uint8_t *secret)
+{
+	const struct config *config = engine->config;
+	uint64_t instance = 0;
+
+	if (engine->request.instance) {
+		const char *recipient = policy_value(policy, "recipient");
+		uint64_t hash = hash_keyed(secret, recipient, strlen(recipient));
+
+		instance = hash_keyed(secret, engine->request.instance->value,
+			       engine->request.instance->value_length) &
+		    RECORD_HASH_MASK;
+		/* 0 stands for none. */
+		instance += instance == 0;
+		engine->request_hash = ((hash + (uint64_t)engine->request.state) << 1) &
+		    RECORD_HASH_MASK;
+	}
+	engine->candidates = 0;
+	for (size_t i = 0; i < config->rules; i++) {
+		const struct rule *rule = &config->rule[i];
+		struct candidate *candidate = &engine->candidate[engine->candidates];
+
+		if (rule->limits.kind == LIMITS_UNLIMITED ||
+		    rule_amount(rule, &engine->request) == 0 ||
+		    !rule_key_of_request(rule, policy, secret, &candidate->key)) {
+			continue;
+		}
+		candidate->rule = rule;
+		candidate->transaction.instance = instance;
+		candidate->counter = hash_keyed(secret, candidate->key.text, candidate->key.length);
+		engine->candidates++;
+	}
+}
+
+static bool concerns_no_rule(const struct engine *engine)
+{
+	for (size_t i = 0; i < engine->config->rules; i++) {
+		if (rule_amount(&engine->config->rule[i], &engine->request) > 0) {
+			return false;
+		}
+	}
+	return true;
+}
+
+void engine_judge(struct engine *engine, const struct policy_request *request,
+    struct engine_verdict *verdict, struct error *error)
+{
+	const uint8_t *secret;
+	size_t items = 0;
+
+	*verdict = (struct engine_verdict){.status = ENGINE_ALLOWED};
+	rule_request_init(&engine->request, request);
+	if (concerns_no_rule(engine)) {
+		return;
+	}
+	if (store_secret(engine->store, &secret, error) != STORE_OK) {
+		verdict->status = ENGINE_ERROR;
+		return;
+	}
+	find_candidates(engine, request, secret);
+	for (size_t i = 0; i < engine->candidates; i++) {
+		struct candidate *candidate = &engine->candidate[i];
+
+		if (candidate->rule->limits.kind == LIMITS_WINDOWS) {
+			engine->item[items++] = (struct store_item){.key = candidate->key.text,
+			    .key_length = candidate->key.length,
+			    .empty = candidate->rule->empty_record,
+			    .empty_size = candidate->rule->record_size};
+		}
+	}
+	engine->verdict = verdict;
+	engine->error = error;
+	if (items == 0) {
+		decide(engine, NULL, 0);
+	} else if (store_update(engine->store, engine->item, items, decide, engine, error) !=
+	    STORE_OK) {
+		verdict->status = ENGINE_ERROR;
+		return;
+	}
+	for (size_t i = 0; i < engine->candidates; i++) {
+		if (engine->candidate[i].transaction.instance) {
+			memo_keep(&engine->memo, &engine->candidate[i]);
+		}
+	}
+}
+
+bool engine_keep(void *data, const char *key, size_t key_length, const char *bytes, size_t size)
+{
+	const int64_t *now_ms = data;
+	struct record record;
+	struct error error;
+
+	(void)key;
+	(void)key_length;
+	if (record_read(&record, bytes, size, &error)) {
+		return false;
+	}
+	counter_advance(&record, *now_ms);
+	return counter_is_alive(&record);
+}

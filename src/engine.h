@@ -1,0 +1,49 @@
+/*
+ * Rules, a request and the counters to a verdict, charging the counters. Neither
+ * logs nor answers: see verdict.h for the words.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef ENGINE_H
+#define ENGINE_H
+
+#include "config.h"
+#include "policy.h"
+#include "rule.h"
+#include "store.h"
+
+struct engine;
+
+enum engine_status { ENGINE_ALLOWED, ENGINE_DENIED, ENGINE_ERROR };
+
+struct engine_verdict {
+	enum engine_status status;
+	/*
+	 * The rule and the window that denied the request; of an allowed one those that
+	 * are nearest to their limit. NULL if no rule applied, or where a limit is `deny`.
+	 */
+	const struct rule *rule;
+	const struct limit *limit;
+	struct rule_key key;
+	uint64_t used;	  /* this request included */
+	uint64_t remaining; /* without it */
+	int64_t wait_ms;  /* until the request would pass; 0 if allowed, or RATE_NEVER */
+};
+
+/* config and store are used until engine_free. NULL if out of memory. */
+struct engine *engine_new(const struct config *config, struct store *store);
+void engine_free(struct engine *engine);
+
+/*
+ * Judges a request. Every rule that applies must have room, and then all are
+ * charged, in one step; otherwise none is, but those with count_denied. A request
+ * that was charged before, by this process or another, is not charged again.
+ * ENGINE_ERROR: the counters can't be used; error says why.
+ */
+void engine_judge(struct engine *engine, const struct policy_request *request,
+    struct engine_verdict *verdict, struct error *error);
+
+/* What store_rewrite should keep: counters that still matter. data: int64_t, now in ms. */
+bool engine_keep(void *data, const char *key, size_t key_length, const char *bytes, size_t size);
+
+#endif

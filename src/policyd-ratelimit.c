@@ -1,0 +1,332 @@
+/*
+ * The helper that Postfix's spawn(8) starts for each connection: reads policy
+ * requests on stdin, answers on stdout, until end of file and never before.
+ * Whatever breaks, each request gets its answer; so nothing here ends the process.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "clock.h"
+#include "config.h"
+#include "engine.h"
+#include "log.h"
+#include "policy.h"
+#include "store.h"
+#include "verdict.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LINE_MAX_BYTES 4096
+
+/* How often a file that may have changed is looked at. */
+#define LOOK_EVERY_MS 250
+/* A file is taken up when nobody has written to it for so long: it may be half done. */
+#define SETTLED_MS 300
+
+/* From sysexits.h, which not every libc has. */
+#define EXIT_USAGE 64
+
+struct helper {
+	const char *config_path;
+	struct config config;	/* the last one read, for [global] even if it is bad */
+	bool usable;		/* config holds rules to judge by */
+	struct config_stamp stamp; /* of the file that was read last, good or bad */
+	struct config_stamp seen;  /* of a changed file that has not been taken up yet */
+	int64_t seen_ms;
+	int64_t looked_ms;
+	struct store *store;
+	struct engine *engine;
+	char trouble[400]; /* what was logged last, so that it is logged once */
+	struct policy_reader reader;
+	struct policy_request request;
+};
+
+/* Logs what is wrong, but once as long as it stays the same. */
+static void log_trouble(struct helper *helper, const char *text)
+{
+	if (helper->config.log != CONFIG_LOG_NONE && strcmp(helper->trouble, text) != 0) {
+		log_line(LOG_LEVEL_ERROR, text);
+	}
+	snprintf(helper->trouble, sizeof(helper->trouble), "%s", text);
+}
+
+static void log_recovered(struct helper *helper)
+{
+	if (helper->trouble[0] && helper->config.log != CONFIG_LOG_NONE) {
+		log_line(LOG_LEVEL_INFO, "working again");
+	}
+	helper->trouble[0] = '\0';
+}
+
+/* Mistakes in the configuration are kept until it is known where the log goes. */
+struct complaints {
+	char *line[100];
+	size_t lines;
+};
+
+static void keep_complaint(void *data, const char *message)
+{
+	struct complaints *complaints = data;
+
+	if (complaints->lines < sizeof(complaints->line) / sizeof(*complaints->line)) {
+		complaints->line[complaints->lines] = strdup(message);
+		complaints->lines += complaints->line[complaints->lines] != NULL;
+	}
+}
+
+static void drop_config(struct helper *helper)
+{
+	engine_free(helper->engine);
+	store_close(helper->store);
+	helper->engine = NULL;
+	helper->store = NULL;
+	helper->usable = false;
+	config_free(&helper->config);
+}
+
+/* Makes what judges requests from a good configuration. */
+static void use_config(struct helper *helper)
+{
+	const struct config *config = &helper->config;
+	struct store_options options = {.path = config->database,
+	    .mode = config->database_mode,
+	    .max_size = config->database_max_size,
+	    .lock_timeout_ms = config->lock_timeout_ms};
+
+	helper->store = store_new(&options);
+	helper->engine = helper->store ? engine_new(config, helper->store) : NULL;
+	helper->usable = helper->engine != NULL;
+}
+
+/* Reads the file. A bad one replaces a bad one, but a good one stays in force. */
+static void load_config(struct helper *helper)
+{
+	struct complaints complaints = {.lines = 0};
+	struct config config;
+	bool good = config_load(helper->config_path, &config, &helper->stamp, keep_complaint,
+			&complaints) == 0;
+
+	if (good || !helper->usable) {
+		drop_config(helper);
+		helper->config = config;
+		log_to(config.log_facility, config.log_path);
+		if (good) {
+			use_config(helper);
+		}
+	} else {
+		config_free(&config);
+	}
+	for (size_t i = 0; i < complaints.lines; i++) {
+		if (helper->config.log != CONFIG_LOG_NONE) {
+			log_line(LOG_LEVEL_ERROR, complaints.line[i]);
+		}
+		free(complaints.line[i]);
+	}
+	if (!good && helper->config.log != CONFIG_LOG_NONE) {
+		log_line(LOG_LEVEL_ERROR, helper->usable
+			? "the changed configuration is not used; the last good one stays in force"
+			: "no usable configuration; every request is answered on_error");
+	}
+}
+
+/* Whether the file has been left alone for long enough to be whole. */
+static bool is_settled(const struct helper *helper, int64_t monotonic_ms)
+{
+	const struct timespec *changed = &helper->seen.changed;
+	int64_t age_ms = clock_now_ms() - (changed->tv_sec * INT64_C(1000) +
+					      changed->tv_nsec / 1000000);
+
+	return age_ms >= SETTLED_MS || monotonic_ms - helper->seen_ms >= SETTLED_MS;
+}
+
+/* Takes up a changed configuration, at most every now and then. */
+static void refresh_config(struct helper *helper)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	struct config_stamp stamp;
+
+	if (now_ms - helper->looked_ms < LOOK_EVERY_MS) {
+		return;
+	}
+	helper->looked_ms = now_ms;
+	stamp = config_stamp_get(helper->config_path);
+	if (config_stamp_same(&stamp, &helper->stamp)) {
+		return;
+	}
+	if (!config_stamp_same(&stamp, &helper->seen)) {
+		helper->seen = stamp;
+		helper->seen_ms = now_ms;
+	}
+	if (is_settled(helper, now_ms)) {
+		load_config(helper);
+	}
+}
+
+static void log_verdict(struct helper *helper, const struct engine_verdict *verdict)
+{
+	enum config_log log = helper->config.log;
+	char buffer[LINE_MAX_BYTES];
+	struct text text;
+
+	if (log == CONFIG_LOG_NONE ||
+	    (log == CONFIG_LOG_DENIED && verdict->status != ENGINE_DENIED)) {
+		return;
+	}
+	text_init(&text, buffer, sizeof(buffer));
+	verdict_line(verdict, &helper->request, NULL, &text);
+	log_line(LOG_LEVEL_INFO, buffer);
+}
+
+/* Answers a request that can't be judged, and says why in the log. */
+static int answer_bad(struct helper *helper, const struct error *error)
+{
+	struct engine_verdict verdict = {.status = ENGINE_ERROR};
+	char buffer[LINE_MAX_BYTES];
+	struct text text;
+
+	if (helper->config.log != CONFIG_LOG_NONE) {
+		text_init(&text, buffer, sizeof(buffer));
+		verdict_line(&verdict, &helper->request, error, &text);
+		log_line(LOG_LEVEL_WARNING, buffer);
+	}
+	return policy_answer(STDOUT_FILENO, helper->config.on_error);
+}
+
+static int answer(struct helper *helper)
+{
+	struct engine_verdict verdict = {.status = ENGINE_ERROR};
+	char action[VERDICT_ACTION_MAX + 1];
+	struct error error;
+	struct text text;
+	int result;
+
+	if (helper->usable) {
+		engine_judge(helper->engine, &helper->request, &verdict, &error);
+		if (verdict.status == ENGINE_ERROR) {
+			log_trouble(helper, error.text);
+		} else if (helper->trouble[0]) {
+			log_recovered(helper);
+		}
+	}
+	text_init(&text, action, sizeof(action));
+	verdict_action(&verdict, &helper->config, &helper->request, &text);
+	result = policy_answer(STDOUT_FILENO, action);
+	log_verdict(helper, &verdict);
+	return result;
+}
+
+/* House-keeping that a new counter made due; the answer is out already. */
+static void keep_house(struct helper *helper)
+{
+	struct error error;
+	int64_t now_ms;
+
+	if (!helper->store || !store_rewrite_due(helper->store)) {
+		return;
+	}
+	now_ms = clock_now_ms();
+	if (store_rewrite(helper->store, engine_keep, &now_ms, &error) != STORE_OK) {
+		log_trouble(helper, error.text);
+	}
+}
+
+static void serve(struct helper *helper)
+{
+	struct error error;
+
+	for (;;) {
+		enum policy_result result = policy_read(&helper->reader, &helper->request, &error);
+
+		if (result == POLICY_END) {
+			if (error.text[0] && helper->config.log != CONFIG_LOG_NONE) {
+				log_line(LOG_LEVEL_WARNING, error.text);
+			}
+			return;
+		}
+		refresh_config(helper);
+		if (result == POLICY_BAD ? answer_bad(helper, &error) : answer(helper)) {
+			return;
+		}
+		keep_house(helper);
+	}
+}
+
+/*
+ * spawn(8) ties fd 2 to the client's socket too: one stray byte there, from a library
+ * or from libc, would be taken for an answer. Descriptors that are not open get
+ * /dev/null, lest a file of ours becomes one of them.
+ */
+static void secure_descriptors(void)
+{
+	int fd = open("/dev/null", O_RDWR);
+
+	while (fd >= 0 && fd < STDERR_FILENO) {
+		fd = dup(fd);
+	}
+	if (fd > STDERR_FILENO) {
+		if (!isatty(STDERR_FILENO)) {
+			dup2(fd, STDERR_FILENO);
+		}
+		close(fd);
+	}
+}
+
+static const char usage[] =
+    "usage: policyd-ratelimit [-c FILE]\n"
+    "Answers Postfix policy requests on stdin and stdout; started by spawn(8).\n"
+    "  -c, --config FILE  read FILE instead of " DEFAULT_CONFIG "\n"
+    "  -h, --help         show this help\n"
+    "  -V, --version      show the version\n"
+    "See policyd-ratelimit(8) and policyd-ratelimit.conf(5).\n";
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+	    {"config", required_argument, NULL, 'c'},
+	    {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'V'},
+	    {NULL, 0, NULL, 0},
+	};
+	static struct helper helper = {.config_path = DEFAULT_CONFIG};
+	bool wrong = false;
+	int option;
+
+	secure_descriptors();
+	signal(SIGPIPE, SIG_IGN);
+	while ((option = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			helper.config_path = optarg;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return EXIT_SUCCESS;
+		case 'V':
+			puts(PACKAGE_STRING);
+			return EXIT_SUCCESS;
+		default:
+			wrong = true;
+		}
+	}
+	wrong = wrong || optind < argc;
+	if (wrong && isatty(STDIN_FILENO)) {
+		fputs(usage, stderr);
+		return EXIT_USAGE;
+	}
+	helper.reader.fd = STDIN_FILENO;
+	load_config(&helper);
+	if (wrong) {
+		/* Going away would stop mail. */
+		log_line(LOG_LEVEL_WARNING, "unknown arguments in master.cf are ignored; allowed is "
+					    "-c FILE");
+	}
+	serve(&helper);
+	drop_config(&helper);
+	return EXIT_SUCCESS;
+}

@@ -1,0 +1,22 @@
+/*
+ * A verdict in words: the answer to Postfix and the line in the log.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef VERDICT_H
+#define VERDICT_H
+
+#include "engine.h"
+
+/* Longest action that is answered, in bytes; what a refused client gets must fit SMTP. */
+#define VERDICT_ACTION_MAX 1000
+
+/* The action to answer: success_action, the rule's with its placeholders, or on_error. */
+void verdict_action(const struct engine_verdict *verdict, const struct config *config,
+    const struct policy_request *request, struct text *text);
+
+/* One log line about it; error: why, for ENGINE_ERROR, else NULL. */
+void verdict_line(const struct engine_verdict *verdict, const struct policy_request *request,
+    const struct error *error, struct text *text);
+
+#endif
