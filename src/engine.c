@@ -42,6 +42,7 @@ struct candidate {
 	struct record_transaction transaction;
 	uint64_t cost;
 	bool again; /* this very request was charged before */
+	bool skipped;
 };
 
 struct engine {
@@ -55,6 +56,7 @@ struct engine {
 	struct rule_request request;
 	size_t candidates;
 	uint64_t request_hash;
+	bool stored_only; /* the file is full: judge by the counters that it has */
 	struct engine_verdict *verdict;
 	struct error *error;
 };
@@ -176,7 +178,7 @@ static int open_record(struct candidate *candidate, struct store_item *item, int
 }
 
 /*
- * Looks for a window without room. A request that was charged although it was refused
+ * Looks for windows without room, and notes the one that stays so longest. A request that was charged although it was refused
  * is in the numbers already: it passes when those are within the limit.
  */
 static bool has_room(const struct engine *engine, struct candidate *candidate,
@@ -190,24 +192,28 @@ static bool has_room(const struct engine *engine, struct candidate *candidate,
 	verdict->rule = rule;
 	verdict->key = candidate->key;
 	if (rule->limits.kind == LIMITS_DENY) {
-		*verdict = (struct engine_verdict){.rule = rule, .key = candidate->key,
-		    .used = candidate->cost, .wait_ms = RATE_NEVER};
+		verdict->used = candidate->cost;
+		verdict->wait_ms = RATE_NEVER;
 		return candidate->cost == 0;
 	}
 	for (unsigned i = 0; amount > 0 && i < rule->limits.n; i++) {
 		const struct limit *limit = &rule->limits.at[i];
+		int64_t wait_ms;
 
 		if (counter_wait(record, i, limit->count, candidate->cost) == 0) {
 			continue;
 		}
+		wait_ms = counter_wait(record, i, limit->count, amount);
+		if (verdict->limit && wait_ms <= verdict->wait_ms) {
+			continue;
+		}
 		verdict->limit = limit;
+		verdict->wait_ms = wait_ms;
 		verdict->used = counter_used(record, i);
 		verdict->remaining = limit->count > verdict->used ? limit->count - verdict->used : 0;
 		verdict->used += candidate->cost;
-		verdict->wait_ms = counter_wait(record, i, limit->count, amount);
-		return false;
 	}
-	return true;
+	return verdict->limit == NULL;
 }
 
 static void charge(struct engine *engine, struct candidate *candidate, struct store_item *item,
@@ -242,7 +248,7 @@ static void note_allowed(struct engine *engine, struct engine_verdict *verdict)
 		struct candidate *candidate = &engine->candidate[i];
 		const struct limits *limits = &candidate->rule->limits;
 
-		for (unsigned j = 0; j < limits->n; j++) {
+		for (unsigned j = 0; !candidate->skipped && j < limits->n; j++) {
 			uint64_t used = counter_used(&candidate->record, j);
 			uint64_t limit = limits->at[j].count;
 			double share = limit ? (double)used / (double)limit : 1;
@@ -275,8 +281,13 @@ static enum store_result decide(void *data, struct store_item *item, size_t item
 		struct engine_verdict own = {.status = ENGINE_DENIED};
 		struct error why;
 
+		candidate->skipped = false;
 		if (candidate->rule->limits.kind != LIMITS_WINDOWS) {
 			record_init(&candidate->record, &candidate->rule->layout);
+		} else if (engine->stored_only && !item[next].stored) {
+			candidate->skipped = true;
+			next++;
+			continue;
 		} else if (open_record(candidate, &item[next++], now_ms, &why)) {
 			char buffer[160];
 			struct text text;
@@ -303,6 +314,9 @@ static enum store_result decide(void *data, struct store_item *item, size_t item
 			continue;
 		}
 		own = &item[next++];
+		if (candidate->skipped) {
+			continue;
+		}
 		if (!denied || candidate->rule->count_denied) {
 			charge(engine, candidate, own, denied != NULL);
 		}
@@ -370,6 +384,7 @@ static bool concerns_no_rule(const struct engine *engine)
 void engine_judge(struct engine *engine, const struct policy_request *request,
     struct engine_verdict *verdict, struct error *error)
 {
+	enum store_result result;
 	const uint8_t *secret;
 	size_t items = 0;
 
@@ -395,15 +410,24 @@ void engine_judge(struct engine *engine, const struct policy_request *request,
 	}
 	engine->verdict = verdict;
 	engine->error = error;
-	if (items == 0) {
-		decide(engine, NULL, 0);
-	} else if (store_update(engine->store, engine->item, items, decide, engine, error) !=
-	    STORE_OK) {
+	engine->stored_only = false;
+	result = items ? store_update(engine->store, engine->item, items, decide, engine, error)
+		       : decide(engine, NULL, 0);
+	if (result == STORE_FULL) {
+		/* New counters must not switch off the limits of those that there are. */
+		struct error ignored;
+
+		engine->stored_only = true;
+		if (store_update(engine->store, engine->item, items, decide, engine, &ignored) !=
+			STORE_OK ||
+		    verdict->status == ENGINE_ALLOWED) {
+			verdict->status = ENGINE_ERROR;
+		}
+	} else if (result != STORE_OK) {
 		verdict->status = ENGINE_ERROR;
-		return;
 	}
-	for (size_t i = 0; i < engine->candidates; i++) {
-		if (engine->candidate[i].transaction.instance) {
+	for (size_t i = 0; i < engine->candidates && verdict->status != ENGINE_ERROR; i++) {
+		if (engine->candidate[i].transaction.instance && !engine->candidate[i].skipped) {
 			memo_keep(&engine->memo, &engine->candidate[i]);
 		}
 	}

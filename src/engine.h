@@ -19,15 +19,16 @@ enum engine_status { ENGINE_ALLOWED, ENGINE_DENIED, ENGINE_ERROR };
 struct engine_verdict {
 	enum engine_status status;
 	/*
-	 * The rule and the window that denied the request; of an allowed one those that
-	 * are nearest to their limit. NULL if no rule applied, or where a limit is `deny`.
+	 * The first rule that denied the request, and of its windows without room the one
+	 * that stays so longest; of an allowed request those that are nearest to their
+	 * limit. NULL if no rule applied, or where a limit is `deny`.
 	 */
 	const struct rule *rule;
 	const struct limit *limit;
 	struct rule_key key;
 	uint64_t used;	  /* this request included */
 	uint64_t remaining; /* without it */
-	int64_t wait_ms;  /* until the request would pass; 0 if allowed, or RATE_NEVER */
+	int64_t wait_ms;  /* until the rule would let it pass; 0 if allowed, or RATE_NEVER */
 };
 
 /* config and store are used until engine_free. NULL if out of memory. */
@@ -38,7 +39,8 @@ void engine_free(struct engine *engine);
  * Judges a request. Every rule that applies must have room, and then all are
  * charged, in one step; otherwise none is, but those with count_denied. A request
  * that was charged before, by this process or another, is not charged again.
- * ENGINE_ERROR: the counters can't be used; error says why.
+ * ENGINE_ERROR: the counters can't be used, or a new one can't be made and those
+ * that there are have room; error says why.
  */
 void engine_judge(struct engine *engine, const struct policy_request *request,
     struct engine_verdict *verdict, struct error *error);

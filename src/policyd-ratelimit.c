@@ -29,6 +29,10 @@
 /* A file is taken up when nobody has written to it for so long: it may be half done. */
 #define SETTLED_MS 300
 
+/* Troubles that are remembered, and for how long, so that each is logged once. */
+#define TROUBLES 8
+#define TROUBLE_AGAIN_MS (3600 * 1000)
+
 /* From sysexits.h, which not every libc has. */
 #define EXIT_USAGE 64
 
@@ -42,26 +46,37 @@ struct helper {
 	int64_t looked_ms;
 	struct store *store;
 	struct engine *engine;
-	char trouble[400]; /* what was logged last, so that it is logged once */
+	struct trouble {
+		char text[sizeof(((struct error *)0)->text)];
+		int64_t logged_ms;
+	} trouble[TROUBLES];
 	struct policy_reader reader;
 	struct policy_request request;
 };
 
-/* Logs what is wrong, but once as long as it stays the same. */
-static void log_trouble(struct helper *helper, const char *text)
+/*
+ * Whether a trouble is news: it was not logged lately. Two troubles may take turns,
+ * and good requests come between them.
+ */
+static bool is_news(struct helper *helper, const char *text)
 {
-	if (helper->config.log != CONFIG_LOG_NONE && strcmp(helper->trouble, text) != 0) {
-		log_line(LOG_LEVEL_ERROR, text);
-	}
-	snprintf(helper->trouble, sizeof(helper->trouble), "%s", text);
-}
+	int64_t now_ms = clock_monotonic_ms();
+	struct trouble *oldest = &helper->trouble[0];
 
-static void log_recovered(struct helper *helper)
-{
-	if (helper->trouble[0] && helper->config.log != CONFIG_LOG_NONE) {
-		log_line(LOG_LEVEL_INFO, "working again");
+	for (size_t i = 0; i < TROUBLES; i++) {
+		struct trouble *trouble = &helper->trouble[i];
+
+		if (strcmp(trouble->text, text) == 0 &&
+		    now_ms - trouble->logged_ms < TROUBLE_AGAIN_MS) {
+			return false;
+		}
+		if (trouble->logged_ms < oldest->logged_ms) {
+			oldest = trouble;
+		}
 	}
-	helper->trouble[0] = '\0';
+	snprintf(oldest->text, sizeof(oldest->text), "%s", text);
+	oldest->logged_ms = now_ms;
+	return true;
 }
 
 /* Mistakes in the configuration are kept until it is known where the log goes. */
@@ -168,57 +183,41 @@ static void refresh_config(struct helper *helper)
 	}
 }
 
-static void log_verdict(struct helper *helper, const struct engine_verdict *verdict)
+/* error: why the request can't be judged, for ENGINE_ERROR, if that is to be said. */
+static void log_verdict(struct helper *helper, const struct engine_verdict *verdict,
+    const struct error *error)
 {
 	enum config_log log = helper->config.log;
 	char buffer[LINE_MAX_BYTES];
 	struct text text;
 
 	if (log == CONFIG_LOG_NONE ||
-	    (log == CONFIG_LOG_DENIED && verdict->status != ENGINE_DENIED)) {
+	    (log == CONFIG_LOG_DENIED && verdict->status != ENGINE_DENIED && !error)) {
 		return;
 	}
 	text_init(&text, buffer, sizeof(buffer));
-	verdict_line(verdict, &helper->request, NULL, &text);
-	log_line(LOG_LEVEL_INFO, buffer);
+	verdict_line(verdict, &helper->request, error, &text);
+	log_line(error ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, buffer);
 }
 
-/* Answers a request that can't be judged, and says why in the log. */
-static int answer_bad(struct helper *helper, const struct error *error)
-{
-	struct engine_verdict verdict = {.status = ENGINE_ERROR};
-	char buffer[LINE_MAX_BYTES];
-	struct text text;
-
-	if (helper->config.log != CONFIG_LOG_NONE) {
-		text_init(&text, buffer, sizeof(buffer));
-		verdict_line(&verdict, &helper->request, error, &text);
-		log_line(LOG_LEVEL_WARNING, buffer);
-	}
-	return policy_answer(STDOUT_FILENO, helper->config.on_error);
-}
-
-static int answer(struct helper *helper)
+/* bad: why the request is none to be judged, or NULL. */
+static int answer(struct helper *helper, const struct error *bad)
 {
 	struct engine_verdict verdict = {.status = ENGINE_ERROR};
 	char action[VERDICT_ACTION_MAX + 1];
-	struct error error;
+	struct error error = {""};
 	struct text text;
-	int result;
 
-	if (helper->usable) {
+	if (!bad && helper->usable) {
 		engine_judge(helper->engine, &helper->request, &verdict, &error);
-		if (verdict.status == ENGINE_ERROR) {
-			log_trouble(helper, error.text);
-		} else if (helper->trouble[0]) {
-			log_recovered(helper);
+		if (verdict.status == ENGINE_ERROR && is_news(helper, error.text)) {
+			bad = &error;
 		}
 	}
 	text_init(&text, action, sizeof(action));
 	verdict_action(&verdict, &helper->config, &helper->request, &text);
-	result = policy_answer(STDOUT_FILENO, action);
-	log_verdict(helper, &verdict);
-	return result;
+	log_verdict(helper, &verdict, bad);
+	return policy_answer(STDOUT_FILENO, action);
 }
 
 /* House-keeping that a new counter made due; the answer is out already. */
@@ -231,8 +230,9 @@ static void keep_house(struct helper *helper)
 		return;
 	}
 	now_ms = clock_now_ms();
-	if (store_rewrite(helper->store, engine_keep, &now_ms, &error) != STORE_OK) {
-		log_trouble(helper, error.text);
+	if (store_rewrite(helper->store, engine_keep, &now_ms, &error) != STORE_OK &&
+	    helper->config.log != CONFIG_LOG_NONE && is_news(helper, error.text)) {
+		log_line(LOG_LEVEL_ERROR, error.text);
 	}
 }
 
@@ -250,7 +250,7 @@ static void serve(struct helper *helper)
 			return;
 		}
 		refresh_config(helper);
-		if (result == POLICY_BAD ? answer_bad(helper, &error) : answer(helper)) {
+		if (answer(helper, result == POLICY_BAD ? &error : NULL)) {
 			return;
 		}
 		keep_house(helper);

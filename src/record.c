@@ -177,7 +177,7 @@ static int read_header(struct record_layout *layout, const char *s, const char *
 	const char *letter;
 
 	memset(layout, 0, sizeof(*layout));
-	if (end - s < 10 || memcmp(s, FORMAT_VERSION " ", 2) != 0) {
+	if (end - s < 9 || memcmp(s, FORMAT_VERSION " ", 2) != 0) {
 		return -1;
 	}
 	s += 2;

@@ -31,10 +31,14 @@
 /* Rule names have no ':', so no counter's key starts with one. */
 #define META_KEY ":meta"
 #define META_SIZE 128
-#define META_FORMAT FORMAT_VERSION " secret=%16llx%16llx rewritten=%llx took=%llx size=%llx"
+#define META_WRITE FORMAT_VERSION " secret=%016llx%016llx rewritten=%llx took=%llx size=%llx"
+#define META_READ FORMAT_VERSION " secret=%16llx%16llx rewritten=%llx took=%llx size=%llx"
 
 #define HASH_SIZE_MIN 4093
 #define HASH_SIZE_MAX 4000000
+
+/* A file smaller than this is not worth a rewrite, unless it is full. */
+#define REWRITE_SIZE_MIN (1 << 20)
 
 /* Rewriting takes at most one part in so many of the time. */
 #define REWRITE_SHARE 50
@@ -143,7 +147,7 @@ static void meta_write(const struct store *store, char meta[META_SIZE])
 
 	memcpy(half, store->secret, sizeof(half));
 	memset(meta, ' ', META_SIZE);
-	length = snprintf(meta, META_SIZE, META_FORMAT, half[0], half[1],
+	length = snprintf(meta, META_SIZE, META_WRITE, half[0], half[1],
 	    (unsigned long long)store->rewritten_ms, (unsigned long long)store->rewrite_took_ms,
 	    (unsigned long long)store->rewritten_size);
 	meta[length] = ' ';
@@ -161,7 +165,7 @@ static int meta_read(TDB_DATA key, TDB_DATA data, void *private)
 	}
 	memcpy(meta, data.dptr, META_SIZE);
 	meta[META_SIZE] = '\0';
-	if (sscanf(meta, META_FORMAT, &half[0], &half[1], &rewritten, &took, &size) != 5) {
+	if (sscanf(meta, META_READ, &half[0], &half[1], &rewritten, &took, &size) != 5) {
 		return -1;
 	}
 	memcpy(store->secret, half, sizeof(half));
@@ -210,16 +214,53 @@ static enum store_result meta_open(struct store *store, struct error *error)
 	return result;
 }
 
+/*
+ * tdb_open waits for a lock on the file's first byte, which a transaction holds while
+ * it commits, and no signal ends that wait. So it is waited for here, where the
+ * alarm does: a process may lock again what it has locked, and tdb_open finds it
+ * free. The descriptor is to be closed after tdb_open; -1 and errno.
+ */
+static int wait_for_open(const char *path, int open_flags)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+	int fd = open(path, open_flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	if (fd < 0 || open_flags == O_RDONLY) {
+		return fd;
+	}
+	while (fcntl(fd, F_SETLKW, &lock)) {
+		if (errno != EINTR || alarm_rang) {
+			int lock_errno = errno;
+
+			close(fd);
+			errno = lock_errno;
+			return -1;
+		}
+	}
+	return fd;
+}
+
 static struct tdb_context *open_tdb(struct store *store, const char *path, unsigned hash_size,
     int open_flags)
 {
 	struct tdb_logging_context log = {on_tdb_message, store};
 	struct tdb_context *tdb;
 	struct stat st;
+	int gate;
 
 	store->message[0] = '\0';
+	gate = open_flags & O_CREAT ? -1 : wait_for_open(path, open_flags);
+	if (gate == -1 && !(open_flags & O_CREAT)) {
+		return NULL;
+	}
 	tdb = tdb_open_ex(path, (int)hash_size, TDB_NOSYNC | TDB_INCOMPATIBLE_HASH, open_flags,
 	    store->options.mode, &log, NULL);
+	if (gate >= 0) {
+		int open_errno = errno;
+
+		close(gate);
+		errno = open_errno;
+	}
 	if (!tdb) {
 		return NULL;
 	}
@@ -498,12 +539,13 @@ static enum store_result insert(struct store *store, const struct store_item *it
 	}
 	signal(SIGXFSZ, SIG_IGN);
 	setrlimit(RLIMIT_FSIZE, &new);
+	errno = 0;
 	failed = tdb_store(store->tdb, key, tdb_data(item->empty, item->empty_size), TDB_INSERT);
 	setrlimit(RLIMIT_FSIZE, &old);
 	if (!failed) {
 		uint64_t size = tdb_map_size(store->tdb);
 
-		if (size / 2 >= store->rewritten_size) {
+		if (size >= REWRITE_SIZE_MIN && size / 2 >= store->rewritten_size) {
 			store->rewrite_due = true;
 		}
 		return STORE_OK;
@@ -513,12 +555,14 @@ static enum store_result insert(struct store *store, const struct store_item *it
 	}
 full:
 	store->rewrite_due = true;
-	error_set(error, "%s: no room for a new counter: %zu bytes are in use, "
-			 "database_max_size is %llu%s%s",
-	    store->options.path, tdb_map_size(store->tdb),
-	    (unsigned long long)store->options.max_size, store->message[0] ? "; " : "",
-	    store->message);
 	store->message[0] = '\0';
+	if (errno == ENOSPC || errno == EDQUOT) {
+		error_set(error, "%s: no room for a new counter: %s", store->options.path,
+		    strerror(errno));
+	} else {
+		error_set(error, "%s: no room for a new counter: database_max_size is %llu bytes",
+		    store->options.path, (unsigned long long)store->options.max_size);
+	}
 	return STORE_FULL;
 }
 

@@ -1,0 +1,216 @@
+#!/usr/bin/perl
+# The configuration: every mistake with its line and message, defaults, and what the helper
+# does with a file that is bad, absent or changed.
+# SPDX-License-Identifier: BSD-2-Clause
+use strict;
+use warnings;
+use Test::More;
+use Time::HiRes qw(sleep time);
+use RateTest qw(spew slurp run build_dir);
+
+my $rule = "[rule r]\nkey = sender\nlimit = 1/hour\n";
+my $dir  = RateTest->new->{dir};
+my $file = "$dir/bad.conf";
+
+# What policyd-ratelimit-ctl says of a file: its complaints, without the file's name.
+sub complaints {
+    my ($text) = @_;
+    spew($file, $text);
+    my ($status, undef, $errors) = run(build_dir() . '/policyd-ratelimit-ctl', '-c', $file, 'config');
+    is($status, $errors ? 78 : 0, 'exit status') or diag $errors;
+    return map { s/^\Q$file\E://r } split /\n/, $errors;
+}
+
+my $units = 'one of second, minute, hour, day, week, month, year';
+my $words = 'one of DEFER_IF_PERMIT, DEFER_IF_REJECT, DEFER, REJECT, 4NN or 5NN and a text, DUNNO, '
+    . 'WARN, INFO, HOLD, DISCARD, REDIRECT, FILTER, BCC, PREPEND';
+my $rule_options = 'key, limit, count, strategy, resolution, action, count_denied, fold_case';
+my $option = 'not a line of the form option = value; a value stands in one line with its option';
+
+# One mistake a line: the file, and every message it gives.
+my @cases = (
+    ["key = x\n", '1: "key" stands before any section; [global] or [rule NAME] must come first'],
+    ["[globl]\nx = y\n", '1: unknown section [globl]; one of [global] and [rule NAME]'],
+    ["[rule]\n", '1: unknown section [rule]; one of [global] and [rule NAME]'],
+    ["[rule a b]\n", q{1: "a b" can't be the name of a rule; it is 1 to 32 letters, digits, '-' or '_'}],
+    ['[rule ' . 'x' x 33 . "]\n",
+        '1: "' . 'x' x 33 . q{" can't be the name of a rule; it is 1 to 32 letters, digits, '-' or '_'}],
+    ["[rule global]\n", q{1: a rule can't be called global; any other name is good}],
+    ["[global\n", q{1: a '[' without its ']'; a section is [global] or [rule NAME]}],
+    ["$rule$rule", '4: a second [rule r], the first is in line 1; each needs a name of its own'],
+    ["[global]\n[global]\n", '2: a second [global], the first is in line 1'],
+    ["[global]\nlog = all\nlog = none\n",
+        '3: a second log, the first is in line 2; an option is set once in a section'],
+    ["[global]\nlogs = all\n", '2: unknown option "logs" in [global]; one of database, database_mode, '
+        . 'database_max_size, user, on_error, success_action, lock_timeout, log, log_target'],
+    ["${rule}limits = 1/day\n", qq{4: unknown option "limits" in [rule r]; one of $rule_options}],
+    ["${rule}mode = observe\n", qq{4: unknown option "mode" in [rule r]; one of $rule_options}],
+    ["[rule r]\nlimit = 1/hour\n",
+        '1: [rule r] has no key; say what is counted, such as key = sasl_username'],
+    ["[rule r]\nkey = sender\n", '1: [rule r] has no limit; say how much, such as limit = 100/hour'],
+    ["$rule\nnonsense\n", "5: $option"],
+    ["${rule}action = REJECT\n  and more\n", "5: $option"],
+    ["${rule}action = REJECT no ; more\n", "4: a ';' behind a blank starts a comment and would cut the "
+        . 'value; take it out, comments have lines of their own'],
+    ["${rule}action = REJECT " . 'x' x 190 . "\n", '4: the line has 206 bytes, 198 are allowed'],
+    ["${rule}action = REJECT \xff\n", '4: a byte that is not UTF-8'],
+    ["${rule}action = REJECT a\x07b\n", '4: a control character; only text is allowed'],
+    ["${rule}action = REJECT a\0b\n", '4: a control character; only text is allowed'],
+    ["${rule}action = 450\n", '4: action: 450 alone means OK to Postfix; write a text behind it'],
+    ["${rule}action = 250 fine\n",
+        '4: action: "250" is no reply code to refuse with; one of 4NN or 5NN and a text'],
+    ["${rule}action = DEFFER x\n", qq{4: action: unknown action "DEFFER"; $words}],
+    ["${rule}action = PREPEND\n", '4: action: PREPEND needs an argument, see access(5)'],
+    ["${rule}action = OK\n", '4: action: OK would skip the restrictions behind; use DUNNO'],
+    ["[global]\nsuccess_action = permit\n",
+        '2: success_action: permit would skip the restrictions behind; use DUNNO'],
+    ["[global]\non_error = 451\n", '2: on_error: 451 alone means OK to Postfix; write a text behind it'],
+    ["${rule}action = REJECT {used\n", q(4: action: a '{' without its '}'; for a brace write "{{")],
+    ["${rule}action = REJECT {usd}\n", '4: action: unknown placeholder "{usd}"; one of {rule}, {key}, '
+        . '{field}, {limit}, {used}, {remaining}, {count}, {window}, {retry_after} or a request '
+        . 'attribute such as {sasl_username}'],
+    ["[rule r]\nkey = sasluser\nlimit = 1/hour\n", '2: key: unknown attribute "sasluser"; one that Postfix '
+        . 'sends, such as sasl_username, sender, client_address, or sasl_domain, sender_domain, '
+        . 'recipient_domain, or everything'],
+    ["[rule r]\nkey = sender\nlimit = 1/our\n", qq{3: limit: unknown unit "our" in "1/our"; $units}],
+    ["[rule r]\nkey = sender\nlimit = many\n", '3: limit: "many" does not start with a number; a limit is '
+        . 'COUNT/UNIT such as 100/hour, or unlimited, or deny'],
+    ["[rule r]\nkey = sender\nlimit = 10\n",
+        q{3: limit: a '/' or "per" must follow the number in "10"}],
+    ["[rule r]\nkey = sender\nlimit = 1/0 hours\n",
+        '3: limit: the number of units in "1/0 hours" must be 1 to 10000'],
+    ["[rule r]\nkey = sender\nlimit = 1/hour 2/day\n",
+        q{3: limit: "2/day" follows a limit; several are separated by ',' or '|'}],
+    ["[rule r]\nkey = sender\nlimit = 1/hour, 2/60 minutes\n", '3: limit: two limits have the same window'],
+    ["[rule r]\nkey = sender\nlimit = 10MiB/day\n",
+        '3: limit: "MiB" is for count = bytes; here a number may end in k, M or G'],
+    ["[rule r]\nkey = sender\nlimit = 99999999999/day\n",
+        '3: limit: the number in "99999999999/day" is too large, the most is 68719476735'],
+    ["[rule r]\nkey = sender\nlimit = 10001/day\nstrategy = moving-window\n", '3: limit: a moving-window '
+        . 'remembers each event, 10000 at most; for a limit above that use strategy = sliding-window'],
+    ["${rule}count = mails\n", '4: count: "mails" is not messages, recipients or bytes'],
+    ["${rule}strategy = sliding\n",
+        '4: strategy: "sliding" is not fixed-window, sliding-window or moving-window'],
+    ["${rule}resolution = 61\n", '4: resolution: "61" is not a number from 1 to 60'],
+    ["${rule}fold_case = maybe\n", '4: fold_case: "maybe" is not no or yes'],
+    ["${rule}count_denied = 1\n", '4: count_denied: "1" is not no or yes'],
+    ["[global]\ndatabase = counters.tdb\n", '2: database: "counters.tdb" is not an absolute path'],
+    ["[global]\ndatabase_mode = 0666\n", '2: database_mode: "0666" is not a mode such as 0640; its owner '
+        . 'must be able to read and write, others not to write'],
+    ["[global]\ndatabase_max_size = 5G\n",
+        '2: database_max_size: "5G" is not a size from 64K to 4G, such as 256M'],
+    ["[global]\nuser = a b\n", '2: user: "a b" is not the name of an account'],
+    ["[global]\nlock_timeout = 2\n", '2: lock_timeout: "2" is not a time from 10ms to 60s, such as 2s'],
+    ["[global]\nlog = verbose\n", '2: log: "verbose" is not none, denied or all'],
+    ["[global]\nlog_target = stderr\n",
+        '2: log_target: "stderr" is not syslog, syslog:FACILITY or file:/PATH'],
+    ["[global]\nlog_target = syslog:mial\n", '2: log_target: unknown facility "mial"; one of syslog(3)\'s, '
+        . 'such as mail, daemon, local0'],
+    ["[global]\nlog = x\n\n# fine\n[rule r]\nkey = y\nlimit = z\n",
+        '2: log: "x" is not none, denied or all',
+        '6: key: unknown attribute "y"; one that Postfix sends, such as sasl_username, sender, '
+            . 'client_address, or sasl_domain, sender_domain, recipient_domain, or everything',
+        '7: limit: "z" does not start with a number; a limit is COUNT/UNIT such as 100/hour, or '
+            . 'unlimited, or deny'],
+    # And what is right.
+    ["\xef\xbb\xbf; comment\r\n[global]\r\n  log = all\r\n# comment\r\n[rule r]\r\n  key = sender\r\n  limit: 1/h|2/d\r\n"],
+    [''],
+    ["[global]\n"],
+    ["${rule}action = 550 5.7.1 a;b #c \xc3\xa4 {{ {sasl_username}\n"],
+);
+for my $case (@cases) {
+    my ($text, @expected) = @$case;
+    is_deeply([complaints($text)], [map { "$_" } @expected], $expected[0] // "good: $text");
+}
+
+subtest 'effective settings' => sub {
+    spew($file, <<'END');
+[rule r]
+key = sasl_domain
+limit = 5k per 60 minutes | 10k/14 days, 20000/2 h
+[rule b]
+key = sender
+count = bytes
+strategy = fixed-window
+limit = 10240KiB/24 hours
+END
+    my ($status, $out) = run(build_dir() . '/policyd-ratelimit-ctl', '-c', $file, 'config');
+    is($out =~ s/^global\.database = .*\n//r, <<'END');
+global.database_mode = 0640
+global.database_max_size = 256M
+global.user = policyd-ratelimit
+global.on_error = DUNNO
+global.success_action = DUNNO
+global.lock_timeout = 2s
+global.log = denied
+global.log_target = syslog
+r.key = sasl_domain
+r.limit = 5000/hour, 10000/2 weeks, 20000/2 hours
+r.count = recipients
+r.strategy = sliding-window
+r.resolution = 12
+r.action = DEFER_IF_PERMIT 4.7.1 Limit of {limit} reached for {key}, try again in {retry_after}
+r.count_denied = no
+r.fold_case = yes
+b.key = sender
+b.limit = 10MiB/24 hours
+b.count = bytes
+b.strategy = fixed-window
+b.resolution = 12
+b.action = DEFER_IF_PERMIT 4.7.1 Limit of {limit} reached for {key}, try again in {retry_after}
+b.count_denied = no
+b.fold_case = yes
+END
+    is_deeply([run(build_dir() . '/policyd-ratelimit-ctl', '-c', $file, 'config', 'b.limit')],
+        [0, "10MiB/24 hours\n", ''], 'one of them');
+    is((run(build_dir() . '/policyd-ratelimit-ctl', '-c', $file, 'config', 'b.limits'))[0], 1, 'none');
+};
+
+# Asks until the answer is the expected one; false after some seconds.
+sub becomes {
+    my ($helper, $expected) = @_;
+    my $end = time + 10;
+    while (time < $end) {
+        return 1 if ($helper->ask // 'gone') eq $expected;
+        sleep 0.02;
+    }
+    return 0;
+}
+
+subtest 'a bad file, and one that is mended' => sub {
+    my $t = RateTest->new;
+    my %global = (global => {on_error => 'WARN broken'});
+    my $good = "[rule r]\nkey = everything\nlimit = 0/hour\naction = REJECT good\n";
+    $t->configure(%global, rules => "[rule r]\nkey = nonsense\n");
+    my $helper = $t->helper;
+    is($helper->ask, 'WARN broken', 'on_error of the bad file itself') for 1 .. 3;
+    my @lines = $t->log_text =~ /conf:\d+: (.*)/g;
+    is(scalar @lines, 2, 'each mistake is logged once, not per request') or diag $t->log_text;
+    $t->configure(%global, rules => $good);
+    ok(becomes($helper, 'REJECT good'), 'mended: no restart needed');
+    my $before = length $t->log_text;
+    $t->configure(rules => "[rule r\n");
+    ok(becomes($helper, 'REJECT good'), 'a running helper keeps the last good one');
+    my $end = time + 10;
+    sleep 0.02 while $helper->ask eq 'REJECT good' && substr($t->log_text, $before) !~ /last good/ && time < $end;
+    $helper->ask for 1 .. 3;
+    is(() = substr($t->log_text, $before) =~ /last good one stays in force/g, 1, 'and says so once');
+    $t->configure(rules => $good =~ s/good/better/r);
+    ok(becomes($helper, 'REJECT better'), 'the next good one is taken up');
+    rename $t->{config}, "$t->{config}.away";
+    $helper->ask for 1 .. 3;
+    is($helper->ask, 'REJECT better', 'an absent one too leaves the last good one');
+};
+
+subtest 'no file at all' => sub {
+    my $t = RateTest->new;
+    rename $t->{config}, "$t->{config}.away";
+    my $helper = $t->helper;
+    is($helper->ask, 'DUNNO', 'mail flows') for 1 .. 3;
+    spew("$t->{config}.tmp", slurp("$t->{config}.away")
+        . "[rule r]\nkey = everything\nlimit = 0/hour\naction = REJECT here\n");
+    rename "$t->{config}.tmp", $t->{config};
+    ok(becomes($helper, 'REJECT here'), 'and goes on with limits as soon as there is one');
+};
+
+done_testing;

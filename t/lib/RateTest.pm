@@ -1,0 +1,238 @@
+# What the black-box tests share: a folder with a configuration and a counter file,
+# helpers started as spawn(8) starts them, the ctl program, a clock that can be moved.
+# SPDX-License-Identifier: BSD-2-Clause
+package RateTest;
+use strict;
+use warnings;
+use Exporter 'import';
+use File::Temp qw(tempdir);
+use IPC::Open3 qw(open3);
+use POSIX ();
+use Socket;
+
+our @EXPORT_OK = qw(build_dir source_dir slurp spew run);
+
+sub source_dir { return $ENV{top_srcdir} // '.' }
+sub build_dir  { return $ENV{top_builddir} // 'build' }
+
+sub slurp {
+    my ($path) = @_;
+    open my $fh, '<', $path or return '';
+    local $/;
+    my $text = <$fh>;
+    return $text // '';
+}
+
+sub spew {
+    my ($path, $text) = @_;
+    open my $fh, '>', $path or die "$path: $!";
+    print $fh $text;
+    close $fh or die "$path: $!";
+    return;
+}
+
+# Runs a command; (exit status, stdout, stderr).
+sub run {
+    my (@command) = @_;
+    my $dir = tempdir(CLEANUP => 1);
+    my $pid = fork() // die "fork: $!";
+    if ($pid == 0) {
+        open STDIN,  '<', '/dev/null'  or POSIX::_exit(99);
+        open STDOUT, '>', "$dir/out" or POSIX::_exit(99);
+        open STDERR, '>', "$dir/err" or POSIX::_exit(99);
+        exec { $command[0] } @command or POSIX::_exit(98);
+    }
+    waitpid $pid, 0;
+    my $status = $? & 127 ? 'signal ' . ($? & 127) : $? >> 8;
+    return ($status, slurp("$dir/out"), slurp("$dir/err"));
+}
+
+# rules: the [rule] sections; global: hash of further [global] options.
+sub new {
+    my ($class, %args) = @_;
+    my $self = bless {dir => tempdir('ratelimit-XXXXXX', TMPDIR => 1, CLEANUP => 1)}, $class;
+    $self->{database} = "$self->{dir}/counters.tdb";
+    $self->{config}   = "$self->{dir}/policyd-ratelimit.conf";
+    $self->{logfile}  = "$self->{dir}/log";
+    $self->configure(%args);
+    return $self;
+}
+
+sub configure {
+    my ($self, %args) = @_;
+    my %global = (
+        database   => $self->{database},
+        user       => scalar getpwuid($>),
+        log        => 'all',
+        log_target => "file:$self->{logfile}",
+        %{$args{global} // {}},
+    );
+    my $text = "[global]\n" . join '', map {"$_ = $global{$_}\n"} sort keys %global;
+    spew($self->{config}, $text . ($args{rules} // ''));
+    return;
+}
+
+sub log_text { my ($self) = @_; return slurp($self->{logfile}) }
+
+# Helpers and ctl started from now on see this time, in seconds since the epoch, standing
+# still; running ones that were started with a moved clock follow. undef: the real time.
+sub set_clock {
+    my ($self, $seconds) = @_;
+    $self->{clock} = $seconds;
+    if (defined $seconds) {
+        spew("$self->{dir}/clock.new", "$seconds\n");
+        rename "$self->{dir}/clock.new", "$self->{dir}/clock" or die $!;
+    }
+    return;
+}
+
+sub clock_environment {
+    my ($self) = @_;
+    return () if !defined $self->{clock};
+    my ($library) = glob '/usr/lib/*/faketime/libfaketime.so.1';
+    die "libfaketime is missing (Debian: faketime)\n" if !$library;
+    return (
+        LD_PRELOAD                    => $library,
+        FAKETIME_TIMESTAMP_FILE       => "$self->{dir}/clock",
+        FAKETIME_FMT                  => '%s',
+        FAKETIME_NO_CACHE             => 1,
+        FAKETIME_DONT_FAKE_MONOTONIC  => 1,
+        DONT_FAKE_MONOTONIC           => 1,
+        NO_FAKE_STAT                  => 1,
+        # A preloaded library would come before the sanitizers' one.
+        ASAN_OPTIONS => join(':', grep {defined} $ENV{ASAN_OPTIONS}, 'verify_asan_link_order=0'),
+    );
+}
+
+# Starts a helper as spawn(8) does: descriptors 0, 1 and 2 are one socket, umask 077.
+sub helper {
+    my ($self, %args) = @_;
+    socketpair(my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!";
+    my %environment = ($self->clock_environment, %{$args{env} // {}});
+    my $pid = fork() // die "fork: $!";
+    if ($pid == 0) {
+        umask 077;
+        $SIG{PIPE} = 'IGNORE';
+        %ENV = (%ENV, %environment);
+        POSIX::dup2(fileno($theirs), $_) for 0 .. 2;
+        my @arguments = $args{args} ? @{$args{args}} : ('-c', $self->{config});
+        exec { build_dir() . '/policyd-ratelimit' } 'policyd-ratelimit', @arguments
+            or POSIX::_exit(98);
+    }
+    close $theirs;
+    return RateTest::Helper->new($pid, $ours);
+}
+
+sub ctl {
+    my ($self, @args) = @_;
+    local %ENV = (%ENV, $self->clock_environment);
+    return run(build_dir() . '/policyd-ratelimit-ctl', '-c', $self->{config}, @args);
+}
+
+# Records of the counter file, by key, as tdbdump shows them.
+sub records {
+    my ($self) = @_;
+    my (undef, $out) = run('tdbdump', $self->{database});
+    my %record;
+    $record{$1} = $2 while $out =~ /^key\(\d+\) = "(.*)"\ndata\(\d+\) = "(.*)"$/mg;
+    return \%record;
+}
+
+package RateTest::Helper;
+use strict;
+use warnings;
+
+sub new {
+    my ($class, $pid, $socket) = @_;
+    return bless {pid => $pid, socket => $socket, buffer => ''}, $class;
+}
+
+# The text of a request; the values given go over those of a typical one.
+sub request {
+    my (%attributes) = @_;
+    my %all = (
+        request         => 'smtpd_access_policy',
+        protocol_state  => 'RCPT',
+        protocol_name   => 'ESMTP',
+        client_address  => '192.0.2.1',
+        client_name     => 'client.example.com',
+        sender          => 'user@example.com',
+        recipient       => 'someone@example.net',
+        recipient_count => 0,
+        size            => 0,
+        instance        => '',
+        sasl_method     => 'PLAIN',
+        sasl_username   => 'user@example.com',
+        queue_id        => '',
+        %attributes,
+    );
+    return join('', map {"$_=$all{$_}\n"} sort keys %all) . "\n";
+}
+
+sub write {
+    my ($self, $bytes) = @_;
+    while (length $bytes) {
+        my $n = syswrite $self->{socket}, $bytes;
+        return 0 if !defined $n;
+        substr $bytes, 0, $n, '';
+    }
+    return 1;
+}
+
+# The next answer's action; undef at end of file, or after the time is up.
+sub answer {
+    my ($self, $seconds) = @_;
+    my $end = time + ($seconds // 30);
+    for (;;) {
+        if ($self->{buffer} =~ s/\A(.*?)\n\n//s) {
+            my $answer = $1;
+            return $answer =~ /\Aaction=([^\n]*)\z/ ? $1 : "MALFORMED: $answer";
+        }
+        my $wanted = '';
+        vec($wanted, fileno($self->{socket}), 1) = 1;
+        my $left = $end - time;
+        return undef if $left <= 0 || !select $wanted, undef, undef, $left;
+        my $n = sysread $self->{socket}, $self->{buffer}, 65536, length $self->{buffer};
+        return undef if !$n;
+    }
+}
+
+sub ask {
+    my ($self, %attributes) = @_;
+    $self->write(request(%attributes)) or return undef;
+    return $self->answer;
+}
+
+# Ends the input as smtpd does, and waits: what the helper still wrote, its exit status.
+sub finish {
+    my ($self) = @_;
+    shutdown $self->{socket}, 1;
+    my $rest = $self->{buffer};
+    1 while sysread $self->{socket}, $rest, 65536, length $rest;
+    return ($rest, $self->wait);
+}
+
+sub wait {
+    my ($self) = @_;
+    return if !$self->{pid};
+    waitpid $self->{pid}, 0;
+    delete $self->{pid};
+    return $? & 127 ? 'signal ' . ($? & 127) : $? >> 8;
+}
+
+sub kill {
+    my ($self, $signal) = @_;
+    CORE::kill $signal // 'KILL', $self->{pid};
+    return;
+}
+
+sub DESTROY {
+    my ($self) = @_;
+    return if !$self->{pid};
+    local ($?, $!);
+    CORE::kill 'KILL', $self->{pid};
+    waitpid $self->{pid}, 0;
+    return;
+}
+
+1;

@@ -1,0 +1,261 @@
+#!/usr/bin/perl
+# The counter file: what breaks it, how it grows, and that it stops growing.
+# SPDX-License-Identifier: BSD-2-Clause
+use strict;
+use warnings;
+use Fcntl qw(:DEFAULT F_SETLKW F_WRLCK F_UNLCK SEEK_SET);
+use Test::More;
+use POSIX ();
+use Time::HiRes qw(time);
+use RateTest qw(run slurp spew);
+
+my $rules = "[rule r]\nkey = sasl_username\nlimit = 3/hour\n";
+
+sub limiter {
+    my (%global) = @_;
+    return RateTest->new(rules => $rules, global => {on_error => 'WARN trouble', log => 'denied', %global});
+}
+
+sub ask { my ($helper, $user) = @_; return $helper->ask(sasl_username => $user // 'u') // 'gone' }
+
+sub lines { my ($t, $what) = @_; return scalar(() = $t->log_text =~ /$what/g) }
+
+# Counts that ctl show sees, by key.
+sub used {
+    my ($t) = @_;
+    my (undef, $out) = $t->ctl('show', '--json');
+    return {$out =~ /"key": "([^"]*)".*?"used": (\d+)/g};
+}
+
+subtest 'a file that is not a TDB' => sub {
+    for my $content ("root:x:0:0\n" x 1000, '') {
+        my $t = limiter();
+        spew($t->{database}, $content);
+        my $helper = $t->helper;
+        is(ask($helper), 'WARN trouble') for 1 .. 3;
+        is(lines($t, 'counters\.tdb: can\'t be opened: it is not a TDB file'), 1, 'said once');
+        is(slurp($t->{database}), $content, 'left as it was');
+        unlink $t->{database};
+        is(ask($helper), 'DUNNO', 'goes on as soon as it is gone');
+        }
+};
+
+subtest 'an absent folder' => sub {
+    my $t = limiter();
+    $t->{database} = "$t->{dir}/folder/counters.tdb";
+    $t->configure(rules => $rules, global => {on_error => 'WARN trouble'});
+    my $helper = $t->helper;
+    is(ask($helper), 'WARN trouble') for 1 .. 3;
+    is(lines($t, 'its folder must exist and belong to'), 1, 'said once');
+    mkdir "$t->{dir}/folder" or die $!;
+    is(ask($helper), 'DUNNO');
+    is_deeply([glob "$t->{dir}/folder/*"], [$t->{database}], 'one file, nothing beside it');
+};
+
+subtest 'a file that is removed under a running helper' => sub {
+    my $t = limiter();
+    my ($one, $two) = ($t->helper, $t->helper);
+    is(ask($one), 'DUNNO') for 1 .. 3;
+    unlink $t->{database} or die $!;
+    is(ask($two), 'DUNNO', 'a new one starts') for 1 .. 2;
+    is(ask($one), 'DUNNO', 'that is shared');
+    isnt(ask($two), 'DUNNO');
+};
+
+subtest 'helpers that start at once agree on one file' => sub {
+    for (1 .. 30) {
+        my $t = limiter();
+        my @helpers = map { $t->helper } 1 .. 4;
+        $_->write(RateTest::Helper::request(instance => 'i', sasl_username => 'u')) for @helpers;
+        my @answers = map { $_->answer } @helpers;
+        my $used = used($t);
+        is_deeply([@answers, $used->{u}], [('DUNNO') x 4, 1], 'a request sent to all four is charged once')
+            or last;
+    }
+};
+
+# Overwrites what a pattern finds in the file, in place.
+sub damage {
+    my ($t, $pattern, $replacement) = @_;
+    my $bytes = slurp($t->{database});
+    $bytes =~ /$pattern/ or die 'pattern not found';
+    open my $fh, '+<', $t->{database} or die $!;
+    seek $fh, $-[1], 0;
+    print $fh $replacement;
+    close $fh or die $!;
+    return;
+}
+
+subtest 'damaged records' => sub {
+    my $t = limiter();
+    my $helper = $t->helper;
+    ask($helper) for 1 .. 2;
+    is(ask($helper, 'other'), 'DUNNO');
+    damage($t, qr/r:u1 s12 r8 1h\|0002 (.)/, 'z');
+    is_deeply(used($t), {u => 1, other => 1}, 'one slot: the state before the last charge');
+    is(ask($helper), 'DUNNO') for 1 .. 2;
+    is_deeply(used($t), {u => 3, other => 1}, 'goes on from there');
+    damage($t, qr/r:u1 s12 r8 1h\|0002 (.)/, 'z');
+    damage($t, qr/r:u1 s12 r8 1h\|.*?\|0003 (.)/, 'z');
+    is(ask($helper), 'WARN trouble') for 1 .. 3;
+    is(lines($t, 'the record of "r:u" is damaged: neither of its two slots has a good checksum'), 1,
+        'both slots: said once');
+    is(ask($helper, 'other'), 'DUNNO', 'other keys go on');
+    my ($status, undef, $errors) = $t->ctl('show');
+    is($status, 69);
+    like($errors, qr/the record of "r:u" is damaged/);
+    is_deeply([$t->ctl('reset', 'u')], [0, "1 counter reset\n", '']);
+    is(ask($helper), 'DUNNO', 'after a reset') for 1 .. 3;
+    isnt(ask($helper), 'DUNNO');
+};
+
+subtest 'a lock that is not given back' => sub {
+    my $t = limiter(lock_timeout => '300ms');
+    my $helper = $t->helper;
+    is(ask($helper), 'DUNNO');
+    pipe my $locked, my $tell or die $!;
+    pipe my $release, my $let or die $!;
+    my $pid = fork() // die $!;
+    if ($pid == 0) {
+        # Every chain of the file, as a process does that was stopped while it held them.
+        close $let;
+        my $lock = pack 's s l! l! i', F_WRLCK, SEEK_SET, 0, 0, 0;
+        my $fh;
+        sysopen($fh, $t->{database}, O_RDWR) && fcntl($fh, F_SETLKW, $lock) or POSIX::_exit(1);
+        syswrite $tell, 'x';
+        sysread $release, my $byte, 1;
+        POSIX::_exit(0);
+    }
+    close $tell;
+    close $release;
+    sysread $locked, my $byte, 1;
+    my $start = time;
+    is(ask($helper), 'WARN trouble') for 1 .. 3;
+    cmp_ok(time - $start, '<', 20, 'answers come in time');
+    my $new = $t->helper;
+    is(ask($new), 'WARN trouble', 'a process that starts now as well');
+    is(lines($t, 'another process has kept its lock for 300 ms'), 2, 'said once by each');
+    is(($t->ctl('reset', 'u'))[0], 69, 'ctl gives up too');
+    close $let;
+    waitpid $pid, 0;
+    is(ask($helper), 'DUNNO', 'goes on when the lock is free') for 1 .. 2;
+    isnt(ask($new), 'DUNNO', 'and nothing was charged meanwhile');
+};
+
+# Makes keys until there is no room, also not after a rewrite; how many went in.
+sub fill {
+    my ($helper) = @_;
+    my $n = 0;
+    for (1 .. 5) {
+        $n++ while $n < 5000 && ask($helper, "key$n") eq 'DUNNO';
+    }
+    return $n;
+}
+
+subtest 'database_max_size' => sub {
+    my $t = limiter(database_max_size => '300K');
+    $t->set_clock(1_700_000_000);
+    my $helper = $t->helper;
+    is(ask($helper, 'first'), 'DUNNO');
+    my $n = fill($helper);
+    cmp_ok($n, '>', 100, "$n keys went in");
+    cmp_ok($n, '<', 1000, 'then there was no room');
+    cmp_ok(-s $t->{database}, '<=', 300 * 1024, 'the file keeps within its size');
+    is(ask($helper, 'late'), 'WARN trouble', 'a new key is answered on_error');
+    is(ask($helper, 'first'), 'DUNNO', 'a known one goes on') for 1 .. 2;
+    like(ask($helper, 'first'), qr/Limit of 3/, 'and is limited');
+    is(lines($t, 'no room for a new counter'), 1, 'said once') or diag $t->log_text;
+    $t->configure(rules => $rules . "[rule sender]\nkey = sender\nlimit = 100/hour\n",
+        global => {on_error => 'WARN trouble', log => 'denied', database_max_size => '300K'});
+    my $another = $t->helper;
+    is(join(' ', map { substr $another->ask(sasl_username => 'key1', sender => "new$_"), 0, 5 } 1 .. 4),
+        'WARN  WARN  DEFER DEFER', 'new keys of one rule do not switch off another one');
+    $t->set_clock(1_700_000_000 + 3600 + 301);
+    ask($helper, "new$_") for 1 .. 2;
+    is(ask($helper, 'late'), 'DUNNO', 'the space comes back as keys expire');
+    cmp_ok(-s $t->{database}, '<=', 300 * 1024);
+};
+
+subtest 'the file is rewritten when it has doubled' => sub {
+    my $t = limiter();
+    $t->set_clock(1_700_000_000);
+    my ($one, $two) = ($t->helper, $t->helper);
+    ask($two, 'early') for 1 .. 2;
+    my $inode = (stat $t->{database})[1];
+    spew("$t->{database}.new", 'left by a rewrite that was killed');
+    ask($one, "a$_") for 1 .. 2000;
+    isnt((stat $t->{database})[1], $inode, 'a new file');
+    ok(!-e "$t->{database}.new", 'in its place');
+    is((stat $t->{database})[2] & 07777, 0640, 'with its permissions');
+    is(ask($two, 'early'), 'DUNNO', 'a running helper follows');
+    isnt(ask($two, 'early'), 'DUNNO', 'to what is counted there');
+    my $used = used($t);
+    is(scalar keys %$used, 2001, 'no key is lost');
+    is(scalar(grep { $used->{"a$_"} != 1 } 1 .. 2000), 0, 'no count either');
+    my $size = -s $t->{database};
+    for my $round (1 .. 5) {
+        $t->set_clock(1_700_000_000 + $round * 8000);
+        ask($one, "b$round.$_") for 1 .. 2000;
+    }
+    cmp_ok(-s $t->{database}, '<', 2.5 * $size, 'with expired keys it stops growing');
+    is(scalar keys %{used($t)}, 2001, 'which are not shown, but for one with a refusal');
+    cmp_ok(-s $t->{database}, '<', 900 * 2 * 2000 + 300_000, 'nor kept');
+    is($t->log_text, '' . join('', grep { /status=denied/ } split /^/, $t->log_text), 'without any trouble');
+};
+
+subtest 'a full disk' => sub {
+    plan skip_all => 'needs root, to mount a small file system' if $> != 0;
+    my $t = limiter();
+    my $disk = "$t->{dir}/disk";
+    mkdir $disk;
+    plan skip_all => 'no tmpfs here' if (run('mount', '-t', 'tmpfs', '-o', 'size=400k', 'none', $disk))[0] != 0;
+    $t->{database} = "$disk/counters.tdb";
+    $t->configure(rules => $rules, global => {on_error => 'WARN trouble', log => 'denied'});
+    my $helper = $t->helper;
+    is(ask($helper, 'first'), 'DUNNO');
+    my $n = fill($helper);
+    cmp_ok($n, '>', 100, "$n keys went in");
+    is(ask($helper, 'late'), 'WARN trouble', 'a new key is answered on_error');
+    is(ask($helper, 'first'), 'DUNNO', 'a known one goes on') for 1 .. 2;
+    like(ask($helper, 'first'), qr/Limit of 3/, 'and is limited');
+    is_deeply([glob "$disk/*"], [$t->{database}], 'nothing half done stays behind');
+    is((run('mount', '-o', 'remount,size=4m', $disk))[0], 0, 'there is room again');
+    is(ask($helper, 'late'), 'DUNNO', 'goes on as soon as there is');
+    is(scalar keys %{used($t)}, $n + 2, 'with every key');
+    undef $helper;
+    run('umount', $disk);
+};
+
+subtest 'the record' => sub {
+    my $t = RateTest->new(rules => <<'END');
+[rule slide]
+key = sasl_username
+limit = 100/hour, 500/day
+[rule fix]
+key = sasl_username
+strategy = fixed-window
+limit = 100/day
+[rule move]
+key = sasl_username
+strategy = moving-window
+limit = 100/day
+[rule octets]
+key = sasl_username
+count = bytes
+limit = 1GiB/day
+END
+    my $helper = $t->helper;
+    my %length;
+    for my $n (1 .. 30) {
+        $helper->ask(protocol_state => 'END-OF-MESSAGE', recipient_count => 1, size => 1000 * $n, instance => "i$n");
+        my $records = $t->records;
+        $length{$_}{length $records->{$_}} = 1 for keys %$records;
+    }
+    my $records = $t->records;
+    is(scalar keys %$records, 5, 'a record a counter, and :meta');
+    is(join(',', map { scalar keys %{$length{$_}} } sort keys %length), '1,1,1,1,1', 'of a fixed length');
+    is(scalar(grep { !/\A[ -~]+\z/ } values %$records), 0, 'printable');
+    like($records->{'slide:user@example.com'}, qr/\A1 s12 r8 1h,1d\|/, 'that says its version and layout');
+};
+
+done_testing;
