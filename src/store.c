@@ -332,7 +332,10 @@ static enum store_result open_file(struct store *store, struct error *error)
 		store->tdb = open_tdb(store, store->options.path, HASH_SIZE_MIN, O_RDONLY);
 	}
 	if (!store->tdb) {
-		if (errno == EIO && !store->message[0]) {
+		if (errno == ENOENT) {
+			snprintf(store->message, sizeof(store->message),
+			    "it is not there; the helper makes it at its first request");
+		} else if (errno == EIO && !store->message[0]) {
 			snprintf(store->message, sizeof(store->message), "it is not a TDB file");
 		}
 		return fail(store, error, "can't be opened");
@@ -530,6 +533,7 @@ static enum store_result insert(struct store *store, const struct store_item *it
 	struct rlimit old, new;
 	int failed;
 
+	errno = 0;
 	if (tdb_map_size(store->tdb) > store->options.max_size || getrlimit(RLIMIT_FSIZE, &old)) {
 		goto full;
 	}
@@ -539,7 +543,6 @@ static enum store_result insert(struct store *store, const struct store_item *it
 	}
 	signal(SIGXFSZ, SIG_IGN);
 	setrlimit(RLIMIT_FSIZE, &new);
-	errno = 0;
 	failed = tdb_store(store->tdb, key, tdb_data(item->empty, item->empty_size), TDB_INSERT);
 	setrlimit(RLIMIT_FSIZE, &old);
 	if (!failed) {

@@ -1,0 +1,204 @@
+#!/usr/bin/perl
+# policyd-ratelimit-ctl: show, reset, config; exit statuses; the account it acts as.
+# SPDX-License-Identifier: BSD-2-Clause
+use strict;
+use warnings;
+use JSON::PP qw(decode_json);
+use Test::More;
+use RateTest qw(run slurp spew build_dir);
+
+my $now = 1_700_049_600;
+my $t   = RateTest->new(rules => <<'END');
+[rule users]
+key = sasl_username
+limit = 10/hour, 50/day
+[rule volume]
+key = sender_domain
+count = bytes
+limit = 10MiB/day
+[rule mails]
+key = sasl_username
+count = messages
+strategy = fixed-window
+fold_case = no
+limit = 5/day
+[rule exact]
+key = client_address
+strategy = moving-window
+limit = 3/hour
+END
+$t->set_clock($now);
+is_deeply([$t->ctl('show')], [69, '', "policyd-ratelimit-ctl: $t->{database}: can't be opened: it is not there; "
+    . "the helper makes it at its first request\n"], 'before the first request');
+ok(!-e $t->{database}, 'and makes no file');
+
+sub message {
+    my ($helper, %attributes) = @_;
+    my $recipients = delete $attributes{recipients};
+    return $helper->ask(protocol_state => 'END-OF-MESSAGE', recipient_count => $recipients,
+        instance => 'i' . rand, %attributes);
+}
+my $helper = $t->helper;
+message($helper, sasl_username => 'Ann@example.com', recipients => 3, size => 1000, client_address => '192.0.2.1');
+message($helper, sasl_username => 'ann@example.com', recipients => 7, size => 3_000_000,
+    client_address => '192.0.2.2') for 1 .. 2;
+$t->set_clock($now + 600);
+message($helper, sasl_username => 'bob@example.org', sender => "bob\@example.org", recipients => 2, size => 11 << 20,
+    client_address => '2001:db8::1');
+message($helper, sasl_username => 'bob@example.org', sender => "bob\@\x01\xff.org", recipients => 2, size => 5 << 20,
+    client_address => '2001:db8::1');
+
+sub json {
+    my ($status, $out, $err) = $t->ctl('show', '--json', @_);
+    my $rows = eval { decode_json($out) };
+    diag "status $status: $out$err$@" if !$rows;
+    return $rows // [];
+}
+
+subtest 'show --json' => sub {
+    my @rows = grep { $_->{rule} eq 'users' && $_->{key} =~ /ann/ } @{json()};
+    my %wait = map { $_->{window} => delete $_->{retry_after} } @rows;
+    is_deeply(\@rows, [
+        {rule => 'users', key => 'ann@example.com', window => 3600, strategy => 'sliding-window',
+            count => 'recipients', limit => 10, used => 3, remaining => 7, percent => 30, denied => 0,
+            last_seen => $now, source => 'rule'},
+        {rule => 'users', key => 'ann@example.com', window => 86400, strategy => 'sliding-window',
+            count => 'recipients', limit => 50, used => 3, remaining => 47, percent => 6, denied => 0,
+            last_seen => $now, source => 'rule'},
+    ], 'a row a window, with the names and units that are promised') or diag explain \@rows;
+    is_deeply(\%wait, {3600 => 0, 86400 => 0});
+    my ($exact) = grep { $_->{rule} eq 'exact' && $_->{key} eq '192.0.2.1' } @{json()};
+    is($exact->{retry_after}, 3000, 'seconds until there is room');
+    my ($denied) = grep { $_->{rule} eq 'exact' && $_->{key} eq '192.0.2.2' } @{json()};
+    is_deeply([@$denied{qw(used denied)}], [0, 2], 'an empty counter is shown if it has refusals');
+    is_deeply([sort map { $_->{key} } grep { $_->{rule} eq 'volume' } @{json()}],
+        ["?\x{3f}.org", 'example.com', 'example.org'], 'keys are made printable');
+};
+
+subtest 'show: filters and order' => sub {
+    my @cases = (
+        [['--rule', 'mails'], 'mails:Ann@example.com mails:bob@example.org'],
+        [['--rule', 'users', '--key', 'BOB*'], 'users:bob@example.org users:bob@example.org'],
+        [['--rule', 'mails', '--key', 'ann*'], ''],
+        [['--over', '50%'], 'exact:192.0.2.1 exact:2001:db8::1 volume:??.org'],
+        [['--over', '100'], 'exact:192.0.2.1'],
+        [['--sort', 'used', '--top', '1'], 'volume:??.org'],
+        [['--sort', 'key', '--rule', 'exact'], 'exact:192.0.2.1 exact:192.0.2.2 exact:2001:db8::1'],
+        [['--sort', 'last', '--rule', 'users', '--top', '2'], 'users:bob@example.org users:bob@example.org'],
+        [['--sort', 'percent', '--top', '2', '--rule', 'users'], 'users:ann@example.com users:bob@example.org'],
+    );
+    for my $case (@cases) {
+        my ($options, $expected) = @$case;
+        is(join(' ', map {"$_->{rule}:$_->{key}"} @{json(@$options)}), $expected, "@$options");
+    }
+    is(($t->ctl('show', '--key', 'nobody'))[0], 1, 'nothing matched');
+    is_deeply([$t->ctl('show', '--key', 'nobody', '--json')], [1, "[]\n", ''], 'in JSON');
+};
+
+subtest 'show: the table' => sub {
+    my ($status, $out, $err) = $t->ctl('show', '--sort', 'key');
+    is("$status$err", '0');
+    is($out, <<'END');
+RULE    KEY                  LIMIT     USED                   %  ROOM    REFUSED  LAST
+exact   192.0.2.1           3/hour   3 rcpt  [##########]  100%  in 50m        0  10m ago
+exact   192.0.2.2           3/hour   0 rcpt  [          ]    0%  now           2  10m ago
+exact   2001:db8::1         3/hour   2 rcpt  [######    ]   66%  now           0  0s ago
+volume  ??.org           10MiB/day  5.0 MiB  [#####     ]   50%  now           0  0s ago
+mails   Ann@example.com      5/day    1 msg  [##        ]   20%  now           0  10m ago
+users   ann@example.com    10/hour   3 rcpt  [###       ]   30%  now           0  10m ago
+users   ann@example.com     50/day   3 rcpt  [          ]    6%  now           0  10m ago
+users   bob@example.org    10/hour   2 rcpt  [##        ]   20%  now           0  0s ago
+users   bob@example.org     50/day   2 rcpt  [          ]    4%  now           0  0s ago
+mails   bob@example.org      5/day    1 msg  [##        ]   20%  now           0  0s ago
+volume  example.com      10MiB/day   1000 B  [          ]    0%  now           0  10m ago
+volume  example.org      10MiB/day      0 B  [          ]    0%  now           1  0s ago
+END
+};
+
+subtest 'reset' => sub {
+    my $rows = sub { scalar @{json('--rule', $_[0], '--key', $_[1])} };
+    is_deeply([$t->ctl('reset', '--rule', 'users', 'ANN@Example.com')], [0, "1 counter reset\n", ''],
+        'of one rule; letter case as the rule has it');
+    is($rows->('users', 'ann*'), 0);
+    is($rows->('mails', 'Ann*'), 1, 'others stay');
+    is_deeply([$t->ctl('reset', 'bob@example.org', 'nobody')], [0, "2 counters reset\n", ''], 'of all rules');
+    is_deeply([$t->ctl('reset', 'nobody')], [1, "0 counters reset\n", '']);
+    is(message($helper, sasl_username => 'ann@example.com', recipients => 10, size => 1,
+        client_address => '192.0.2.9'), 'DEFER_IF_PERMIT 4.7.1 Limit of 3/hour reached for 192.0.2.9, try again in never');
+    is(($t->ctl('reset', '--all', '--rule', 'exact'))[0], 0);
+    is(scalar @{json('--rule', 'exact')}, 0);
+    like(($t->ctl('reset', '--all'))[1], qr/^[1-9]\d* counters reset\n$/);
+    is_deeply([$t->ctl('show')], [0, '', "no counters yet\n"]);
+};
+
+subtest 'usage' => sub {
+    my @cases = (
+        [[], 0, qr/^usage: .*^  reset /ms],
+        [['--help'], 0, qr/^usage: /],
+        [['--version'], 0, qr/^policyd-ratelimit \d/],
+        [['shwo'], 64, qr/there is no command "shwo"; one of show, reset, config\n/],
+        [['--what'], 64, qr/--help shows the options/],
+        [['show', 'x'], 64, qr/^usage: policyd-ratelimit-ctl show /],
+        [['show', '--what'], 64, qr/usage: policyd-ratelimit-ctl show /],
+        [['show', '--sort', 'x'], 64, qr/--sort x: not one of used, percent, key, last/],
+        [['show', '--over', 'x'], 64, qr/--over x: not a percentage such as 80/],
+        [['show', '--top', '0'], 64, qr/--top 0: not a number of lines/],
+        [['show', '--rule', 'x'], 65, qr/there is no rule "x" in \S+; its rules are users, volume, mails, exact\n/],
+        [['reset', '--rule', 'x', 'y'], 65, qr/there is no rule "x"/],
+        [['reset'], 64, qr/^usage: policyd-ratelimit-ctl reset /],
+        [['reset', '--all', 'x'], 64, qr/^usage: policyd-ratelimit-ctl reset /],
+        [['config', 'a', 'b'], 64, qr/^usage: policyd-ratelimit-ctl config /],
+        [['config', 'users.limits'], 1, qr/there is no setting "users\.limits"/],
+        [['config', 'users.limit'], 0, qr{^10/hour, 50/day\n$}],
+    );
+    for my $case (@cases) {
+        my ($arguments, $expected, $text) = @$case;
+        my ($status, $out, $err) = $t->ctl(@$arguments);
+        is($status, $expected, "@$arguments");
+        like($out . $err, $text);
+    }
+};
+
+subtest 'what is broken' => sub {
+    my $broken = RateTest->new(rules => "[rule r]\nkey = x\n");
+    is(($broken->ctl('show'))[0], 78, 'configuration');
+    is((run(build_dir() . '/policyd-ratelimit-ctl', '-c', '/nonexistent', 'show'))[0], 78, 'none');
+    $broken->configure(rules => "[rule r]\nkey = sender\nlimit = 1/hour\n");
+    spew($broken->{database}, 'no database');
+    for my $command (['show'], ['reset', 'x'], ['reset', '--all']) {
+        my ($status, undef, $err) = $broken->ctl(@$command);
+        is($status, 69, "@$command");
+        like($err, qr/it is not a TDB file/);
+    }
+    is(slurp($broken->{database}), 'no database', 'left as it was');
+};
+
+subtest 'started as root it acts as user' => sub {
+    plan skip_all => 'needs root' if $> != 0;
+    my $w = RateTest->new;
+    my %global = (user => 'nobody', log => 'none', database => "$w->{dir}/db/counters.tdb");
+    my $rules  = "[rule r]\nkey = everything\nlimit = 5/hour\n";
+    chmod 0755, $w->{dir};
+    mkdir "$w->{dir}/db", 0700;
+    chown +(getpwnam 'nobody')[2, 3], "$w->{dir}/db";
+    $w->configure(global => \%global, rules => $rules);
+    chmod 0600, $w->{config};    # read before it takes on the account
+    my $root = $w->helper;
+    is($root->ask, 'DUNNO');
+    chown 0, 0, "$w->{dir}/db/counters.tdb";
+    chmod 0600, "$w->{dir}/db/counters.tdb";
+    is(($w->ctl('reset', '--all'))[0], 77, 'what the account may not open it may not open');
+    is(($w->ctl('show'))[0], 77);
+    chmod 0644, "$w->{dir}/db/counters.tdb";
+    is(($w->ctl('show'))[0], 0, 'show needs no more than read permission');
+    is(($w->ctl('reset', '--all'))[0], 77);
+    chown +(getpwnam 'nobody')[2, 3], "$w->{dir}/db/counters.tdb";
+    is(($w->ctl('reset', '--all'))[0], 0);
+    $w->configure(global => {%global, user => 'no-such-user'}, rules => $rules);
+    my ($status, undef, $err) = $w->ctl('reset', '--all');
+    is($status, 78);
+    like($err, qr/there is no account "no-such-user"; make it \(useradd --system no-such-user\)/);
+    is(($w->ctl('show'))[0], 0, 'without the account what only reads goes on');
+};
+
+done_testing;
