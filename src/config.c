@@ -10,9 +10,7 @@
  */
 #include "config.h"
 
-#include "log.h"
-#include "policy.h"
-#include "template.h"
+#include "config_options.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -22,8 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <syslog.h>
 #include <unistd.h>
 
 #define LINE_LENGTH_MAX 198 /* inih 55 */
@@ -31,10 +27,6 @@
 #define TRANSACTIONS_PER_KEY 8
 /* One counter for the whole server sees many transactions at once. */
 #define TRANSACTIONS_EVERYTHING RECORD_TRANSACTIONS_MAX
-#define OPTIONS_MAX 16
-
-#define DEFAULT_ACTION \
-	"DEFER_IF_PERMIT 4.7.1 Limit of {limit} reached for {key}, try again in {retry_after}"
 
 /* The file while it is being read. */
 struct parse {
@@ -50,14 +42,6 @@ struct parse {
 	enum { IN_NOTHING, IN_GLOBAL, IN_RULE, IN_UNKNOWN } section;
 	struct rule *rule;
 	unsigned option_line[2][OPTIONS_MAX]; /* by table and option: where it was set, 0 = not */
-};
-
-/* An option: reads its value into the configuration, and prints it from there. */
-struct option {
-	const char *name;
-	int (*parse)(struct config *config, struct rule *rule, const char *value,
-	    struct error *error);
-	void (*print)(const struct config *config, const struct rule *rule, struct text *text);
 };
 
 static void complain(struct parse *parse, unsigned line, const char *format, ...)
@@ -85,509 +69,6 @@ static void complain(struct parse *parse, unsigned line, const char *format, ...
 	parse->report(parse->data, message);
 	parse->mistakes++;
 }
-
-static char *copy(const char *string)
-{
-	char *new = strdup(string);
-
-	/* Only while a configuration is read; without memory for it nothing can go on. */
-	if (!new) {
-		abort();
-	}
-	return new;
-}
-
-static void replace(char **string, const char *value)
-{
-	free(*string);
-	*string = copy(value);
-}
-
-/* Values that several options share. */
-
-static int parse_word(const char *value, const char *const *words, struct error *error)
-{
-	char allowed[200];
-	struct text text;
-
-	text_init(&text, allowed, sizeof(allowed));
-	for (int i = 0; words[i]; i++) {
-		if (strcmp(words[i], value) == 0) {
-			return i;
-		}
-		text_printf(&text, "%s%s", i == 0 ? "" : words[i + 1] ? ", " : " or ", words[i]);
-	}
-	return error_set(error, "\"%.60s\" is not %s", value, allowed);
-}
-
-static int parse_absolute(char **path, const char *value, struct error *error)
-{
-	if (value[0] != '/' || strlen(value) >= PATH_MAX) {
-		return error_set(error, "\"%.60s\" is not an absolute path", value);
-	}
-	replace(path, value);
-	return 0;
-}
-
-static int parse_boolean(bool *flag, const char *value, struct error *error)
-{
-	static const char *const words[] = {"no", "yes", NULL};
-	int word = parse_word(value, words, error);
-
-	if (word < 0) {
-		return -1;
-	}
-	*flag = word == 1;
-	return 0;
-}
-
-/* Actions of access(5) that a policy server may answer; true: something must follow. */
-static const struct {
-	const char *word;
-	bool argument;
-} actions[] = {
-    {"BCC", true},
-    {"DEFER", false},
-    {"DEFER_IF_PERMIT", false},
-    {"DEFER_IF_REJECT", false},
-    {"DISCARD", false},
-    {"DUNNO", false},
-    {"FILTER", true},
-    {"HOLD", false},
-    {"INFO", false},
-    {"PREPEND", true},
-    {"REDIRECT", true},
-    {"REJECT", false},
-    {"WARN", false},
-};
-
-static int check_action(const char *value, struct error *error)
-{
-	size_t length = strcspn(value, " \t");
-	const char *argument = value + length + strspn(value + length, " \t");
-
-	if (ascii_same(value, length, "OK") || ascii_same(value, length, "PERMIT")) {
-		return error_set(error, "%.*s would skip the restrictions behind; use DUNNO",
-		    (int)length, value);
-	}
-	for (size_t i = 0; i < sizeof(actions) / sizeof(*actions); i++) {
-		if (ascii_same(value, length, actions[i].word)) {
-			if (actions[i].argument && !*argument) {
-				return error_set(error, "%s needs an argument, see access(5)",
-				    actions[i].word);
-			}
-			return 0;
-		}
-	}
-	if (length == strspn(value, "0123456789") && length > 0) {
-		if (length != 3 || (value[0] != '4' && value[0] != '5')) {
-			return error_set(error, "\"%.*s\" is no reply code to refuse with; one of 4NN "
-						"or 5NN and a text",
-			    (int)length, value);
-		}
-		if (!*argument) {
-			return error_set(error, "%.*s alone means OK to Postfix; write a text behind it",
-			    (int)length, value);
-		}
-		return 0;
-	}
-	return error_set(error, "unknown action \"%.*s\"; one of DEFER_IF_PERMIT, DEFER_IF_REJECT, "
-				"DEFER, REJECT, 4NN or 5NN and a text, DUNNO, WARN, INFO, HOLD, DISCARD, "
-				"REDIRECT, FILTER, BCC, PREPEND",
-	    (int)(length < 60 ? length : 60), value);
-}
-
-static int parse_plain_action(char **action, const char *value, struct error *error)
-{
-	if (check_action(value, error)) {
-		return -1;
-	}
-	replace(action, value);
-	return 0;
-}
-
-/* [global] */
-
-static int parse_database(struct config *config, struct rule *rule, const char *value,
-    struct error *error)
-{
-	(void)rule;
-	return parse_absolute(&config->database, value, error);
-}
-
-static void print_database(const struct config *config, const struct rule *rule, struct text *text)
-{
-	(void)rule;
-	text_puts(text, config->database);
-}
-
-static int parse_database_mode(struct config *config, struct rule *rule, const char *value,
-    struct error *error)
-{
-	size_t length = strlen(value);
-	unsigned long mode = strtoul(value, NULL, 8);
-
-	(void)rule;
-	if (length < 3 || length > 4 || strspn(value, "01234567") != length || mode > 0777 ||
-	    (mode & 0600) != 0600 || (mode & 0002)) {
-		return error_set(error, "\"%.60s\" is not a mode such as 0640; its owner must be able "
-					"to read and write, others not to write",
-		    value);
-	}
-	config->database_mode = (mode_t)mode;
-	return 0;
-}
-
-static void print_database_mode(const struct config *config, const struct rule *rule,
-    struct text *text)
-{
-	(void)rule;
-	text_printf(text, "%04o", (unsigned)config->database_mode);
-}
-
-static int parse_database_max_size(struct config *config, struct rule *rule, const char *value,
-    struct error *error)
-{
-	/* TDB's offsets have 32 bits. */
-	(void)rule;
-	if (size_parse(value, UINT64_C(4) << 30, &config->database_max_size) ||
-	    config->database_max_size < 65536) {
-		return error_set(error, "\"%.60s\" is not a size from 64K to 4G, such as 256M", value);
-	}
-	return 0;
-}
-
-static void print_database_max_size(const struct config *config, const struct rule *rule,
-    struct text *text)
-{
-	uint64_t size = config->database_max_size;
-	unsigned unit = 0;
-
-	(void)rule;
-	while (unit < 3 && size % 1024 == 0) {
-		size /= 1024;
-		unit++;
-	}
-	text_printf(text, "%llu%.*s", (unsigned long long)size, unit > 0, &" KMG"[unit]);
-}
-
-static int parse_user(struct config *config, struct rule *rule, const char *value,
-    struct error *error)
-{
-	(void)rule;
-	if (!value[0] || strpbrk(value, " \t:/")) {
-		return error_set(error, "\"%.60s\" is not the name of an account", value);
-	}
-	replace(&config->user, value);
-	return 0;
-}
-
-static void print_user(const struct config *config, const struct rule *rule, struct text *text)
-{
-	(void)rule;
-	text_puts(text, config->user);
-}
-
-static int parse_on_error(struct config *config, struct rule *rule, const char *value,
-    struct error *error)
-{
-	(void)rule;
-	return parse_plain_action(&config->on_error, value, error);
-}
-
-static void print_on_error(const struct config *config, const struct rule *rule, struct text *text)
-{
-	(void)rule;
-	text_puts(text, config->on_error);
-}
-
-static int parse_success_action(struct config *config, struct rule *rule, const char *value,
-    struct error *error)
-{
-	(void)rule;
-	return parse_plain_action(&config->success_action, value, error);
-}
-
-static void print_success_action(const struct config *config, const struct rule *rule,
-    struct text *text)
-{
-	(void)rule;
-	text_puts(text, config->success_action);
-}
-
-static int parse_lock_timeout(struct config *config, struct rule *rule, const char *value,
-    struct error *error)
-{
-	size_t digits = strspn(value, "0123456789");
-	const char *unit = value + digits;
-	uint64_t factor = strcmp(unit, "ms") == 0 ? 1 : strcmp(unit, "s") == 0 ? 1000 : 0;
-	uint64_t number;
-
-	(void)rule;
-	if (factor == 0 || number_parse(value, digits, 60000 / factor, &number) ||
-	    number * factor < 10) {
-		return error_set(error, "\"%.60s\" is not a time from 10ms to 60s, such as 2s", value);
-	}
-	config->lock_timeout_ms = (int64_t)(number * factor);
-	return 0;
-}
-
-static void print_lock_timeout(const struct config *config, const struct rule *rule,
-    struct text *text)
-{
-	int64_t ms = config->lock_timeout_ms;
-
-	(void)rule;
-	text_printf(text, ms % 1000 ? "%lldms" : "%llds", (long long)(ms % 1000 ? ms : ms / 1000));
-}
-
-static const char *const log_words[] = {"none", "denied", "all", NULL};
-
-static int parse_log(struct config *config, struct rule *rule, const char *value,
-    struct error *error)
-{
-	int word = parse_word(value, log_words, error);
-
-	(void)rule;
-	if (word < 0) {
-		return -1;
-	}
-	config->log = (enum config_log)word;
-	return 0;
-}
-
-static void print_log(const struct config *config, const struct rule *rule, struct text *text)
-{
-	(void)rule;
-	text_puts(text, log_words[config->log]);
-}
-
-static int parse_log_target(struct config *config, struct rule *rule, const char *value,
-    struct error *error)
-{
-	int facility = LOG_MAIL;
-	size_t path = 0;
-
-	(void)rule;
-	if (strncmp(value, "file:/", 6) == 0) {
-		path = 5;
-	} else if (strncmp(value, "syslog:", 7) == 0) {
-		facility = log_facility(value + 7);
-		if (facility < 0) {
-			return error_set(error, "unknown facility \"%.60s\"; one of syslog(3)'s, such as "
-						"mail, daemon, local0",
-			    value + 7);
-		}
-	} else if (strcmp(value, "syslog") != 0) {
-		return error_set(error, "\"%.60s\" is not syslog, syslog:FACILITY or file:/PATH", value);
-	}
-	replace(&config->log_target, value);
-	config->log_facility = facility;
-	config->log_path = path ? config->log_target + path : NULL;
-	return 0;
-}
-
-static void print_log_target(const struct config *config, const struct rule *rule,
-    struct text *text)
-{
-	(void)rule;
-	text_puts(text, config->log_target);
-}
-
-static const struct option global_options[] = {
-    {"database", parse_database, print_database},
-    {"database_mode", parse_database_mode, print_database_mode},
-    {"database_max_size", parse_database_max_size, print_database_max_size},
-    {"user", parse_user, print_user},
-    {"on_error", parse_on_error, print_on_error},
-    {"success_action", parse_success_action, print_success_action},
-    {"lock_timeout", parse_lock_timeout, print_lock_timeout},
-    {"log", parse_log, print_log},
-    {"log_target", parse_log_target, print_log_target},
-    {NULL, NULL, NULL},
-};
-
-/* [rule NAME] */
-
-static const struct {
-	const char *field;
-	const char *attribute;
-} domains[] = {
-    {"sasl_domain", "sasl_username"},
-    {"sender_domain", "sender"},
-    {"recipient_domain", "recipient"},
-};
-
-static int parse_key(struct config *config, struct rule *rule, const char *value,
-    struct error *error)
-{
-	struct config_key *key = &rule->key;
-
-	(void)config;
-	*key = (struct config_key){0};
-	replace(&rule->key_text, value);
-	key->field = rule->key_text;
-	for (size_t i = 0; i < sizeof(domains) / sizeof(*domains); i++) {
-		if (strcmp(domains[i].field, value) == 0) {
-			key->attribute = domains[i].attribute;
-			key->domain = true;
-		}
-	}
-	if (!key->domain && strcmp(value, "everything") != 0) {
-		if (!policy_known(value, strlen(value))) {
-			return error_set(error, "unknown attribute \"%.60s\"; one that Postfix sends, such "
-						"as sasl_username, sender, client_address, or sasl_domain, "
-						"sender_domain, recipient_domain, or everything",
-			    value);
-		}
-		key->attribute = key->field;
-	}
-	key->attribute_length = key->attribute ? strlen(key->attribute) : 0;
-	return 0;
-}
-
-static void print_key(const struct config *config, const struct rule *rule, struct text *text)
-{
-	(void)config;
-	text_puts(text, rule->key_text);
-}
-
-/* Which suffixes a number may have depends on `count`, which may come later. */
-static int parse_limit(struct config *config, struct rule *rule, const char *value,
-    struct error *error)
-{
-	(void)config;
-	(void)error;
-	replace(&rule->limit_text, value);
-	return 0;
-}
-
-static void print_limit(const struct config *config, const struct rule *rule, struct text *text)
-{
-	(void)config;
-	limits_format(&rule->limits, rule->count, text);
-}
-
-static const char *const count_words[] = {"messages", "recipients", "bytes", NULL};
-
-static int parse_count(struct config *config, struct rule *rule, const char *value,
-    struct error *error)
-{
-	int word = parse_word(value, count_words, error);
-
-	(void)config;
-	if (word < 0) {
-		return -1;
-	}
-	rule->count = (enum limit_count)word;
-	return 0;
-}
-
-static void print_count(const struct config *config, const struct rule *rule, struct text *text)
-{
-	(void)config;
-	text_puts(text, count_words[rule->count]);
-}
-
-static const char *const strategy_words[] = {"fixed-window", "sliding-window", "moving-window",
-    NULL};
-
-static int parse_strategy(struct config *config, struct rule *rule, const char *value,
-    struct error *error)
-{
-	int word = parse_word(value, strategy_words, error);
-
-	(void)config;
-	if (word < 0) {
-		return -1;
-	}
-	rule->strategy = (enum rate_strategy)word;
-	return 0;
-}
-
-static void print_strategy(const struct config *config, const struct rule *rule, struct text *text)
-{
-	(void)config;
-	text_puts(text, strategy_words[rule->strategy]);
-}
-
-static int parse_resolution(struct config *config, struct rule *rule, const char *value,
-    struct error *error)
-{
-	uint64_t number;
-
-	(void)config;
-	if (number_parse(value, strlen(value), RATE_RESOLUTION_MAX, &number) || number == 0) {
-		return error_set(error, "\"%.60s\" is not a number from 1 to %d", value,
-		    RATE_RESOLUTION_MAX);
-	}
-	rule->resolution = (unsigned)number;
-	return 0;
-}
-
-static void print_resolution(const struct config *config, const struct rule *rule,
-    struct text *text)
-{
-	(void)config;
-	text_printf(text, "%u", rule->resolution);
-}
-
-static int parse_action(struct config *config, struct rule *rule, const char *value,
-    struct error *error)
-{
-	(void)config;
-	if (check_action(value, error) || template_check(value, policy_known, error)) {
-		return -1;
-	}
-	replace(&rule->action, value);
-	return 0;
-}
-
-static void print_action(const struct config *config, const struct rule *rule, struct text *text)
-{
-	(void)config;
-	text_puts(text, rule->action);
-}
-
-static int parse_fold_case(struct config *config, struct rule *rule, const char *value,
-    struct error *error)
-{
-	(void)config;
-	return parse_boolean(&rule->fold_case, value, error);
-}
-
-static void print_fold_case(const struct config *config, const struct rule *rule,
-    struct text *text)
-{
-	(void)config;
-	text_puts(text, rule->fold_case ? "yes" : "no");
-}
-
-static int parse_count_denied(struct config *config, struct rule *rule, const char *value,
-    struct error *error)
-{
-	(void)config;
-	return parse_boolean(&rule->count_denied, value, error);
-}
-
-static void print_count_denied(const struct config *config, const struct rule *rule,
-    struct text *text)
-{
-	(void)config;
-	text_puts(text, rule->count_denied ? "yes" : "no");
-}
-
-static const struct option rule_options[] = {
-    {"key", parse_key, print_key},
-    {"limit", parse_limit, print_limit},
-    {"count", parse_count, print_count},
-    {"strategy", parse_strategy, print_strategy},
-    {"resolution", parse_resolution, print_resolution},
-    {"action", parse_action, print_action},
-    {"count_denied", parse_count_denied, print_count_denied},
-    {"fold_case", parse_fold_case, print_fold_case},
-    {NULL, NULL, NULL},
-};
 
 static unsigned option_line(const struct parse *parse, const char *name)
 {
@@ -710,12 +191,8 @@ static void begin_rule(struct parse *parse, const char *name, size_t length)
 	}
 	config->rule = rule;
 	rule += config->rules++;
-	*rule = (struct rule){.line = parse->line,
-	    .count = COUNT_RECIPIENTS,
-	    .strategy = RATE_SLIDING,
-	    .resolution = 12,
-	    .fold_case = true,
-	    .action = copy(DEFAULT_ACTION)};
+	rule_init(rule);
+	rule->line = parse->line;
 	memcpy(rule->name, name, length);
 	memset(parse->option_line[1], 0, sizeof(parse->option_line[1]));
 	parse->section = IN_RULE;
@@ -763,6 +240,7 @@ static int take_option(void *user, const char *section, const char *name, const 
 	struct parse *parse = user;
 	int table = parse->section == IN_RULE;
 	const struct option *options = table ? rule_options : global_options;
+	void *target = table ? (void *)parse->rule : parse->config;
 	char allowed[300];
 	struct text text;
 	struct error error;
@@ -792,7 +270,8 @@ static int take_option(void *user, const char *section, const char *name, const 
 			return 1;
 		}
 		*seen = parse->line;
-		if (options[i].parse(parse->config, parse->rule, value, &error)) {
+		if (options[i].parse(&options[i], target, (char *)target + options[i].offset, value,
+			&error)) {
 			complain(parse, parse->line, "%s: %s", name, error.text);
 		}
 		return 1;
@@ -955,16 +434,7 @@ int config_load(const char *path, struct config *config, struct config_stamp *st
 	char *bytes;
 	size_t size = 0;
 
-	*config = (struct config){.database = copy(DEFAULT_DATABASE),
-	    .database_mode = 0640,
-	    .database_max_size = 256 << 20,
-	    .user = copy(DEFAULT_USER),
-	    .on_error = copy("DUNNO"),
-	    .success_action = copy("DUNNO"),
-	    .lock_timeout_ms = 2000,
-	    .log = CONFIG_LOG_DENIED,
-	    .log_target = copy("syslog"),
-	    .log_facility = LOG_MAIL};
+	config_init(config);
 	*stamp = config_stamp_get(path);
 	bytes = read_file(path, &size, stamp);
 	if (!bytes) {
@@ -998,7 +468,7 @@ void config_free(struct config *config)
 	*config = (struct config){0};
 }
 
-static void print_section(const struct config *config, const struct rule *rule,
+static void print_section(const char *section_name, const void *section,
     const struct option *options, config_emit *emit, void *data)
 {
 	for (const struct option *option = options; option->name; option++) {
@@ -1006,17 +476,17 @@ static void print_section(const struct config *config, const struct rule *rule,
 		struct text text;
 
 		text_init(&text, name, sizeof(name));
-		text_printf(&text, "%s.%s", rule ? rule->name : "global", option->name);
+		text_printf(&text, "%s.%s", section_name, option->name);
 		text_init(&text, value, sizeof(value));
-		option->print(config, rule, &text);
+		option->print(option, section, (const char *)section + option->offset, &text);
 		emit(data, name, value);
 	}
 }
 
 void config_print(const struct config *config, config_emit *emit, void *data)
 {
-	print_section(config, NULL, global_options, emit, data);
+	print_section("global", config, global_options, emit, data);
 	for (size_t i = 0; i < config->rules; i++) {
-		print_section(config, &config->rule[i], rule_options, emit, data);
+		print_section(config->rule[i].name, &config->rule[i], rule_options, emit, data);
 	}
 }

@@ -43,8 +43,8 @@ struct rule {
 	enum rate_strategy strategy;
 	unsigned resolution;
 	char *action;
-	bool fold_case;
-	bool count_denied;
+	unsigned fold_case;    /* 0 or 1, as the next */
+	unsigned count_denied;
 
 	/* Follow from the above; none if limits has no windows. */
 	struct record_layout layout;

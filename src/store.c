@@ -11,28 +11,17 @@
 #include "store.h"
 
 #include "clock.h"
+#include "store_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/time.h>
-#include <tdb.h>
 #include <unistd.h>
-
-#define FORMAT_VERSION "1"
-
-/* Rule names have no ':', so no counter's key starts with one. */
-#define META_KEY ":meta"
-#define META_SIZE 128
-#define META_WRITE FORMAT_VERSION " secret=%016llx%016llx rewritten=%llx took=%llx size=%llx"
-#define META_READ FORMAT_VERSION " secret=%16llx%16llx rewritten=%llx took=%llx size=%llx"
 
 #define HASH_SIZE_MIN 4093
 #define HASH_SIZE_MAX 4000000
@@ -42,310 +31,6 @@
 
 /* Rewriting takes at most one part in so many of the time. */
 #define REWRITE_SHARE 50
-
-/* How often a file that was just replaced is looked for again. */
-#define TRIES 10
-
-#define MAX_ITEMS 64
-
-struct store {
-	struct store_options options;
-	struct tdb_context *tdb; /* NULL: not open */
-	uint8_t secret[HASH_KEY_BYTES];
-
-	/* Of the open file, from its :meta record. */
-	int64_t rewritten_ms;
-	int64_t rewrite_took_ms;
-	uint64_t rewritten_size;
-	bool rewrite_due;
-
-	char *buffer[MAX_ITEMS]; /* copies of an update's records; grow as needed */
-	size_t buffer_size[MAX_ITEMS];
-	char message[200]; /* TDB's last words */
-};
-
-/* The alarm that bounds waiting for locks; tdb_setalarm_sigptr looks at it. */
-static volatile sig_atomic_t alarm_rang;
-
-static void on_alarm(int signal)
-{
-	(void)signal;
-	alarm_rang = 1;
-}
-
-/*
- * Makes blocking lock calls give up after the timeout. It rings again and again:
- * the first ring may come just before a call blocks.
- */
-static void alarm_start(const struct store *store)
-{
-	struct sigaction action = {.sa_handler = on_alarm};
-	int64_t ms = store->options.lock_timeout_ms;
-	struct itimerval timer = {.it_value = {ms / 1000, (ms % 1000) * 1000},
-	    .it_interval = {0, 20000}};
-
-	alarm_rang = 0;
-	sigaction(SIGALRM, &action, NULL);
-	setitimer(ITIMER_REAL, &timer, NULL);
-}
-
-static void alarm_stop(void)
-{
-	setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 0}}, NULL);
-}
-
-static TDB_DATA tdb_data(const void *bytes, size_t size)
-{
-	return (TDB_DATA){.dptr = (unsigned char *)bytes, .dsize = size};
-}
-
-/* TDB's messages go to whoever asks why a call failed, never to stderr. */
-static void on_tdb_message(struct tdb_context *tdb, enum tdb_debug_level level, const char *format,
-    ...)
-{
-	struct store *store = tdb_get_logging_private(tdb);
-	va_list args;
-
-	(void)level;
-	va_start(args, format);
-	vsnprintf(store->message, sizeof(store->message), format, args);
-	va_end(args);
-	store->message[strcspn(store->message, "\n")] = '\0';
-}
-
-static enum store_result fail(struct store *store, struct error *error, const char *what)
-{
-	enum TDB_ERROR code = store->tdb ? tdb_error(store->tdb) : TDB_SUCCESS;
-	bool forbidden = !store->tdb && (errno == EACCES || errno == EPERM || errno == EROFS);
-
-	if (alarm_rang || code == TDB_ERR_LOCK) {
-		error_set(error, "%s: another process has kept its lock for %lld ms",
-		    store->options.path, (long long)store->options.lock_timeout_ms);
-		return STORE_BUSY;
-	}
-	error_set(error, "%s: %s: %s", store->options.path, what,
-	    store->message[0] ? store->message
-		: store->tdb  ? tdb_errorstr(store->tdb)
-			      : strerror(errno));
-	return forbidden ? STORE_FORBIDDEN : STORE_ERROR;
-}
-
-static void close_file(struct store *store)
-{
-	if (store->tdb) {
-		tdb_close(store->tdb);
-		store->tdb = NULL;
-	}
-	store->rewrite_due = false;
-}
-
-/* The :meta record: written once when a file is made, before others see it or under its lock. */
-static void meta_write(const struct store *store, char meta[META_SIZE])
-{
-	unsigned long long half[2];
-	int length;
-
-	memcpy(half, store->secret, sizeof(half));
-	memset(meta, ' ', META_SIZE);
-	length = snprintf(meta, META_SIZE, META_WRITE, half[0], half[1],
-	    (unsigned long long)store->rewritten_ms, (unsigned long long)store->rewrite_took_ms,
-	    (unsigned long long)store->rewritten_size);
-	meta[length] = ' ';
-}
-
-static int meta_read(TDB_DATA key, TDB_DATA data, void *private)
-{
-	struct store *store = private;
-	char meta[META_SIZE + 1];
-	unsigned long long half[2], rewritten, took, size;
-
-	(void)key;
-	if (data.dsize != META_SIZE) {
-		return -1;
-	}
-	memcpy(meta, data.dptr, META_SIZE);
-	meta[META_SIZE] = '\0';
-	if (sscanf(meta, META_READ, &half[0], &half[1], &rewritten, &took, &size) != 5) {
-		return -1;
-	}
-	memcpy(store->secret, half, sizeof(half));
-	store->rewritten_ms = (int64_t)rewritten;
-	store->rewrite_took_ms = (int64_t)took;
-	store->rewritten_size = size;
-	return 0;
-}
-
-static enum store_result meta_open(struct store *store, struct error *error)
-{
-	TDB_DATA key = tdb_data(META_KEY, strlen(META_KEY));
-	enum store_result result = STORE_OK;
-	char meta[META_SIZE];
-	int found;
-
-	if (store->options.access == STORE_READ) {
-		found = tdb_parse_record(store->tdb, key, meta_read, store);
-		if (found != 0 && tdb_error(store->tdb) != TDB_ERR_NOEXIST) {
-			return fail(store, error, "its record :meta can't be read");
-		}
-		return STORE_OK;
-	}
-	if (tdb_chainlock(store->tdb, key)) {
-		return fail(store, error, "can't be locked");
-	}
-	if (tdb_exists(store->tdb, key)) {
-		if (tdb_parse_record(store->tdb, key, meta_read, store)) {
-			snprintf(store->message, sizeof(store->message), "it is not of version " FORMAT_VERSION);
-			result = fail(store, error, "its record :meta can't be read");
-		}
-	} else {
-		store->rewritten_ms = clock_now_ms();
-		store->rewrite_took_ms = 0;
-		store->rewritten_size = tdb_map_size(store->tdb);
-		if (getrandom(store->secret, sizeof(store->secret), 0) < 0) {
-			result = fail(store, error, "no random bytes");
-		} else {
-			meta_write(store, meta);
-			if (tdb_store(store->tdb, key, tdb_data(meta, META_SIZE), TDB_INSERT)) {
-				result = fail(store, error, "its record :meta can't be written");
-			}
-		}
-	}
-	tdb_chainunlock(store->tdb, key);
-	return result;
-}
-
-/*
- * tdb_open waits for a lock on the file's first byte, which a transaction holds while
- * it commits, and no signal ends that wait. So it is waited for here, where the
- * alarm does: a process may lock again what it has locked, and tdb_open finds it
- * free. The descriptor is to be closed after tdb_open; -1 and errno.
- */
-static int wait_for_open(const char *path, int open_flags)
-{
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
-	int fd = open(path, open_flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-
-	if (fd < 0 || open_flags == O_RDONLY) {
-		return fd;
-	}
-	while (fcntl(fd, F_SETLKW, &lock)) {
-		if (errno != EINTR || alarm_rang) {
-			int lock_errno = errno;
-
-			close(fd);
-			errno = lock_errno;
-			return -1;
-		}
-	}
-	return fd;
-}
-
-static struct tdb_context *open_tdb(struct store *store, const char *path, unsigned hash_size,
-    int open_flags)
-{
-	struct tdb_logging_context log = {on_tdb_message, store};
-	struct tdb_context *tdb;
-	struct stat st;
-	int gate;
-
-	store->message[0] = '\0';
-	gate = open_flags & O_CREAT ? -1 : wait_for_open(path, open_flags);
-	if (gate == -1 && !(open_flags & O_CREAT)) {
-		return NULL;
-	}
-	tdb = tdb_open_ex(path, (int)hash_size, TDB_NOSYNC | TDB_INCOMPATIBLE_HASH, open_flags,
-	    store->options.mode, &log, NULL);
-	if (gate >= 0) {
-		int open_errno = errno;
-
-		close(gate);
-		errno = open_errno;
-	}
-	if (!tdb) {
-		return NULL;
-	}
-	/* Postfix's umask took permissions away that other accounts of the group may need. */
-	if (store->options.access == STORE_CREATE && fstat(tdb_fd(tdb), &st) == 0 &&
-	    (st.st_mode & 07777) != store->options.mode) {
-		(void)!fchmod(tdb_fd(tdb), store->options.mode);
-	}
-	tdb_setalarm_sigptr(tdb, &alarm_rang);
-	return tdb;
-}
-
-/*
- * Makes the file under a name of this process's own and then gives it its real one:
- * nobody ever sees half a file, and a file of some other kind is never written to,
- * as tdb_open would do with O_CREAT. STORE_OK too if another process was faster.
- */
-static enum store_result create_file(struct store *store, struct error *error)
-{
-	enum store_result result = STORE_OK;
-	char path[PATH_MAX];
-
-	if (snprintf(path, sizeof(path), "%s.%d", store->options.path, (int)getpid()) >=
-	    (int)sizeof(path)) {
-		error_set(error, "%s: the name is too long", store->options.path);
-		return STORE_ERROR;
-	}
-	unlink(path);
-	store->tdb = open_tdb(store, path, HASH_SIZE_MIN, O_RDWR | O_CREAT | O_EXCL);
-	if (!store->tdb) {
-		result = fail(store, error, errno == ENOENT
-			? "can't be made; its folder must exist and belong to the account that "
-			  "the helper runs as"
-			: "can't be made");
-		unlink(path);
-		return result;
-	}
-	result = meta_open(store, error);
-	if (result == STORE_OK && link(path, store->options.path) == 0) {
-		unlink(path);
-		return STORE_OK;
-	}
-	if (result == STORE_OK && errno != EEXIST) {
-		result = fail(store, error, "can't be made");
-	}
-	unlink(path);
-	close_file(store);
-	return result;
-}
-
-static enum store_result open_file(struct store *store, struct error *error)
-{
-	enum store_result result;
-
-	if (store->tdb) {
-		return STORE_OK;
-	}
-	for (int i = 0; !store->tdb && i < TRIES; i++) {
-		store->tdb = open_tdb(store, store->options.path, HASH_SIZE_MIN, O_RDWR);
-		if (store->tdb || errno != ENOENT || store->options.access != STORE_CREATE) {
-			break;
-		}
-		result = create_file(store, error);
-		if (result != STORE_OK || store->tdb) {
-			return result;
-		}
-	}
-	if (!store->tdb && store->options.access == STORE_READ && (errno == EACCES || errno == EROFS)) {
-		store->tdb = open_tdb(store, store->options.path, HASH_SIZE_MIN, O_RDONLY);
-	}
-	if (!store->tdb) {
-		if (errno == ENOENT) {
-			snprintf(store->message, sizeof(store->message),
-			    "it is not there; the helper makes it at its first request");
-		} else if (errno == EIO && !store->message[0]) {
-			snprintf(store->message, sizeof(store->message), "it is not a TDB file");
-		}
-		return fail(store, error, "can't be opened");
-	}
-	result = meta_open(store, error);
-	if (result != STORE_OK) {
-		close_file(store);
-	}
-	return result;
-}
 
 struct store *store_new(const struct store_options *options)
 {
@@ -362,8 +47,8 @@ void store_close(struct store *store)
 	if (!store) {
 		return;
 	}
-	close_file(store);
-	for (size_t i = 0; i < MAX_ITEMS; i++) {
+	store_file_close(store);
+	for (size_t i = 0; i < STORE_ITEMS_MAX; i++) {
 		free(store->buffer[i]);
 	}
 	free(store);
@@ -375,19 +60,11 @@ enum store_result store_secret(struct store *store, const uint8_t **secret, stru
 
 	*secret = store->secret;
 	if (!store->tdb) {
-		alarm_start(store);
-		result = open_file(store, error);
-		alarm_stop();
+		store_alarm_start(store);
+		result = store_file_open(store, error);
+		store_alarm_stop();
 	}
 	return result;
-}
-
-/* Whether the open file has been replaced: it has no name any more. */
-static bool is_replaced(const struct store *store)
-{
-	struct stat st;
-
-	return fstat(tdb_fd(store->tdb), &st) == 0 && st.st_nlink == 0;
 }
 
 /* An update while it is under way. */
@@ -399,7 +76,7 @@ struct update {
 	struct {
 		TDB_DATA key;
 		unsigned number;
-	} chain[MAX_ITEMS];
+	} chain[STORE_ITEMS_MAX];
 	size_t chains;
 	size_t current; /* item that read_record is to read */
 	bool alarmed;
@@ -411,7 +88,7 @@ static void sort_chains(struct update *update)
 
 	update->chains = 0;
 	for (size_t i = 0; i < update->items; i++) {
-		TDB_DATA key = tdb_data(update->item[i].key, update->item[i].key_length);
+		TDB_DATA key = store_tdb_data(update->item[i].key, update->item[i].key_length);
 		unsigned number = tdb_jenkins_hash(&key) % hash_size;
 		size_t at = update->chains;
 
@@ -440,7 +117,7 @@ static void unlock_chains(struct update *update, size_t locked)
 static void update_alarm(struct update *update)
 {
 	if (!update->alarmed) {
-		alarm_start(update->store);
+		store_alarm_start(update->store);
 		update->alarmed = true;
 	}
 }
@@ -502,7 +179,7 @@ static enum store_result read_items(struct update *update, struct error *error)
 
 	for (size_t i = 0; i < update->items; i++) {
 		struct store_item *item = &update->item[i];
-		TDB_DATA key = tdb_data(item->key, item->key_length);
+		TDB_DATA key = store_tdb_data(item->key, item->key_length);
 
 		update->current = i;
 		item->changed = false;
@@ -512,11 +189,11 @@ static enum store_result read_items(struct update *update, struct error *error)
 			continue;
 		}
 		if (tdb_error(store->tdb) != TDB_ERR_NOEXIST) {
-			return fail(store, error, "a record can't be read");
+			return store_fail(store, error, "a record can't be read");
 		}
 		item->size = 0;
 		if (item->empty && take_copy(update, item->empty, item->empty_size)) {
-			return fail(store, error, "out of memory");
+			return store_fail(store, error, "out of memory");
 		}
 	}
 	return STORE_OK;
@@ -529,7 +206,7 @@ static enum store_result read_items(struct update *update, struct error *error)
 static enum store_result insert(struct store *store, const struct store_item *item,
     struct error *error)
 {
-	TDB_DATA key = tdb_data(item->key, item->key_length);
+	TDB_DATA key = store_tdb_data(item->key, item->key_length);
 	struct rlimit old, new;
 	int failed;
 
@@ -543,7 +220,7 @@ static enum store_result insert(struct store *store, const struct store_item *it
 	}
 	signal(SIGXFSZ, SIG_IGN);
 	setrlimit(RLIMIT_FSIZE, &new);
-	failed = tdb_store(store->tdb, key, tdb_data(item->empty, item->empty_size), TDB_INSERT);
+	failed = tdb_store(store->tdb, key, store_tdb_data(item->empty, item->empty_size), TDB_INSERT);
 	setrlimit(RLIMIT_FSIZE, &old);
 	if (!failed) {
 		uint64_t size = tdb_map_size(store->tdb);
@@ -553,8 +230,8 @@ static enum store_result insert(struct store *store, const struct store_item *it
 		}
 		return STORE_OK;
 	}
-	if (tdb_error(store->tdb) == TDB_ERR_LOCK || alarm_rang) {
-		return fail(store, error, "can't be locked");
+	if (tdb_error(store->tdb) == TDB_ERR_LOCK || store_alarm_rang) {
+		return store_fail(store, error, "can't be locked");
 	}
 full:
 	store->rewrite_due = true;
@@ -587,12 +264,12 @@ static enum store_result write_items(struct update *update, struct error *error)
 	for (size_t i = 0; i < update->items; i++) {
 		struct store_item *item = &update->item[i];
 		TDB_DATA data = item->replacement
-		    ? tdb_data(item->replacement, item->replacement_size)
-		    : tdb_data(item->data, item->size);
+		    ? store_tdb_data(item->replacement, item->replacement_size)
+		    : store_tdb_data(item->data, item->size);
 
-		if (item->changed && tdb_store(store->tdb, tdb_data(item->key, item->key_length),
+		if (item->changed && tdb_store(store->tdb, store_tdb_data(item->key, item->key_length),
 					 data, TDB_REPLACE)) {
-			return fail(store, error, "a record can't be written");
+			return store_fail(store, error, "a record can't be written");
 		}
 	}
 	return STORE_OK;
@@ -618,15 +295,15 @@ static enum store_result try_update(struct update *update, bool transaction, sto
 	if (transaction) {
 		update_alarm(update);
 		if (tdb_transaction_start(store->tdb)) {
-			return fail(store, error, "can't start a transaction");
+			return store_fail(store, error, "can't start a transaction");
 		}
 	} else {
 		sort_chains(update);
 		if (lock_chains(update)) {
-			return fail(store, error, "can't be locked");
+			return store_fail(store, error, "can't be locked");
 		}
 	}
-	if (is_replaced(store)) {
+	if (store_file_replaced(store)) {
 		*again = true;
 		result = STORE_ERROR;
 	} else {
@@ -645,7 +322,7 @@ static enum store_result try_update(struct update *update, bool transaction, sto
 	} else if (result != STORE_OK || *again) {
 		tdb_transaction_cancel(store->tdb);
 	} else if (tdb_transaction_commit(store->tdb)) {
-		return fail(store, error, "can't commit a transaction");
+		return store_fail(store, error, "can't commit a transaction");
 	}
 	return result;
 }
@@ -658,18 +335,18 @@ enum store_result store_update(struct store *store, struct store_item *item, siz
 	bool transaction = false;
 	bool again = true;
 
-	if (items > MAX_ITEMS) {
-		error_set(error, "more than %d records in one update", MAX_ITEMS);
+	if (items > STORE_ITEMS_MAX) {
+		error_set(error, "more than %d records in one update", STORE_ITEMS_MAX);
 		return STORE_ERROR;
 	}
-	alarm_rang = 0;
+	store_alarm_rang = 0;
 	store->message[0] = '\0';
-	for (int i = 0; again && i < TRIES; i++) {
+	for (int i = 0; again && i < STORE_TRIES; i++) {
 		if (!store->tdb) {
 			update_alarm(&update);
 		}
 		again = false;
-		result = open_file(store, error);
+		result = store_file_open(store, error);
 		if (result != STORE_OK) {
 			break;
 		}
@@ -677,15 +354,15 @@ enum store_result store_update(struct store *store, struct store_item *item, siz
 		if (again && result == STORE_OK) {
 			transaction = true;
 		} else if (again) {
-			close_file(store);
+			store_file_close(store);
 		}
 	}
 	if (update.alarmed) {
-		alarm_stop();
+		store_alarm_stop();
 	}
 	if (result == STORE_ERROR) {
 		/* Whatever it was, the next request starts from the file as it is then. */
-		close_file(store);
+		store_file_close(store);
 	}
 	return result;
 }
@@ -730,12 +407,12 @@ static TDB_DATA settle_record(struct tdb_context *tdb, struct walk *walk, TDB_DA
 	memcpy(walk->buffer, record.dptr, record.dsize);
 	walk->size = record.dsize;
 	walk->same = false;
-	for (int i = 0; !walk->same && i < TRIES; i++) {
+	for (int i = 0; !walk->same && i < STORE_TRIES; i++) {
 		if (tdb_parse_record(tdb, key, compare_record, walk)) {
 			break;
 		}
 	}
-	return tdb_data(walk->buffer, walk->size);
+	return store_tdb_data(walk->buffer, walk->size);
 }
 
 static int visit_record(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, void *private)
@@ -758,12 +435,12 @@ enum store_result store_walk(struct store *store, store_visit *visit, void *data
 	struct walk walk = {.visit = visit, .data = data};
 	enum store_result result;
 
-	alarm_start(store);
-	result = open_file(store, error);
+	store_alarm_start(store);
+	result = store_file_open(store, error);
 	if (result == STORE_OK && tdb_traverse_read(store->tdb, visit_record, &walk) < 0) {
-		result = fail(store, error, "can't be read");
+		result = store_fail(store, error, "can't be read");
 	}
-	alarm_stop();
+	store_alarm_stop();
 	free(walk.buffer);
 	return result;
 }
@@ -830,31 +507,30 @@ static unsigned choose_hash_size(size_t keys)
 static enum store_result write_new_file(struct store *store, struct rewrite *rewrite,
     int64_t start_ms, struct error *error)
 {
-	TDB_DATA meta_key = tdb_data(META_KEY, strlen(META_KEY));
+	TDB_DATA meta_key = store_tdb_data(STORE_META_KEY, strlen(STORE_META_KEY));
 	enum store_result result = STORE_ERROR;
 	char path[PATH_MAX];
-	char meta[META_SIZE];
+	char meta[STORE_META_SIZE];
 
 	if (snprintf(path, sizeof(path), "%s.new", store->options.path) >= (int)sizeof(path)) {
 		error_set(error, "%s: the name is too long", store->options.path);
 		return STORE_ERROR;
 	}
 	if (tdb_traverse_read(store->tdb, copy_record, rewrite) < 0) {
-		return fail(store, error, "can't be read");
+		return store_fail(store, error, "can't be read");
 	}
 	/* What a killed rewrite left. */
 	if (unlink(path) && errno != ENOENT) {
-		return fail(store, error, "PATH.new can't be removed");
+		return store_fail(store, error, "PATH.new can't be removed");
 	}
-	rewrite->to = open_tdb(store, path, choose_hash_size(rewrite->kept),
-	    O_RDWR | O_CREAT | O_EXCL);
+	rewrite->to = store_file_make(store, path, choose_hash_size(rewrite->kept));
 	if (!rewrite->to) {
-		return fail(store, error, "PATH.new can't be made");
+		return store_fail(store, error, "PATH.new can't be made");
 	}
 	rewrite->kept = 0;
 	store->rewritten_ms = start_ms;
-	meta_write(store, meta);
-	if (tdb_store(rewrite->to, meta_key, tdb_data(meta, META_SIZE), TDB_INSERT) ||
+	store_meta_write(store, meta);
+	if (tdb_store(rewrite->to, meta_key, store_tdb_data(meta, STORE_META_SIZE), TDB_INSERT) ||
 	    tdb_traverse_read(store->tdb, copy_record, rewrite) < 0 || rewrite->failed) {
 		error_set(error, "%s.new: can't be written: %s", store->options.path,
 		    tdb_errorstr(rewrite->to));
@@ -862,8 +538,8 @@ static enum store_result write_new_file(struct store *store, struct rewrite *rew
 	}
 	store->rewritten_size = tdb_map_size(rewrite->to);
 	store->rewrite_took_ms = clock_now_ms() - start_ms;
-	meta_write(store, meta);
-	tdb_store(rewrite->to, meta_key, tdb_data(meta, META_SIZE), TDB_REPLACE);
+	store_meta_write(store, meta);
+	tdb_store(rewrite->to, meta_key, store_tdb_data(meta, STORE_META_SIZE), TDB_REPLACE);
 	if (fdatasync(tdb_fd(rewrite->to)) || rename(path, store->options.path)) {
 		error_set(error, "%s.new: %s", store->options.path, strerror(errno));
 		goto out;
@@ -886,28 +562,28 @@ enum store_result store_rewrite(struct store *store, store_keep *keep, void *dat
 	enum store_result result;
 
 	store->message[0] = '\0';
-	alarm_start(store);
-	result = open_file(store, error);
+	store_alarm_start(store);
+	result = store_file_open(store, error);
 	if (result != STORE_OK) {
-		alarm_stop();
+		store_alarm_stop();
 		return result;
 	}
 	store->rewrite_due = false;
 	if (tdb_lockall(store->tdb)) {
-		result = fail(store, error, "can't be locked");
-		alarm_stop();
+		result = store_fail(store, error, "can't be locked");
+		store_alarm_stop();
 		return result;
 	}
-	alarm_stop();
-	if (is_replaced(store)) {
-		close_file(store);
+	store_alarm_stop();
+	if (store_file_replaced(store)) {
+		store_file_close(store);
 		return STORE_OK;
 	}
 	old_size = store->rewritten_size;
 	result = write_new_file(store, &rewrite, start_ms, error);
 	if (result == STORE_OK) {
 		/* Closing unlocks; whoever waited finds that the file has no name any more. */
-		close_file(store);
+		store_file_close(store);
 		store->tdb = rewrite.to;
 	} else {
 		/* Tried in vain: not again at the next insert. */

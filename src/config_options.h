@@ -1,0 +1,44 @@
+/*
+ * The options of the configuration file: their values, read into the structs of
+ * config.h and printed from them. Knows nothing of files and lines.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef CONFIG_OPTIONS_H
+#define CONFIG_OPTIONS_H
+
+#include "config.h"
+
+struct option;
+
+/*
+ * section is the struct config or the struct rule that the option belongs to; field
+ * points at the option's place in it. parse: 0, or -1 and why, the field unchanged.
+ */
+typedef int option_parse(const struct option *option, void *section, void *field,
+    const char *value, struct error *error);
+typedef void option_print(const struct option *option, const void *section, const void *field,
+    struct text *text);
+
+struct option {
+	const char *name;
+	option_parse *parse;
+	option_print *print;
+	size_t offset;
+	const char *const *words; /* of an option that is one of some words */
+};
+
+#define OPTIONS_MAX 32
+
+/* In the order of the manual; the last one has no name. */
+extern const struct option global_options[];
+extern const struct option rule_options[];
+
+/* Defaults of both sections. */
+void config_init(struct config *config);
+void rule_init(struct rule *rule);
+
+/* strdup that ends the process when there is no memory left. */
+char *config_copy(const char *string);
+
+#endif
