@@ -47,11 +47,21 @@ int64_t counter_wait(const struct record *record, unsigned window, uint64_t limi
 	if (layout->strategy == RATE_MOVING) {
 		struct rate_log log = record_log(record);
 
-		return rate_log_wait(&log, layout->window[window].length_ms, record->stamp_ms,
-		    limit, cost);
+		return rate_log_wait(
+		    &log, layout->window[window].length_ms, record->stamp_ms, limit, cost);
 	}
 	return rate_wait(&record->window[window], layout->strategy, layout->resolution,
 	    record->stamp_ms, limit, cost);
+}
+
+static bool is_used(const struct record *record)
+{
+	for (unsigned i = 0; i < record->layout.windows; i++) {
+		if (counter_used(record, i) > 0) {
+			return true;
+		}
+	}
+	return false;
 }
 
 void counter_charge(struct record *record, char *bytes, uint64_t cost)
@@ -59,6 +69,10 @@ void counter_charge(struct record *record, char *bytes, uint64_t cost)
 	const struct record_layout *layout = &record->layout;
 
 	if (layout->strategy == RATE_MOVING) {
+		/* The sum of all costs ever must not come to its end; so it starts anew in time. */
+		if (record->log_total > LIMIT_COUNT_MAX / 2 && !is_used(record)) {
+			record_log_forget(record);
+		}
 		record_log_add(record, bytes, record->stamp_ms, cost);
 		return;
 	}
@@ -68,10 +82,10 @@ void counter_charge(struct record *record, char *bytes, uint64_t cost)
 	}
 }
 
-int counter_window(const struct record *record, int64_t length_ms)
+int counter_window(const struct record *record, const struct limit_window *window)
 {
 	for (unsigned i = 0; i < record->layout.windows; i++) {
-		if (record->layout.window[i].length_ms == length_ms) {
+		if (rate_window_same(record->layout.strategy, &record->layout.window[i], window)) {
 			return (int)i;
 		}
 	}
@@ -80,10 +94,8 @@ int counter_window(const struct record *record, int64_t length_ms)
 
 bool counter_is_alive(const struct record *record)
 {
-	for (unsigned i = 0; i < record->layout.windows; i++) {
-		if (counter_used(record, i) > 0) {
-			return true;
-		}
+	if (is_used(record)) {
+		return true;
 	}
 	return record->denied > 0 &&
 	    record->stamp_ms / 1000 - record->denied_s < COUNTER_KEEP_DENIED_S;
@@ -109,7 +121,7 @@ void counter_remember(struct record *record, const struct record_transaction *tr
 			last = i;
 		}
 	}
-	memmove(&record->transaction[1], &record->transaction[0],
-	    last * sizeof(*record->transaction));
+	memmove(
+	    &record->transaction[1], &record->transaction[0], last * sizeof(*record->transaction));
 	record->transaction[0] = newest;
 }

@@ -33,15 +33,15 @@ int64_t counter_wait(const struct record *record, unsigned window, uint64_t limi
 /* Charges all windows; bytes as for record_log_add. */
 void counter_charge(struct record *record, char *bytes, uint64_t cost);
 
-/* Index of the window of that length; -1 if the record has none. */
-int counter_window(const struct record *record, int64_t length_ms);
+/* Index of that window; -1 if the record has none. */
+int counter_window(const struct record *record, const struct limit_window *window);
 
 /* Whether anything in the record still matters. */
 bool counter_is_alive(const struct record *record);
 
 /* What the counter knows of a transaction, or NULL. */
-const struct record_transaction *counter_transaction(const struct record *record,
-    uint64_t instance);
+const struct record_transaction *counter_transaction(
+    const struct record *record, uint64_t instance);
 
 /* Makes it the newest; the one that was not heard of for longest is forgotten for it. */
 void counter_remember(struct record *record, const struct record_transaction *transaction);

@@ -31,11 +31,12 @@ static const struct {
 	uint64_t factor;
 	bool bytes_only;
 } suffixes[] = {
+    /* The largest first: the first that divides a number makes it shortest. */
     {"GiB", 1 << 30, true},
-    {"MiB", 1 << 20, true},
-    {"KiB", 1 << 10, true},
     {"G", 1000000000, false},
+    {"MiB", 1 << 20, true},
     {"M", 1000000, false},
+    {"KiB", 1 << 10, true},
     {"k", 1000, false},
 };
 
@@ -71,17 +72,21 @@ static int parse_unit(const char *s, size_t length, enum limit_unit *unit)
 
 		if (ascii_same(s, length, units[i].name) ||
 		    ascii_same(s, length - plural, units[i].name) ||
-		    (length == 1 && i != UNIT_MONTH && s[0] == units[i].letter)) {
+		    (length == 1 && i != UNIT_MONTH && i != UNIT_YEAR && s[0] == units[i].letter)) {
 			*unit = (enum limit_unit)i;
 			return 0;
 		}
+	}
+	if (ascii_same(s, length, "min")) {
+		*unit = UNIT_MINUTE;
+		return 0;
 	}
 	return -1;
 }
 
 /* Reads the COUNT at *s with its suffix and moves *s behind it. */
-static int parse_count(const char **s, enum limit_count count, uint64_t *number,
-    struct error *error)
+static int parse_count(
+    const char **s, enum limit_count count, uint64_t *number, struct error *error)
 {
 	uint64_t max = count == COUNT_BYTES ? LIMIT_BYTES_MAX : LIMIT_COUNT_MAX;
 	size_t digits = count_digits(*s);
@@ -91,10 +96,12 @@ static int parse_count(const char **s, enum limit_count count, uint64_t *number,
 
 	/* "100 per hour" and "100per hour" alike: the word that follows is no suffix. */
 	for (size_t i = 0; i < SUFFIXES && letters > 0; i++) {
-		if (ascii_same(suffix, letters, suffixes[i].name)) {
+		/* "100m/hour" is no million: that M is large. */
+		if (ascii_same(suffix, letters, suffixes[i].name) && *suffix != 'm') {
 			if (suffixes[i].bytes_only && count != COUNT_BYTES) {
 				return error_set(error,
-				    "\"%.*s\" is for count = bytes; here a number may end in k, M or G",
+				    "\"%.*s\" is for count = bytes; here a number may end in k, M "
+				    "or G",
 				    (int)letters, suffix);
 			}
 			factor = suffixes[i].factor;
@@ -106,8 +113,9 @@ static int parse_count(const char **s, enum limit_count count, uint64_t *number,
 		*s = suffix;
 	}
 	if (digits == 0) {
-		return error_set(error, "\"%.40s\" does not start with a number; a limit is "
-					"COUNT/UNIT such as 100/hour, or unlimited, or deny",
+		return error_set(error,
+		    "\"%.40s\" does not start with a number; a limit is "
+		    "COUNT/UNIT such as 100/hour, or unlimited, or deny",
 		    *s);
 	}
 	if (number_parse(suffix - digits, digits, max / factor, number)) {
@@ -119,8 +127,8 @@ static int parse_count(const char **s, enum limit_count count, uint64_t *number,
 }
 
 /* Reads one "COUNT / N UNIT" up to its end, which *s is moved to. */
-static int parse_one(const char **s, enum limit_count count, struct limit *limit,
-    struct error *error)
+static int parse_one(
+    const char **s, enum limit_count count, struct limit *limit, struct error *error)
 {
 	const char *p = *s;
 	enum limit_unit unit;
@@ -142,15 +150,16 @@ static int parse_one(const char **s, enum limit_count count, struct limit *limit
 	size = count_digits(p);
 	if (size > 0) {
 		if (number_parse(p, size, LIMIT_UNITS_MAX, &n) || n == 0) {
-			return error_set(error, "the number of units in \"%.40s\" must be 1 to %d", *s,
-			    LIMIT_UNITS_MAX);
+			return error_set(error, "the number of units in \"%.40s\" must be 1 to %d",
+			    *s, LIMIT_UNITS_MAX);
 		}
 		p = skip_blanks(p + size);
 	}
 	size = count_letters(p);
 	if (size == 0 || parse_unit(p, size, &unit)) {
-		return error_set(error, "unknown unit \"%.*s\" in \"%.40s\"; one of second, minute, "
-					"hour, day, week, month, year",
+		return error_set(error,
+		    "unknown unit \"%.*s\" in \"%.40s\"; one of second, minute, "
+		    "hour, day, week, month, year",
 		    (int)size, p, *s);
 	}
 	window_set(&limit->window, (unsigned)n, unit);
@@ -158,8 +167,8 @@ static int parse_one(const char **s, enum limit_count count, struct limit *limit
 	return 0;
 }
 
-int limits_parse(const char *string, enum limit_count count, struct limits *limits,
-    struct error *error)
+int limits_parse(
+    const char *string, enum limit_count count, struct limits *limits, struct error *error)
 {
 	const char *s = skip_blanks(string);
 	size_t word = count_letters(s);
@@ -196,8 +205,9 @@ int limits_parse(const char *string, enum limit_count count, struct limits *limi
 			break;
 		}
 		if (*s != ',' && *s != '|') {
-			return error_set(error, "\"%.40s\" follows a limit; several are separated by ',' "
-						"or '|'",
+			return error_set(error,
+			    "\"%.40s\" follows a limit; several are separated by ',' "
+			    "or '|'",
 			    s);
 		}
 		s = skip_blanks(s + 1);
@@ -236,6 +246,7 @@ void limit_format(const struct limit *limit, enum limit_count count, struct text
 		if (number % suffixes[i].factor == 0) {
 			number /= suffixes[i].factor;
 			suffix = suffixes[i].name;
+			break;
 		}
 	}
 	text_printf(text, "%llu%s/", (unsigned long long)number, suffix);
@@ -266,7 +277,7 @@ int limit_window_parse(const char *string, size_t length, struct limit_window *w
 {
 	uint64_t n;
 
-	if (length < 2 || number_parse(string, length - 1, LIMIT_UNITS_MAX * 60, &n) || n == 0) {
+	if (length < 2 || number_parse(string, length - 1, LIMIT_UNITS_MAX, &n) || n == 0) {
 		return -1;
 	}
 	for (size_t i = 0; i < UNITS; i++) {
@@ -283,7 +294,8 @@ void duration_format(int64_t ms, struct text *text)
 	static const struct {
 		int64_t below_s, unit_s;
 		char letter;
-	} scale[] = {{60, 1, 's'}, {7200, 60, 'm'}, {48 * 3600, 3600, 'h'}, {INT64_MAX, 86400, 'd'}};
+	} scale[] = {
+	    {60, 1, 's'}, {7200, 60, 'm'}, {48 * 3600, 3600, 'h'}, {INT64_MAX, 86400, 'd'}};
 	int64_t seconds = ms / 1000 + (ms % 1000 > 0);
 
 	for (size_t i = 0; i < sizeof(scale) / sizeof(*scale); i++) {

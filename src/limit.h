@@ -17,9 +17,9 @@ enum limit_count { COUNT_MESSAGES, COUNT_RECIPIENTS, COUNT_BYTES };
 
 enum limit_unit { UNIT_SECOND, UNIT_MINUTE, UNIT_HOUR, UNIT_DAY, UNIT_WEEK, UNIT_MONTH, UNIT_YEAR };
 
-#define LIMITS_MAX 8		      /* windows of one rule */
-#define LIMIT_UNITS_MAX 10000	      /* the N of "100/N days" */
-#define LIMIT_COUNT_MAX 68719476735   /* 2^36-1 messages or recipients */
+#define LIMITS_MAX 8 /* windows of one rule */
+#define LIMIT_UNITS_MAX 10000 /* the N of "100/N days" */
+#define LIMIT_COUNT_MAX 68719476735 /* 2^36-1 messages or recipients */
 #define LIMIT_BYTES_MAX 18014398509481983 /* 2^54-1 bytes */
 #define LIMIT_UNLIMITED UINT64_MAX
 #define LIMIT_TEXT_SIZE 64 /* fits any one limit, terminated */
@@ -48,8 +48,8 @@ struct limits {
  * alone. count decides which suffixes a number may have. 0, or -1 and why.
  * Where every limit is 0 the kind is LIMITS_DENY.
  */
-int limits_parse(const char *string, enum limit_count count, struct limits *limits,
-    struct error *error);
+int limits_parse(
+    const char *string, enum limit_count count, struct limits *limits, struct error *error);
 
 /* Writes windows in the largest unit that gives the same length: "60 minutes" is an hour. */
 void limits_shorten(struct limits *limits);

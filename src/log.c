@@ -77,7 +77,8 @@ static int write_file(const char *line)
 	ssize_t written;
 	int fd;
 
-	fd = open(file_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+	fd = open(
+	    file_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
 	if (fd < 0) {
 		return -1;
 	}

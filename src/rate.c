@@ -45,6 +45,13 @@ static void turn_ring_back(uint64_t *ring, unsigned size, int64_t from, int64_t 
 	memcpy(ring, turned, size * sizeof(*ring));
 }
 
+bool rate_window_same(
+    enum rate_strategy strategy, const struct limit_window *a, const struct limit_window *b)
+{
+	return strategy == RATE_FIXED ? a->n == b->n && a->unit == b->unit
+				      : a->length_ms == b->length_ms;
+}
+
 void rate_advance(struct rate_window *window, enum rate_strategy strategy, unsigned resolution,
     int64_t from_ms, int64_t to_ms)
 {
@@ -70,8 +77,8 @@ void rate_advance(struct rate_window *window, enum rate_strategy strategy, unsig
 	}
 }
 
-uint64_t rate_used(const struct rate_window *window, enum rate_strategy strategy,
-    unsigned resolution)
+uint64_t rate_used(
+    const struct rate_window *window, enum rate_strategy strategy, unsigned resolution)
 {
 	uint64_t sum = window->bucket[0];
 
@@ -145,8 +152,8 @@ static int64_t local_midnight(int64_t as_utc)
  */
 static int64_t calendar_number(const struct limit_window *window, const struct tm *date)
 {
-	struct tm midnight = {.tm_year = date->tm_year, .tm_mon = date->tm_mon,
-	    .tm_mday = date->tm_mday};
+	struct tm midnight = {
+	    .tm_year = date->tm_year, .tm_mon = date->tm_mon, .tm_mday = date->tm_mday};
 	int64_t day = divide_down(timegm(&midnight), 86400);
 	int64_t units;
 
@@ -243,8 +250,8 @@ uint64_t rate_log_used(const struct rate_log *log, int64_t length_ms, int64_t no
 	return first < log->events ? log->total - log->at(log->data, first).before : 0;
 }
 
-int64_t rate_log_wait(const struct rate_log *log, int64_t length_ms, int64_t now_ms, uint64_t limit,
-    uint64_t cost)
+int64_t rate_log_wait(
+    const struct rate_log *log, int64_t length_ms, int64_t now_ms, uint64_t limit, uint64_t cost)
 {
 	size_t low, high = log->events;
 	int64_t wait_ms;

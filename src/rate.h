@@ -34,19 +34,23 @@ struct rate_window {
 	uint64_t bucket[RATE_RESOLUTION_MAX + 1];
 };
 
+/* Whether a counter of one window is one of the other: calendar windows must also end together. */
+bool rate_window_same(
+    enum rate_strategy strategy, const struct limit_window *a, const struct limit_window *b);
+
 /*
  * Brings a window whose last event was at from_ms to the time to_ms: what has
  * left it is cleared. If the clock was set back (to_ms < from_ms) the ring is
  * turned back with it, every bucket keeping its age: nothing is forgotten, and
- * nothing stays longer than one window from now.
+ * nothing stays longer than one window and a sub-bucket from now.
  */
 void rate_advance(struct rate_window *window, enum rate_strategy strategy, unsigned resolution,
     int64_t from_ms, int64_t to_ms);
 
 /* The three below are for a window that rate_advance has brought to now_ms. */
 
-uint64_t rate_used(const struct rate_window *window, enum rate_strategy strategy,
-    unsigned resolution);
+uint64_t rate_used(
+    const struct rate_window *window, enum rate_strategy strategy, unsigned resolution);
 
 void rate_charge(struct rate_window *window, enum rate_strategy strategy, unsigned resolution,
     int64_t now_ms, uint64_t cost);
@@ -78,7 +82,7 @@ struct rate_log {
 
 /* As rate_used and rate_wait. Time: O(log events). */
 uint64_t rate_log_used(const struct rate_log *log, int64_t length_ms, int64_t now_ms);
-int64_t rate_log_wait(const struct rate_log *log, int64_t length_ms, int64_t now_ms, uint64_t limit,
-    uint64_t cost);
+int64_t rate_log_wait(
+    const struct rate_log *log, int64_t length_ms, int64_t now_ms, uint64_t limit, uint64_t cost);
 
 #endif

@@ -14,6 +14,7 @@
 #define WIDTH_STAMP 7 /* milliseconds until the year 2109 */
 #define WIDTH_DENIED 5
 #define WIDTH_DENIED_AT 6
+#define WIDTH_WARNED 2
 #define WIDTH_COUNT 6
 #define WIDTH_BYTES 9
 #define WIDTH_POSITION 3
@@ -80,8 +81,8 @@ static size_t event_size(const struct record_layout *layout)
 
 static size_t slot_size(const struct record_layout *layout)
 {
-	size_t size = WIDTH_SEQUENCE + WIDTH_STAMP + WIDTH_DENIED + WIDTH_DENIED_AT +
-	    layout->transactions * WIDTH_TRANSACTION + WIDTH_CHECK + 6;
+	size_t size = WIDTH_SEQUENCE + WIDTH_STAMP + WIDTH_DENIED + WIDTH_DENIED_AT + WIDTH_WARNED +
+	    layout->transactions * WIDTH_TRANSACTION + WIDTH_CHECK + 7;
 
 	if (layout->strategy == RATE_MOVING) {
 		return size + 2 * WIDTH_POSITION + count_width(layout) + 1;
@@ -108,7 +109,7 @@ void record_layout_format(const struct record_layout *layout, struct text *text)
 	if (layout->strategy != RATE_FIXED) {
 		text_printf(text, "%u", number);
 	}
-	text_printf(text, " %c%u ", "mrb"[layout->count], layout->transactions);
+	text_printf(text, " %c%u ", "mrb"[layout->count], layout -> transactions);
 	for (unsigned i = 0; i < layout->windows; i++) {
 		text_puts(text, i ? "," : "");
 		limit_window_format(&layout->window[i], text);
@@ -197,7 +198,7 @@ static int read_header(struct record_layout *layout, const char *s, const char *
 		break;
 	case 'm':
 		layout->strategy = RATE_MOVING;
-		if (header_number(&s, end, ' ', RATE_EVENTS_MAX + 1, &layout->events) ||
+		if (header_number(&s, end, ' ', RATE_EVENTS_MAX + 2, &layout->events) ||
 		    layout->events < 2) {
 			return -1;
 		}
@@ -210,7 +211,7 @@ static int read_header(struct record_layout *layout, const char *s, const char *
 		return -1;
 	}
 	layout->count = (enum limit_count)(*letter == 'm' ? COUNT_MESSAGES
-		: *letter == 'r'			  ? COUNT_RECIPIENTS
+		: *letter == 'r'                          ? COUNT_RECIPIENTS
 							  : COUNT_BYTES);
 	if (header_number(&s, end, ' ', RECORD_TRANSACTIONS_MAX, &layout->transactions) ||
 	    layout->transactions == 0) {
@@ -241,7 +242,7 @@ static uint64_t slot_check(const struct record *record, const char *bytes, const
 	check ^= hash_keyed(check_key, bytes, record->header_length);
 	if (record->layout.strategy == RATE_MOVING) {
 		const char *p = slot + WIDTH_SEQUENCE + WIDTH_STAMP + WIDTH_DENIED +
-		    WIDTH_DENIED_AT + 4;
+		    WIDTH_DENIED_AT + WIDTH_WARNED + 5;
 		uint64_t head = get(&p, WIDTH_POSITION);
 		uint64_t used = get(&p, WIDTH_POSITION);
 
@@ -269,6 +270,7 @@ static bool slot_good(const struct record *record, const char *bytes, unsigned s
 static void read_slot(struct record *record, const char *p)
 {
 	const struct record_layout *layout = &record->layout;
+	uint64_t warned;
 
 	record->sequence = get(&p, WIDTH_SEQUENCE);
 	p++;
@@ -277,6 +279,11 @@ static void read_slot(struct record *record, const char *p)
 	record->denied = get(&p, WIDTH_DENIED);
 	p++;
 	record->denied_s = (int64_t)get(&p, WIDTH_DENIED_AT);
+	p++;
+	warned = get(&p, WIDTH_WARNED);
+	for (unsigned i = 0; i < layout->windows; i++) {
+		record->warned[i] = warned >> i & 1;
+	}
 	p++;
 	if (layout->strategy == RATE_MOVING) {
 		record->log_head = get(&p, WIDTH_POSITION);
@@ -302,6 +309,7 @@ static void write_slot(const struct record *record, char *bytes, unsigned slot)
 {
 	const struct record_layout *layout = &record->layout;
 	char *start = slot_at(record, bytes, slot);
+	uint64_t warned = 0;
 	char *p = start;
 
 	put(&p, WIDTH_SEQUENCE, record->sequence);
@@ -311,6 +319,11 @@ static void write_slot(const struct record *record, char *bytes, unsigned slot)
 	put(&p, WIDTH_DENIED, record->denied);
 	*p++ = ' ';
 	put(&p, WIDTH_DENIED_AT, (uint64_t)record->denied_s);
+	*p++ = ' ';
+	for (unsigned i = 0; i < layout->windows; i++) {
+		warned |= (uint64_t)record->warned[i] << i;
+	}
+	put(&p, WIDTH_WARNED, warned);
 	*p++ = ' ';
 	if (layout->strategy == RATE_MOVING) {
 		put(&p, WIDTH_POSITION, record->log_head);
@@ -347,6 +360,7 @@ int record_read(struct record *record, const char *bytes, size_t size, struct er
 {
 	const char *end = memchr(bytes, '|', size < RECORD_HEADER_MAX ? size : RECORD_HEADER_MAX);
 	struct record_layout layout;
+	char header[RECORD_HEADER_MAX];
 	const char *sequence[2];
 	unsigned slot;
 
@@ -354,9 +368,14 @@ int record_read(struct record *record, const char *bytes, size_t size, struct er
 		return error_set(error, "not a counter of version " FORMAT_VERSION);
 	}
 	record_init(record, &layout);
-	record->header_length = (size_t)(end + 1 - bytes);
+	record->header_length = write_header(&layout, header);
+	if (record->header_length != (size_t)(end + 1 - bytes) ||
+	    memcmp(header, bytes, record->header_length) != 0) {
+		return error_set(error, "not a counter of version " FORMAT_VERSION);
+	}
 	if (size != record_size(&layout)) {
-		return error_set(error, "%zu bytes long instead of %zu", size, record_size(&layout));
+		return error_set(
+		    error, "%zu bytes long instead of %zu", size, record_size(&layout));
 	}
 	record->log_bytes = bytes;
 	sequence[0] = slot_at(record, (char *)bytes, 0);
@@ -441,6 +460,12 @@ void record_log_add(struct record *record, char *bytes, int64_t now_ms, uint64_t
 	}
 }
 
+void record_log_forget(struct record *record)
+{
+	record->log_used = 0;
+	record->log_total = 0;
+}
+
 void record_log_clamp(struct record *record, char *bytes, int64_t now_ms)
 {
 	for (size_t i = record->log_used; i-- > 0;) {
@@ -459,11 +484,16 @@ static void convert_log(const struct record *old, struct record *record, char *b
 	struct rate_log log = record_log(old);
 	size_t room = record->layout.events - 1;
 
-	for (size_t i = log.events > room ? log.events - room : 0; i < log.events; i++) {
+	size_t first = log.events > room ? log.events - room : 0;
+	uint64_t before = log.events > 0 ? log.at(log.data, 0).before : 0;
+
+	/* The oldest that is kept also counts for those that are not. */
+	for (size_t i = first; i < log.events; i++) {
 		struct rate_event event = log.at(log.data, i);
 		uint64_t after = i + 1 < log.events ? log.at(log.data, i + 1).before : log.total;
 
-		record_log_add(record, bytes, event.stamp_ms, after - event.before);
+		record_log_add(record, bytes, event.stamp_ms, after - before);
+		before = after;
 	}
 }
 
@@ -504,7 +534,8 @@ static void convert_to_log(const struct record *old, struct record *record, char
 			}
 		}
 		if (used > shorter_used) {
-			record_log_add(record, bytes, old->stamp_ms - shorter_ms, used - shorter_used);
+			record_log_add(
+			    record, bytes, old->stamp_ms - shorter_ms, used - shorter_used);
 		}
 		longest_ms = length_ms;
 	}
@@ -518,9 +549,11 @@ static void convert_windows(const struct record *old, struct record *record)
 
 	for (unsigned i = 0; i < layout->windows; i++) {
 		for (unsigned j = 0; j < old->layout.windows; j++) {
-			if (old->layout.window[j].length_ms != layout->window[i].length_ms) {
+			if (!rate_window_same(same_ring ? layout->strategy : RATE_SLIDING,
+				&old->layout.window[j], &layout->window[i])) {
 				continue;
 			}
+			record->warned[i] = old->warned[j];
 			if (same_ring) {
 				memcpy(record->window[i].bucket, old->window[j].bucket,
 				    sizeof(record->window[i].bucket));

@@ -7,7 +7,7 @@
  *   header  "1 s12 r8 1h,1d|": version 1; strategy f, s and its resolution or m
  *           and the events that its log holds; m, r or b for what is counted and
  *           how many transactions are remembered; the windows.
- *   slot    SEQ STAMP DENIED DENIED_AT COUNTS TRANSACTIONS CHECK|
+ *   slot    SEQ STAMP DENIED DENIED_AT WARNED COUNTS TRANSACTIONS CHECK|
  *   log     events of a moving window, a ring
  *
  * All numbers are in base 64, digits 0-9 A-Z a-z - _, most significant first, of
@@ -37,7 +37,7 @@
 struct record_layout {
 	enum rate_strategy strategy;
 	unsigned resolution; /* sliding-window only, else 0 */
-	unsigned events;     /* moving-window only, else 0: events that the log can hold */
+	unsigned events; /* moving-window only, else 0: events that the log can hold */
 	enum limit_count count;
 	unsigned transactions; /* 1 to RECORD_TRANSACTIONS_MAX */
 	unsigned windows;
@@ -47,8 +47,8 @@ struct record_layout {
 /* What a counter remembers of a mail transaction, newest first. instance 0: none. */
 struct record_transaction {
 	uint64_t instance; /* 36 bits of a hash of Postfix's `instance` */
-	uint64_t charged;  /* up to RECORD_CHARGED_MAX; for bytes 1 = charged */
-	uint64_t request;  /* 36 bits of a hash of the last request that was charged */
+	uint64_t charged; /* up to RECORD_CHARGED_MAX; for bytes 1 = charged */
+	uint64_t request; /* 36 bits of a hash of the last request that was charged */
 };
 
 #define RECORD_HASH_MASK ((UINT64_C(1) << 36) - 1)
@@ -56,8 +56,9 @@ struct record_transaction {
 struct record {
 	struct record_layout layout;
 	int64_t stamp_ms; /* the last change; 0: never used */
-	uint64_t denied;  /* refusals since the counter was made */
+	uint64_t denied; /* refusals since the counter was made */
 	int64_t denied_s; /* when the last of them was, 0: never */
+	bool warned[LIMITS_MAX]; /* windows whose warning was given */
 	struct rate_window window[LIMITS_MAX]; /* fixed and sliding: as of stamp_ms */
 	struct record_transaction transaction[RECORD_TRANSACTIONS_MAX];
 
@@ -110,6 +111,9 @@ void record_write_new(struct record *record, char *bytes);
  * from record_write_new.
  */
 void record_convert(const struct record *old, struct record *record, char *bytes);
+
+/* Empties the log, without writing to it. */
+void record_log_forget(struct record *record);
 
 /* Moves the stamps of a moving window's events that lie after now_ms to now_ms. */
 void record_log_clamp(struct record *record, char *bytes, int64_t now_ms);

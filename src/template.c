@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-const char *const template_names[TEMPLATE_NAMES] = {"rule", "key", "field", "limit", "used",
-    "remaining", "count", "window", "retry_after"};
+const char *const template_names[TEMPLATE_NAMES] = {
+    "rule", "key", "field", "limit", "used", "remaining", "count", "window", "retry_after"};
 
 static bool is_ours(const char *name, size_t length)
 {
@@ -21,8 +21,8 @@ static bool is_ours(const char *name, size_t length)
 	return false;
 }
 
-int template_check(const char *template, bool (*known)(const char *name, size_t length),
-    struct error *error)
+int template_check(
+    const char *template, bool (*known)(const char *name, size_t length), struct error *error)
 {
 	const char *brace = template;
 
@@ -37,10 +37,11 @@ int template_check(const char *template, bool (*known)(const char *name, size_t 
 			return error_set(error, "a '{' without its '}'; for a brace write \"{{\"");
 		}
 		if (!is_ours(brace + 1, length) && !known(brace + 1, length)) {
-			return error_set(error, "unknown placeholder \"{%.*s}\"; one of {rule}, {key}, "
-						"{field}, {limit}, {used}, {remaining}, {count}, "
-						"{window}, {retry_after} or a request attribute such as "
-						"{sasl_username}",
+			return error_set(error,
+			    "unknown placeholder \"{%.*s}\"; one of {rule}, {key}, "
+			    "{field}, {limit}, {used}, {remaining}, {count}, "
+			    "{window}, {retry_after} or a request attribute such as "
+			    "{sasl_username}",
 			    (int)length, brace + 1);
 		}
 		brace += length + 2;
@@ -48,8 +49,8 @@ int template_check(const char *template, bool (*known)(const char *name, size_t 
 	return 0;
 }
 
-void template_expand(const char *template, template_lookup *lookup, const void *data,
-    struct text *text)
+void template_expand(
+    const char *template, template_lookup *lookup, const void *data, struct text *text)
 {
 	for (const char *p = template; *p;) {
 		size_t length = strcspn(p, "{");

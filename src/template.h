@@ -20,16 +20,16 @@ extern const char *const template_names[];
 #define TEMPLATE_NAMES 9
 
 /* Whether each placeholder is one of the above or known() says so. 0, or -1 and why. */
-int template_check(const char *template, bool (*known)(const char *name, size_t length),
-    struct error *error);
+int template_check(
+    const char *template, bool (*known)(const char *name, size_t length), struct error *error);
 
 /*
  * Appends the template to text; lookup returns a placeholder's value and its
  * length, which is made printable UTF-8 (util.h, text_printable) and cut.
  */
-typedef const char *template_lookup(const void *data, const char *name, size_t length,
-    size_t *value_length);
-void template_expand(const char *template, template_lookup *lookup, const void *data,
-    struct text *text);
+typedef const char *template_lookup(
+    const void *data, const char *name, size_t length, size_t *value_length);
+void template_expand(
+    const char *template, template_lookup *lookup, const void *data, struct text *text);
 
 #endif

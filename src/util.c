@@ -27,11 +27,18 @@ void text_init(struct text *text, char *buffer, size_t size)
 	buffer[0] = '\0';
 }
 
+/* After a cut nothing more goes in: the text would go on in the middle. */
+static void close_text(struct text *text)
+{
+	text->size = text->length + 1;
+}
+
 void text_add(struct text *text, const char *bytes, size_t length)
 {
 	size_t room = text->size - 1 - text->length;
+	bool cut = length > room;
 
-	if (length > room) {
+	if (cut) {
 		length = room;
 		/* The byte that doesn't fit any more must be the first of a character. */
 		while (length > 0 && ((unsigned char)bytes[length] & 0xc0) == 0x80) {
@@ -41,6 +48,9 @@ void text_add(struct text *text, const char *bytes, size_t length)
 	memcpy(text->buffer + text->length, bytes, length);
 	text->length += length;
 	text->buffer[text->length] = '\0';
+	if (cut) {
+		close_text(text);
+	}
 }
 
 void text_puts(struct text *text, const char *string)
@@ -50,13 +60,35 @@ void text_puts(struct text *text, const char *string)
 
 void text_printf(struct text *text, const char *format, ...)
 {
-	char piece[512];
+	size_t room = text->size - text->length;
+	char *start = text->buffer + text->length;
 	va_list args;
+	int length;
 
 	va_start(args, format);
-	vsnprintf(piece, sizeof(piece), format, args);
+	length = vsnprintf(start, room, format, args);
 	va_end(args);
-	text_puts(text, piece);
+	if (length < 0) {
+		*start = '\0';
+	} else if ((size_t)length < room) {
+		text->length += (size_t)length;
+	} else {
+		/* Cut by vsnprintf, maybe within a character, which then goes as a whole. */
+		size_t kept = room - 1;
+		size_t first = kept;
+		uint32_t code;
+
+		while (first > 0 && ((unsigned char)start[first - 1] & 0xc0) == 0x80) {
+			first--;
+		}
+		first -= first > 0;
+		if (kept > 0 && utf8_length(start + first, kept - first, &code) == 0) {
+			kept = first;
+		}
+		text->length += kept;
+		start[kept] = '\0';
+		close_text(text);
+	}
 }
 
 size_t utf8_length(const char *bytes, size_t length, uint32_t *code)
@@ -89,14 +121,21 @@ size_t utf8_length(const char *bytes, size_t length, uint32_t *code)
 	return size;
 }
 
+/* Control characters, and those that change the order or the look of what stands around them. */
+static bool is_invisible(uint32_t code)
+{
+	return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0xad ||
+	    (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
+	    (code >= 0x2060 && code <= 0x206f) || code == 0xfeff;
+}
+
 void text_printable(struct text *text, const char *bytes, size_t length, const char *escape)
 {
 	for (size_t i = 0; i < length;) {
 		uint32_t code = 0;
 		size_t size = utf8_length(bytes + i, length - i, &code);
 
-		if (size == 0 || code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 ||
-		    code == 0x2029) {
+		if (size == 0 || is_invisible(code)) {
 			text_add(text, "?", 1);
 			i += size ? size : 1;
 			continue;
@@ -159,6 +198,49 @@ void ascii_lower(char *bytes, size_t length)
 bool ascii_same(const char *a, size_t a_length, const char *b)
 {
 	return strlen(b) == a_length && strncasecmp(a, b, a_length) == 0;
+}
+
+#define NEAR_MAX 48
+
+void near_init(struct near *near, const char *wrong, size_t length)
+{
+	*near = (struct near){.wrong = wrong, .length = length, .distance = 3};
+}
+
+/* Levenshtein's distance: insertions, deletions and replacements of a character. */
+void near_try(struct near *near, const char *right)
+{
+	unsigned row[NEAR_MAX + 1];
+	size_t length = strlen(right);
+
+	if (near->length > NEAR_MAX || length > NEAR_MAX) {
+		return;
+	}
+	for (unsigned j = 0; j <= length; j++) {
+		row[j] = j;
+	}
+	for (unsigned i = 1; i <= near->length; i++) {
+		unsigned diagonal = row[0];
+
+		row[0] = i;
+		for (unsigned j = 1; j <= length; j++) {
+			unsigned replaced = diagonal + (near->wrong[i - 1] != right[j - 1]);
+			unsigned least = row[j] < row[j - 1] ? row[j] : row[j - 1];
+
+			diagonal = row[j];
+			row[j] = replaced < least + 1 ? replaced : least + 1;
+		}
+	}
+	/* Of a short word half must be right. */
+	if (row[length] < near->distance && row[length] * 2 <= length) {
+		near->distance = row[length];
+		near->best = right;
+	}
+}
+
+const char *near_best(const struct near *near)
+{
+	return near->best;
 }
 
 static uint64_t rotate(uint64_t word, unsigned bits)

@@ -22,7 +22,8 @@ int error_set(struct error *error, const char *format, ...) __attribute__((forma
 
 /*
  * A text that is appended to in a buffer of the caller's; what does not fit is
- * cut, on a UTF-8 boundary. Always terminated; length excludes the NUL.
+ * cut, on a UTF-8 boundary, and nothing is added after that. Always terminated; length
+ * excludes the NUL.
  */
 struct text {
 	char *buffer;
@@ -37,9 +38,9 @@ void text_printf(struct text *text, const char *format, ...) __attribute__((form
 
 /*
  * Appends bytes of any origin as printable UTF-8: a control character (C0, DEL,
- * C1, U+2028, U+2029) and every byte that isn't part of well-formed UTF-8 (RFC
- * 3629) become '?'. escape: these characters become \xHH instead of themselves,
- * NULL for none.
+ * C1, line separators, those for direction and other invisible ones) and every byte
+ * that isn't part of well-formed UTF-8 (RFC 3629) become '?'. escape: these characters become \xHH
+ * instead of themselves, NULL for none.
  */
 void text_printable(struct text *text, const char *bytes, size_t length, const char *escape);
 
@@ -58,6 +59,21 @@ int size_parse(const char *string, uint64_t max, uint64_t *bytes);
 /* ASCII letters only: what is compared here are domain names and protocol words. */
 void ascii_lower(char *bytes, size_t length);
 bool ascii_same(const char *a, size_t a_length, const char *b);
+
+/*
+ * Finding what somebody meant to write: near_init, near_try with each name that would be
+ * right, then near_best is the one that differs least, or NULL if none is close.
+ */
+struct near {
+	const char *wrong;
+	size_t length;
+	const char *best;
+	unsigned distance;
+};
+
+void near_init(struct near *near, const char *wrong, size_t length);
+void near_try(struct near *near, const char *right);
+const char *near_best(const struct near *near);
 
 #define HASH_KEY_BYTES 16
 
