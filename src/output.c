@@ -21,7 +21,7 @@ struct output {
 	size_t *width;
 };
 
-static void *must(void *memory)
+void *output_must(void *memory)
 {
 	if (!memory) {
 		errx(EX_OSERR, "out of memory");
@@ -42,12 +42,12 @@ static size_t display_width(const char *text)
 
 struct output *output_new(bool json, const struct output_column *columns, unsigned n)
 {
-	struct output *output = must(calloc(1, sizeof(*output)));
+	struct output *output = output_must(calloc(1, sizeof(*output)));
 
 	output->json = json;
 	output->column = columns;
 	output->columns = n;
-	output->width = must(calloc(n, sizeof(*output->width)));
+	output->width = output_must(calloc(n, sizeof(*output->width)));
 	for (unsigned i = 0; i < n; i++) {
 		output->width[i] = columns[i].title ? display_width(columns[i].title) : 0;
 	}
@@ -56,7 +56,7 @@ struct output *output_new(bool json, const struct output_column *columns, unsign
 
 static void json_row(struct output *output, const struct output_cell *cells)
 {
-	json_t *object = must(json_object());
+	json_t *object = output_must(json_object());
 
 	for (unsigned i = 0; i < output->columns; i++) {
 		json_t *value;
@@ -67,7 +67,7 @@ static void json_row(struct output *output, const struct output_cell *cells)
 		value = cells[i].json == OUTPUT_NUMBER ? json_integer(cells[i].number)
 		    : cells[i].json == OUTPUT_STRING   ? json_string(cells[i].string)
 						       : json_null();
-		json_object_set_new(object, output->column[i].name, must(value));
+		json_object_set_new(object, output->column[i].name, output_must(value));
 	}
 	fputs(output->rows ? ",\n " : "[", stdout);
 	json_dumpf(object, stdout, 0);
@@ -83,13 +83,14 @@ void output_row(struct output *output, const struct output_cell *cells)
 		output->rows++;
 		return;
 	}
-	row = must(reallocarray(output->text, (output->rows + 1) * output->columns, sizeof(*row)));
+	row = output_must(
+	    reallocarray(output->text, (output->rows + 1) * output->columns, sizeof(*row)));
 	output->text = row;
 	row += output->rows++ * output->columns;
 	for (unsigned i = 0; i < output->columns; i++) {
 		size_t width;
 
-		row[i] = must(strdup(cells[i].text ? cells[i].text : ""));
+		row[i] = output_must(strdup(cells[i].text ? cells[i].text : ""));
 		width = display_width(row[i]);
 		if (output->column[i].title && width > output->width[i]) {
 			output->width[i] = width;

@@ -12,6 +12,9 @@
 
 struct output;
 
+/* The memory, or the end of the process where there is none. */
+void *output_must(void *memory);
+
 /* A column: its name in JSON, NULL if it is in the table alone, and the other way round. */
 struct output_column {
 	const char *name;

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define HASH_SIZE_MIN 4093
@@ -72,7 +73,8 @@ struct update {
 	struct store *store;
 	struct store_item *item;
 	size_t items;
-	/* The items' chains, each once, in ascending order: see lock_chains. */
+	/* The items' chains in ascending order: see lock_chains. TDB counts one that comes twice.
+	 */
 	struct {
 		TDB_DATA key;
 		unsigned number;
@@ -94,9 +96,6 @@ static void sort_chains(struct update *update)
 
 		while (at > 0 && update->chain[at - 1].number > number) {
 			at--;
-		}
-		if (at > 0 && update->chain[at - 1].number == number) {
-			continue;
 		}
 		memmove(&update->chain[at + 1], &update->chain[at],
 		    (update->chains - at) * sizeof(*update->chain));
@@ -199,18 +198,28 @@ static enum store_result read_items(struct update *update, struct error *error)
 	return STORE_OK;
 }
 
+/* TDB does not tell why it could not make the file longer, by a quarter at the most. */
+static bool disk_is_full(const struct store *store)
+{
+	uint64_t step = tdb_map_size(store->tdb) / 4 + (1 << 20);
+	struct statvfs disk;
+
+	return fstatvfs(tdb_fd(store->tdb), &disk) == 0 &&
+	    disk.f_bavail * (uint64_t)disk.f_frsize < step &&
+	    tdb_map_size(store->tdb) + step / 2 < store->options.max_size;
+}
+
 /*
  * Inserts within max_size: the kernel itself stops TDB from making the file longer,
  * which it does in steps of a tenth to a quarter.
  */
-static enum store_result insert(struct store *store, const struct store_item *item,
-    struct error *error)
+static enum store_result insert(
+    struct store *store, const struct store_item *item, struct error *error)
 {
 	TDB_DATA key = store_tdb_data(item->key, item->key_length);
 	struct rlimit old, new;
 	int failed;
 
-	errno = 0;
 	if (tdb_map_size(store->tdb) > store->options.max_size || getrlimit(RLIMIT_FSIZE, &old)) {
 		goto full;
 	}
@@ -220,7 +229,8 @@ static enum store_result insert(struct store *store, const struct store_item *it
 	}
 	signal(SIGXFSZ, SIG_IGN);
 	setrlimit(RLIMIT_FSIZE, &new);
-	failed = tdb_store(store->tdb, key, store_tdb_data(item->empty, item->empty_size), TDB_INSERT);
+	failed =
+	    tdb_store(store->tdb, key, store_tdb_data(item->empty, item->empty_size), TDB_INSERT);
 	setrlimit(RLIMIT_FSIZE, &old);
 	if (!failed) {
 		uint64_t size = tdb_map_size(store->tdb);
@@ -230,15 +240,15 @@ static enum store_result insert(struct store *store, const struct store_item *it
 		}
 		return STORE_OK;
 	}
-	if (tdb_error(store->tdb) == TDB_ERR_LOCK || store_alarm_rang) {
+	if (store_alarm_rang) {
 		return store_fail(store, error, "can't be locked");
 	}
 full:
 	store->rewrite_due = true;
 	store->message[0] = '\0';
-	if (errno == ENOSPC || errno == EDQUOT) {
-		error_set(error, "%s: no room for a new counter: %s", store->options.path,
-		    strerror(errno));
+	if (disk_is_full(store)) {
+		error_set(
+		    error, "%s: no room for a new counter: the disk is full", store->options.path);
 	} else {
 		error_set(error, "%s: no room for a new counter: database_max_size is %llu bytes",
 		    store->options.path, (unsigned long long)store->options.max_size);
@@ -267,8 +277,9 @@ static enum store_result write_items(struct update *update, struct error *error)
 		    ? store_tdb_data(item->replacement, item->replacement_size)
 		    : store_tdb_data(item->data, item->size);
 
-		if (item->changed && tdb_store(store->tdb, store_tdb_data(item->key, item->key_length),
-					 data, TDB_REPLACE)) {
+		if (item->changed &&
+		    tdb_store(store->tdb, store_tdb_data(item->key, item->key_length), data,
+			TDB_REPLACE)) {
 			return store_fail(store, error, "a record can't be written");
 		}
 	}
@@ -360,6 +371,10 @@ enum store_result store_update(struct store *store, struct store_item *item, siz
 	if (update.alarmed) {
 		store_alarm_stop();
 	}
+	if (again) {
+		error_set(error, "%s: replaced again and again", store->options.path);
+		result = STORE_BUSY;
+	}
 	if (result == STORE_ERROR) {
 		/* Whatever it was, the next request starts from the file as it is then. */
 		store_file_close(store);
@@ -382,8 +397,8 @@ static int compare_record(TDB_DATA key, TDB_DATA record, void *private)
 	struct walk *walk = private;
 
 	(void)key;
-	walk->same = walk->size == record.dsize &&
-	    memcmp(walk->buffer, record.dptr, record.dsize) == 0;
+	walk->same =
+	    walk->size == record.dsize && memcmp(walk->buffer, record.dptr, record.dsize) == 0;
 	if (!walk->same) {
 		walk->size = record.dsize < walk->buffer_size ? record.dsize : walk->buffer_size;
 		memcpy(walk->buffer, record.dptr, walk->size);
@@ -392,8 +407,8 @@ static int compare_record(TDB_DATA key, TDB_DATA record, void *private)
 }
 
 /* TDB doesn't lock a file opened for reading only: reads until nobody wrote meanwhile. */
-static TDB_DATA settle_record(struct tdb_context *tdb, struct walk *walk, TDB_DATA key,
-    TDB_DATA record)
+static TDB_DATA settle_record(
+    struct tdb_context *tdb, struct walk *walk, TDB_DATA key, TDB_DATA record)
 {
 	if (walk->buffer_size < record.dsize) {
 		char *new = realloc(walk->buffer, record.dsize);
@@ -425,12 +440,12 @@ static int visit_record(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, 
 	if (tdb_get_flags(tdb) & TDB_NOLOCK) {
 		record = settle_record(tdb, walk, key, record);
 	}
-	return !walk->visit(walk->data, (const char *)key.dptr, key.dsize,
-	    (const char *)record.dptr, record.dsize);
+	return !walk->visit(
+	    walk->data, (const char *)key.dptr, key.dsize, (const char *)record.dptr, record.dsize);
 }
 
-enum store_result store_walk(struct store *store, store_visit *visit, void *data,
-    struct error *error)
+enum store_result store_walk(
+    struct store *store, store_visit *visit, void *data, struct error *error)
 {
 	struct walk walk = {.visit = visit, .data = data};
 	enum store_result result;
@@ -504,16 +519,21 @@ static unsigned choose_hash_size(size_t keys)
 }
 
 /* With all of the old file locked: makes PATH.new and gives it PATH's name. */
-static enum store_result write_new_file(struct store *store, struct rewrite *rewrite,
-    int64_t start_ms, struct error *error)
+static enum store_result write_new_file(
+    struct store *store, struct rewrite *rewrite, int64_t start_ms, struct error *error)
 {
 	TDB_DATA meta_key = store_tdb_data(STORE_META_KEY, strlen(STORE_META_KEY));
 	enum store_result result = STORE_ERROR;
+	dev_t device = store->device;
+	ino_t inode = store->inode;
+	char real[PATH_MAX];
 	char path[PATH_MAX];
 	char meta[STORE_META_SIZE];
 
-	if (snprintf(path, sizeof(path), "%s.new", store->options.path) >= (int)sizeof(path)) {
-		error_set(error, "%s: the name is too long", store->options.path);
+	/* Where the name is a symbolic link, the file that it leads to is replaced. */
+	if (!realpath(store->options.path, real) ||
+	    snprintf(path, sizeof(path), "%s.new", real) >= (int)sizeof(path)) {
+		error_set(error, "%s: %s", store->options.path, strerror(errno));
 		return STORE_ERROR;
 	}
 	if (tdb_traverse_read(store->tdb, copy_record, rewrite) < 0) {
@@ -521,27 +541,29 @@ static enum store_result write_new_file(struct store *store, struct rewrite *rew
 	}
 	/* What a killed rewrite left. */
 	if (unlink(path) && errno != ENOENT) {
-		return store_fail(store, error, "PATH.new can't be removed");
+		error_set(error, "%s: can't be removed: %s", path, strerror(errno));
+		return STORE_ERROR;
 	}
 	rewrite->to = store_file_make(store, path, choose_hash_size(rewrite->kept));
 	if (!rewrite->to) {
-		return store_fail(store, error, "PATH.new can't be made");
+		error_set(error, "%s: can't be made: %s", path, strerror(errno));
+		return STORE_ERROR;
 	}
 	rewrite->kept = 0;
 	store->rewritten_ms = start_ms;
 	store_meta_write(store, meta);
 	if (tdb_store(rewrite->to, meta_key, store_tdb_data(meta, STORE_META_SIZE), TDB_INSERT) ||
 	    tdb_traverse_read(store->tdb, copy_record, rewrite) < 0 || rewrite->failed) {
-		error_set(error, "%s.new: can't be written: %s", store->options.path,
-		    tdb_errorstr(rewrite->to));
+		error_set(error, "%s: can't be written: %s", path,
+		    store->message[0] ? store->message : "the disk is full");
 		goto out;
 	}
 	store->rewritten_size = tdb_map_size(rewrite->to);
 	store->rewrite_took_ms = clock_now_ms() - start_ms;
 	store_meta_write(store, meta);
 	tdb_store(rewrite->to, meta_key, store_tdb_data(meta, STORE_META_SIZE), TDB_REPLACE);
-	if (fdatasync(tdb_fd(rewrite->to)) || rename(path, store->options.path)) {
-		error_set(error, "%s.new: %s", store->options.path, strerror(errno));
+	if (fdatasync(tdb_fd(rewrite->to)) || rename(path, real)) {
+		error_set(error, "%s: %s", path, strerror(errno));
 		goto out;
 	}
 	result = STORE_OK;
@@ -549,12 +571,14 @@ out:
 	if (result != STORE_OK) {
 		unlink(path);
 		tdb_close(rewrite->to);
+		store->device = device;
+		store->inode = inode;
 	}
 	return result;
 }
 
-enum store_result store_rewrite(struct store *store, store_keep *keep, void *data,
-    struct error *error)
+enum store_result store_rewrite(
+    struct store *store, store_keep *keep, void *data, struct error *error)
 {
 	struct rewrite rewrite = {.keep = keep, .data = data};
 	int64_t start_ms = clock_now_ms();

@@ -24,8 +24,8 @@ struct store;
 
 enum store_access {
 	STORE_CREATE, /* reads and writes; a file that is absent is made */
-	STORE_WRITE,  /* reads and writes a file that is there */
-	STORE_READ,   /* changes nothing; read permission will do */
+	STORE_WRITE, /* reads and writes a file that is there */
+	STORE_READ, /* changes nothing; read permission will do */
 };
 
 /* path is used until store_close; it is not copied. */
@@ -39,11 +39,11 @@ struct store_options {
 
 enum store_result {
 	STORE_OK,
-	STORE_FULL,  /* no room for a new key within max_size, or on the disk */
-	STORE_BUSY,  /* another process holds a lock for longer than lock_timeout */
+	STORE_FULL, /* no room for a new key within max_size, or on the disk */
+	STORE_BUSY, /* another process holds a lock for longer than lock_timeout */
 	STORE_FORBIDDEN, /* permission to open the file is missing */
 	STORE_ERROR, /* the file can't be used */
-	STORE_STOP,  /* the caller's function said so */
+	STORE_STOP, /* the caller's function said so */
 };
 
 /* One of the records of an update. */
@@ -87,10 +87,10 @@ enum store_result store_update(struct store *store, struct store_item *item, siz
  * chain's lock; data is a copy. Stops where visit returns false. Records that
  * come or go meanwhile may be seen or not.
  */
-typedef bool store_visit(void *data, const char *key, size_t key_length, const char *record,
-    size_t size);
-enum store_result store_walk(struct store *store, store_visit *visit, void *data,
-    struct error *error);
+typedef bool store_visit(
+    void *data, const char *key, size_t key_length, const char *record, size_t size);
+enum store_result store_walk(
+    struct store *store, store_visit *visit, void *data, struct error *error);
 
 /*
  * A key for hash_keyed() that all processes on this file share and nobody else
@@ -106,9 +106,9 @@ bool store_rewrite_due(const struct store *store);
  * Copies the records that keep returns true for into a new file, all others
  * waiting meanwhile. Other processes may do the same: then this one only follows.
  */
-typedef bool store_keep(void *data, const char *key, size_t key_length, const char *record,
-    size_t size);
-enum store_result store_rewrite(struct store *store, store_keep *keep, void *data,
-    struct error *error);
+typedef bool store_keep(
+    void *data, const char *key, size_t key_length, const char *record, size_t size);
+enum store_result store_rewrite(
+    struct store *store, store_keep *keep, void *data, struct error *error);
 
 #endif

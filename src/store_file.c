@@ -38,8 +38,8 @@ void store_alarm_start(const struct store *store)
 {
 	struct sigaction action = {.sa_handler = on_alarm};
 	int64_t ms = store->options.lock_timeout_ms;
-	struct itimerval timer = {.it_value = {ms / 1000, (ms % 1000) * 1000},
-	    .it_interval = {0, 20000}};
+	struct itimerval timer = {
+	    .it_value = {ms / 1000, (ms % 1000) * 1000}, .it_interval = {0, 20000}};
 
 	store_alarm_rang = 0;
 	sigaction(SIGALRM, &action, NULL);
@@ -57,8 +57,8 @@ TDB_DATA store_tdb_data(const void *bytes, size_t size)
 }
 
 /* TDB's messages go to whoever asks why a call failed, never to stderr. */
-static void on_tdb_message(struct tdb_context *tdb, enum tdb_debug_level level, const char *format,
-    ...)
+static void on_tdb_message(
+    struct tdb_context *tdb, enum tdb_debug_level level, const char *format, ...)
 {
 	struct store *store = tdb_get_logging_private(tdb);
 	va_list args;
@@ -75,7 +75,7 @@ enum store_result store_fail(struct store *store, struct error *error, const cha
 	enum TDB_ERROR code = store->tdb ? tdb_error(store->tdb) : TDB_SUCCESS;
 	bool forbidden = !store->tdb && (errno == EACCES || errno == EPERM || errno == EROFS);
 
-	if (store_alarm_rang || code == TDB_ERR_LOCK) {
+	if (store_alarm_rang || (code == TDB_ERR_LOCK && errno == EDEADLK)) {
 		error_set(error, "%s: another process has kept its lock for %lld ms",
 		    store->options.path, (long long)store->options.lock_timeout_ms);
 		return STORE_BUSY;
@@ -151,7 +151,8 @@ static enum store_result meta_open(struct store *store, struct error *error)
 	}
 	if (tdb_exists(store->tdb, key)) {
 		if (tdb_parse_record(store->tdb, key, meta_read, store)) {
-			snprintf(store->message, sizeof(store->message), "it is not of version " FORMAT_VERSION);
+			snprintf(store->message, sizeof(store->message),
+			    "it is not of version " FORMAT_VERSION);
 			result = store_fail(store, error, "its record :meta can't be read");
 		}
 	} else {
@@ -162,8 +163,10 @@ static enum store_result meta_open(struct store *store, struct error *error)
 			result = store_fail(store, error, "no random bytes");
 		} else {
 			store_meta_write(store, meta);
-			if (tdb_store(store->tdb, key, store_tdb_data(meta, STORE_META_SIZE), TDB_INSERT)) {
-				result = store_fail(store, error, "its record :meta can't be written");
+			if (tdb_store(store->tdb, key, store_tdb_data(meta, STORE_META_SIZE),
+				TDB_INSERT)) {
+				result =
+				    store_fail(store, error, "its record :meta can't be written");
 			}
 		}
 	}
@@ -197,8 +200,8 @@ static int wait_for_open(const char *path, int open_flags)
 	return fd;
 }
 
-static struct tdb_context *open_tdb(struct store *store, const char *path, unsigned hash_size,
-    int open_flags)
+static struct tdb_context *open_tdb(
+    struct store *store, const char *path, unsigned hash_size, int open_flags)
 {
 	struct tdb_logging_context log = {on_tdb_message, store};
 	struct tdb_context *tdb;
@@ -226,8 +229,26 @@ static struct tdb_context *open_tdb(struct store *store, const char *path, unsig
 	    (st.st_mode & 07777) != store->options.mode) {
 		(void)!fchmod(tdb_fd(tdb), store->options.mode);
 	}
+	if (fstat(tdb_fd(tdb), &st) == 0) {
+		store->device = st.st_dev;
+		store->inode = st.st_ino;
+	}
 	tdb_setalarm_sigptr(tdb, &store_alarm_rang);
 	return tdb;
+}
+
+/* rename(2), but never over a file that is there. */
+static int rename_new(const char *from, const char *to)
+{
+	if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) {
+		return 0;
+	}
+	/* Some file systems can't. A kill between the two leaves a second name behind. */
+	if (errno != EINVAL || link(from, to)) {
+		return -1;
+	}
+	unlink(from);
+	return 0;
 }
 
 /*
@@ -248,7 +269,8 @@ static enum store_result create_file(struct store *store, struct error *error)
 	unlink(path);
 	store->tdb = open_tdb(store, path, HASH_SIZE_NEW, O_RDWR | O_CREAT | O_EXCL);
 	if (!store->tdb) {
-		result = store_fail(store, error, errno == ENOENT
+		result = store_fail(store, error,
+		    errno == ENOENT
 			? "can't be made; its folder must exist and belong to the account that "
 			  "the helper runs as"
 			: "can't be made");
@@ -256,8 +278,7 @@ static enum store_result create_file(struct store *store, struct error *error)
 		return result;
 	}
 	result = meta_open(store, error);
-	if (result == STORE_OK && link(path, store->options.path) == 0) {
-		unlink(path);
+	if (result == STORE_OK && rename_new(path, store->options.path) == 0) {
 		return STORE_OK;
 	}
 	if (result == STORE_OK && errno != EEXIST) {
@@ -285,7 +306,8 @@ enum store_result store_file_open(struct store *store, struct error *error)
 			return result;
 		}
 	}
-	if (!store->tdb && store->options.access == STORE_READ && (errno == EACCES || errno == EROFS)) {
+	if (!store->tdb && store->options.access == STORE_READ &&
+	    (errno == EACCES || errno == EROFS)) {
 		store->tdb = open_tdb(store, store->options.path, HASH_SIZE_NEW, O_RDONLY);
 	}
 	if (!store->tdb) {
@@ -306,11 +328,17 @@ enum store_result store_file_open(struct store *store, struct error *error)
 
 bool store_file_replaced(const struct store *store)
 {
-	struct stat st;
+	struct stat named;
 
-	return fstat(tdb_fd(store->tdb), &st) == 0 && st.st_nlink == 0;
+	if (stat(store->options.path, &named)) {
+		return errno == ENOENT;
+	}
+	if (store->device != named.st_dev || store->inode != named.st_ino) {
+		return true;
+	}
+	/* Cut off: what lies behind its end can't be touched. */
+	return (uint64_t)named.st_size < tdb_map_size(store->tdb);
 }
-
 
 struct tdb_context *store_file_make(struct store *store, const char *path, unsigned hash_size)
 {

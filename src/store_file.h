@@ -22,6 +22,8 @@
 struct store {
 	struct store_options options;
 	struct tdb_context *tdb; /* NULL: not open */
+	dev_t device; /* of the open file */
+	ino_t inode;
 	uint8_t secret[HASH_KEY_BYTES];
 
 	/* Of the open file, from its :meta record. */
@@ -54,7 +56,7 @@ enum store_result store_fail(struct store *store, struct error *error, const cha
 enum store_result store_file_open(struct store *store, struct error *error);
 void store_file_close(struct store *store);
 
-/* Whether the open file has been replaced: it has no name any more. */
+/* Whether the name stands for another file than the open one, or for none, or was cut off. */
 bool store_file_replaced(const struct store *store);
 
 /* A new TDB of that hash size at path, which must not exist; NULL, errno, store->message. */

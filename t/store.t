@@ -20,6 +20,16 @@ sub ask { my ($helper, $user) = @_; return $helper->ask(sasl_username => $user /
 
 sub lines { my ($t, $what) = @_; return scalar(() = $t->log_text =~ /$what/g) }
 
+# Makes keys until there is no room, also not after a rewrite; how many went in.
+sub fill {
+    my ($helper) = @_;
+    my $n = 0;
+    for (1 .. 5) {
+        $n++ while $n < 5000 && ask($helper, "key$n") eq 'DUNNO';
+    }
+    return $n;
+}
+
 # Counts that ctl show sees, by key.
 sub used {
     my ($t) = @_;
@@ -60,6 +70,40 @@ subtest 'a file that is removed under a running helper' => sub {
     is(ask($two), 'DUNNO', 'a new one starts') for 1 .. 2;
     is(ask($one), 'DUNNO', 'that is shared');
     isnt(ask($two), 'DUNNO');
+};
+
+subtest 'a file that is moved away, or replaced by another one' => sub {
+    my $t = limiter();
+    my ($one, $two) = ($t->helper, $t->helper);
+    is(ask($one), 'DUNNO') for 1 .. 2;
+    is((run('cp', '-p', $t->{database}, "$t->{dir}/copy"))[0], 0);
+    is(ask($one), 'DUNNO');
+    link $t->{database}, "$t->{dir}/backup" or die $!;
+    rename "$t->{dir}/copy", $t->{database} or die $!;
+    is(ask($one), 'DUNNO', 'the copy has room for one');
+    like(ask($_), qr/Limit of 3/, 'and not more, whoever asks') for $two, $one;
+    rename $t->{database}, "$t->{dir}/away" or die $!;
+    is(ask($one), 'DUNNO', 'a new file') for 1 .. 2;
+    is(ask($two), 'DUNNO');
+    like(ask($_), qr/Limit of 3/, 'that all share') for $one, $two;
+    is_deeply([sort glob "$t->{database}*"], [$t->{database}], 'nothing beside it');
+};
+
+subtest 'a name that is a symbolic link' => sub {
+    my $t = limiter(database_max_size => '300K');
+    mkdir "$t->{dir}/real";
+    symlink "$t->{dir}/real/counters.tdb", $t->{database} or die $!;
+    my $real = $t->{database};
+    $t->{database} = "$t->{dir}/real/counters.tdb";
+    $t->configure(rules => $rules, global => {log => 'none'});
+    is(ask($t->helper), 'DUNNO') for 1 .. 2;
+    $t->{database} = $real;
+    $t->configure(rules => $rules, global => {log => 'none', database_max_size => '300K'});
+    my ($one, $two) = ($t->helper, $t->helper);
+    is(ask($two), 'DUNNO', 'is followed');
+    fill($one);
+    ok(-l $real, 'a rewrite leaves it');
+    like(ask($_), qr/Limit of 3/, 'and what is counted') for $one, $two;
 };
 
 subtest 'helpers that start at once agree on one file' => sub {
@@ -142,16 +186,6 @@ subtest 'a lock that is not given back' => sub {
     isnt(ask($new), 'DUNNO', 'and nothing was charged meanwhile');
 };
 
-# Makes keys until there is no room, also not after a rewrite; how many went in.
-sub fill {
-    my ($helper) = @_;
-    my $n = 0;
-    for (1 .. 5) {
-        $n++ while $n < 5000 && ask($helper, "key$n") eq 'DUNNO';
-    }
-    return $n;
-}
-
 subtest 'database_max_size' => sub {
     my $t = limiter(database_max_size => '300K');
     $t->set_clock(1_700_000_000);
@@ -216,6 +250,7 @@ subtest 'a full disk' => sub {
     my $n = fill($helper);
     cmp_ok($n, '>', 100, "$n keys went in");
     is(ask($helper, 'late'), 'WARN trouble', 'a new key is answered on_error');
+    like($t->log_text, qr/no room for a new counter: the disk is full\n/, 'the log says why');
     is(ask($helper, 'first'), 'DUNNO', 'a known one goes on') for 1 .. 2;
     like(ask($helper, 'first'), qr/Limit of 3/, 'and is limited');
     is_deeply([glob "$disk/*"], [$t->{database}], 'nothing half done stays behind');
