@@ -1,0 +1,31 @@
+/*
+ * A table from patterns to whatever holds for the keys that they match: the most
+ * specific pattern wins. Thousands of patterns cost a lookup no more than a few. Pure.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef OVERRIDE_H
+#define OVERRIDE_H
+
+#include <stddef.h>
+
+struct override_table;
+
+/* NULL if out of memory. */
+struct override_table *override_new(void);
+void override_free(struct override_table *table);
+
+/*
+ * Adds a pattern, which is copied: a key as key.h makes it, "@domain", ".domain", or a
+ * network as netaddr.h formats it. value is the caller's. 0, 1 if the pattern is there
+ * already, -1 if out of memory.
+ */
+int override_add(struct override_table *table, const char *pattern, size_t length, void *value);
+
+/*
+ * The value for a key: of the key itself, else of the longest network or domain that it
+ * is in; NULL if no pattern matches.
+ */
+void *override_find(const struct override_table *table, const char *key, size_t length);
+
+#endif
