@@ -11,6 +11,7 @@
 #include "config.h"
 
 #include "config_options.h"
+#include "config_rule.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -24,9 +25,6 @@
 
 #define LINE_LENGTH_MAX 198 /* inih 55 */
 #define FILE_SIZE_MAX (64 * 1024 * 1024)
-#define TRANSACTIONS_PER_KEY 8
-/* One counter for the whole server sees many transactions at once. */
-#define TRANSACTIONS_EVERYTHING RECORD_TRANSACTIONS_MAX
 
 /* The file while it is being read. */
 struct parse {
@@ -80,77 +78,16 @@ static unsigned option_line(const struct parse *parse, const char *name)
 	return 0;
 }
 
-/* The most events that a moving window's log must hold: one for each of the largest limit. */
-static int events_needed(const struct limits *limits, unsigned *events, struct error *error)
+static void complain_of_rule(void *data, unsigned line, const char *message)
 {
-	uint64_t most = 1;
-
-	for (unsigned i = 0; i < limits->n; i++) {
-		most = limits->at[i].count > most ? limits->at[i].count : most;
-	}
-	if (most > RATE_EVENTS_MAX) {
-		return error_set(error, "a moving-window remembers each event, %d at most; for a "
-					"limit above that use strategy = sliding-window",
-		    RATE_EVENTS_MAX);
-	}
-	*events = (unsigned)most + 1;
-	return 0;
-}
-
-/* What follows from a rule's options when all of them are known. */
-static void finish_rule(struct parse *parse)
-{
-	struct rule *rule = parse->rule;
-	struct record_layout *layout = &rule->layout;
-	unsigned limit_line = option_line(parse, "limit");
-	struct record record;
-	struct error error;
-
-	if (!option_line(parse, "key")) {
-		complain(parse, rule->line, "[rule %s] has no key; say what is counted, such as key = "
-					    "sasl_username",
-		    rule->name);
-	}
-	if (!limit_line) {
-		complain(parse, rule->line, "[rule %s] has no limit; say how much, such as limit = "
-					    "100/hour",
-		    rule->name);
-		return;
-	}
-	if (limits_parse(rule->limit_text, rule->count, &rule->limits, &error)) {
-		complain(parse, limit_line, "limit: %s", error.text);
-		return;
-	}
-	if (rule->strategy != RATE_FIXED) {
-		limits_shorten(&rule->limits);
-	}
-	layout->strategy = rule->strategy;
-	layout->resolution = rule->strategy == RATE_SLIDING ? rule->resolution : 0;
-	layout->count = rule->count;
-	layout->transactions = rule->key.attribute ? TRANSACTIONS_PER_KEY : TRANSACTIONS_EVERYTHING;
-	layout->windows = rule->limits.n;
-	for (unsigned i = 0; i < layout->windows; i++) {
-		layout->window[i] = rule->limits.at[i].window;
-	}
-	if (rule->strategy == RATE_MOVING && events_needed(&rule->limits, &layout->events, &error)) {
-		complain(parse, limit_line, "limit: %s", error.text);
-		return;
-	}
-	if (layout->windows > 0) {
-		rule->record_size = record_size(layout);
-		rule->empty_record = malloc(rule->record_size);
-		if (!rule->empty_record) {
-			abort();
-		}
-		record_init(&record, layout);
-		record_write_new(&record, rule->empty_record);
-	}
+	complain(data, line, "%s", message);
 }
 
 static void end_section(struct parse *parse)
 {
 	if (parse->section == IN_RULE) {
-		finish_rule(parse);
+		config_finish_rule(parse->rule, option_line(parse, "key"),
+		    option_line(parse, "limit"), complain_of_rule, parse);
 	}
 	parse->section = IN_UNKNOWN;
 	parse->rule = NULL;
@@ -164,19 +101,22 @@ static void begin_rule(struct parse *parse, const char *name, size_t length)
 	if (length == 0 || length > CONFIG_RULE_NAME_MAX ||
 	    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") <
 		length) {
-		complain(parse, parse->line, "\"%.*s\" can't be the name of a rule; it is 1 to %d "
-					     "letters, digits, '-' or '_'",
+		complain(parse, parse->line,
+		    "\"%.*s\" can't be the name of a rule; it is 1 to %d "
+		    "letters, digits, '-' or '_'",
 		    (int)length, name, CONFIG_RULE_NAME_MAX);
 		return;
 	}
 	if (ascii_same(name, length, "global")) {
-		complain(parse, parse->line, "a rule can't be called global; any other name is good");
+		complain(
+		    parse, parse->line, "a rule can't be called global; any other name is good");
 		return;
 	}
 	for (size_t i = 0; i < config->rules; i++) {
 		if (ascii_same(name, length, config->rule[i].name)) {
-			complain(parse, parse->line, "a second [rule %.*s], the first is in line %u; "
-						     "each needs a name of its own",
+			complain(parse, parse->line,
+			    "a second [rule %.*s], the first is in line %u; "
+			    "each needs a name of its own",
 			    (int)length, name, config->rule[i].line);
 			return;
 		}
@@ -208,9 +148,21 @@ static void begin_section(struct parse *parse, const char *line, size_t length)
 
 	end_section(parse);
 	if (!close) {
-		complain(parse, parse->line, "a '[' without its ']'; a section is [global] or [rule "
-					     "NAME]");
+		complain(parse, parse->line,
+		    "a '[' without its ']'; a section is [global] or [rule "
+		    "NAME]");
 		return;
+	}
+	for (const char *behind = close + 1; behind < line + length; behind++) {
+		if (*behind == ';' || *behind == '#') {
+			break;
+		}
+		if (!isspace((unsigned char)*behind)) {
+			complain(parse, parse->line,
+			    "text behind the ']' of a section; options stand in "
+			    "lines of their own");
+			return;
+		}
 	}
 	size = name < close ? (size_t)(close - name) : 0;
 	while (size > 0 && isspace((unsigned char)name[size - 1])) {
@@ -229,8 +181,32 @@ static void begin_section(struct parse *parse, const char *line, size_t length)
 
 		begin_rule(parse, name + blanks, size > blanks ? size - blanks : 0);
 	} else {
-		complain(parse, parse->line, "unknown section [%.*s]; one of [global] and [rule NAME]",
+		complain(parse, parse->line,
+		    "unknown section [%.*s]; one of [global] and [rule NAME]",
 		    (int)(size < 60 ? size : 60), name);
+	}
+}
+
+static void complain_unknown_option(
+    struct parse *parse, const struct config_option *options, const char *name)
+{
+	char allowed[400];
+	struct text text;
+	struct near near;
+
+	text_init(&text, allowed, sizeof(allowed));
+	near_init(&near, name, strlen(name));
+	for (size_t i = 0; options[i].name; i++) {
+		text_printf(&text, "%s%s", i ? ", " : "", options[i].name);
+		near_try(&near, options[i].name);
+	}
+	if (near_best(&near)) {
+		complain(parse, parse->line, "unknown option \"%s\", did you mean \"%s\"?", name,
+		    near_best(&near));
+	} else {
+		complain(parse, parse->line, "unknown option \"%.60s\" in [%s%s]; one of %s", name,
+		    parse->rule ? "rule " : "global", parse->rule ? parse->rule->name : "",
+		    allowed);
 	}
 }
 
@@ -239,45 +215,46 @@ static int take_option(void *user, const char *section, const char *name, const 
 {
 	struct parse *parse = user;
 	int table = parse->section == IN_RULE;
-	const struct option *options = table ? rule_options : global_options;
+	const struct config_option *options = table ? rule_options : global_options;
 	void *target = table ? (void *)parse->rule : parse->config;
-	char allowed[300];
-	struct text text;
+	const struct config_option *option = options;
 	struct error error;
+	unsigned *seen;
 
 	(void)section;
 	if (parse->section == IN_NOTHING) {
-		complain(parse, parse->line, "\"%.60s\" stands before any section; [global] or [rule "
-					     "NAME] must come first",
+		complain(parse, parse->line,
+		    "\"%.60s\" stands before any section; [global] or [rule "
+		    "NAME] must come first",
 		    name);
 		return 1;
 	}
 	if (parse->section == IN_UNKNOWN) {
 		return 1;
 	}
-	text_init(&text, allowed, sizeof(allowed));
-	for (size_t i = 0; options[i].name; i++) {
-		unsigned *seen = &parse->option_line[table][i];
-
-		if (strcmp(options[i].name, name) != 0) {
-			text_printf(&text, "%s%s", i ? ", " : "", options[i].name);
-			continue;
-		}
-		if (*seen) {
-			complain(parse, parse->line, "a second %s, the first is in line %u; an option "
-						     "is set once in a section",
-			    name, *seen);
-			return 1;
-		}
-		*seen = parse->line;
-		if (options[i].parse(&options[i], target, (char *)target + options[i].offset, value,
-			&error)) {
-			complain(parse, parse->line, "%s: %s", name, error.text);
-		}
+	while (option->name && strcmp(option->name, name) != 0) {
+		option++;
+	}
+	if (!option->name) {
+		complain_unknown_option(parse, options, name);
 		return 1;
 	}
-	complain(parse, parse->line, "unknown option \"%.60s\" in [%s%s]; one of %s", name,
-	    table ? "rule " : "global", table ? parse->rule->name : "", allowed);
+	seen = &parse->option_line[table][option - options];
+	if (*seen && !option->many) {
+		complain(parse, parse->line,
+		    "a second %s, the first is in line %u; an option is set "
+		    "once in a section",
+		    name, *seen);
+		return 1;
+	}
+	*seen = parse->line;
+	if (option->parse(option, target, (char *)target + option->offset, value, &error)) {
+		complain(parse, parse->line, "%s: %s", name, error.text);
+	} else if (option->many) {
+		struct config_lines *lines = (void *)((char *)target + option->offset);
+
+		lines->line[lines->lines - 1].line = parse->line;
+	}
 	return 1;
 }
 
@@ -291,9 +268,10 @@ static bool check_line(struct parse *parse, const char *line, size_t length)
 		size_t size = utf8_length(line + i, length - i, &code);
 
 		if (size == 0 || (code < 0x20 && code != '\t') || code == 0x7f) {
-			complain(parse, parse->line, size == 0 ? "a byte that is not UTF-8"
-							       : "a control character; only text is "
-								 "allowed");
+			complain(parse, parse->line,
+			    size == 0 ? "a byte that is not UTF-8"
+				      : "a control character; only text is "
+					"allowed");
 			return false;
 		}
 		i += size;
@@ -308,15 +286,17 @@ static bool check_line(struct parse *parse, const char *line, size_t length)
 	}
 	equals = strcspn(line, "=:");
 	if (equals >= length || equals == 0) {
-		complain(parse, parse->line, "not a line of the form option = value; a value stands "
-					     "in one line with its option");
+		complain(parse, parse->line,
+		    "not a line of the form option = value; a value stands "
+		    "in one line with its option");
 		return false;
 	}
-	for (size_t i = equals + 1; i + 1 < length; i++) {
+	for (size_t i = 0; i + 1 < length; i++) {
 		if (isspace((unsigned char)line[i]) && line[i + 1] == ';') {
-			complain(parse, parse->line, "a ';' behind a blank starts a comment and would "
-						     "cut the value; take it out, comments have lines "
-						     "of their own");
+			complain(parse, parse->line,
+			    "a ';' behind a blank starts a comment and would "
+			    "cut the value; take it out, comments have lines "
+			    "of their own");
 			return false;
 		}
 	}
@@ -389,6 +369,22 @@ bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *
 	    same_time(&a->modified, &b->modified) && same_time(&a->changed, &b->changed);
 }
 
+bool config_looks_whole(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	char last = '\n';
+	struct stat st;
+	bool whole;
+
+	if (fd < 0) {
+		return true;
+	}
+	whole = fstat(fd, &st) == 0 &&
+	    (!S_ISREG(st.st_mode) || (st.st_size > 0 && pread(fd, &last, 1, st.st_size - 1) == 1));
+	close(fd);
+	return whole && last == '\n';
+}
+
 /* The whole file, to be freed; NULL and errno. */
 static char *read_file(const char *path, size_t *size, struct config_stamp *stamp)
 {
@@ -439,11 +435,15 @@ int config_load(const char *path, struct config *config, struct config_stamp *st
 	bytes = read_file(path, &size, stamp);
 	if (!bytes) {
 		complain(&parse, 0, "can't be read: %s", strerror(errno));
+		/* It may be readable next time without having changed. */
+		stamp->size = errno == ENOENT ? stamp->size : -1;
 		return -1;
 	}
 	parse.next = bytes;
 	parse.end = bytes + size;
-	ini_parse_stream(next_line, &parse, take_option, &parse);
+	if (ini_parse_stream(next_line, &parse, take_option, &parse) && !parse.mistakes) {
+		complain(&parse, 0, "a line that inih does not understand");
+	}
 	end_section(&parse);
 	free(bytes);
 	return parse.mistakes ? -1 : 0;
@@ -452,12 +452,7 @@ int config_load(const char *path, struct config *config, struct config_stamp *st
 void config_free(struct config *config)
 {
 	for (size_t i = 0; i < config->rules; i++) {
-		struct rule *rule = &config->rule[i];
-
-		free(rule->key_text);
-		free(rule->limit_text);
-		free(rule->action);
-		free(rule->empty_record);
+		config_free_rule(&config->rule[i]);
 	}
 	free(config->rule);
 	free(config->database);
@@ -469,14 +464,23 @@ void config_free(struct config *config)
 }
 
 static void print_section(const char *section_name, const void *section,
-    const struct option *options, config_emit *emit, void *data)
+    const struct config_option *options, config_emit *emit, void *data)
 {
-	for (const struct option *option = options; option->name; option++) {
+	for (const struct config_option *option = options; option->name; option++) {
 		char name[64], value[1024];
 		struct text text;
 
 		text_init(&text, name, sizeof(name));
 		text_printf(&text, "%s.%s", section_name, option->name);
+		if (option->many) {
+			const struct config_lines *lines =
+			    (const void *)((const char *)section + option->offset);
+
+			for (size_t i = 0; i < lines->lines; i++) {
+				emit(data, name, lines->line[i].text);
+			}
+			continue;
+		}
 		text_init(&text, value, sizeof(value));
 		option->print(option, section, (const char *)section + option->offset, &text);
 		emit(data, name, value);

@@ -7,7 +7,10 @@
 #ifndef CONFIG_H
 #define CONFIG_H
 
+#include "key.h"
 #include "limit.h"
+#include "override.h"
+#include "pattern.h"
 #include "rate.h"
 #include "record.h"
 #include "util.h"
@@ -20,37 +23,100 @@
 
 #define CONFIG_RULE_NAME_MAX 32
 #define CONFIG_RULES_MAX 64
-#define CONFIG_KEY_MAX 200 /* bytes of a key; see rule.h for longer ones */
 
 enum config_log { CONFIG_LOG_NONE, CONFIG_LOG_DENIED, CONFIG_LOG_ALL };
 
-/* What a rule counts: an attribute of the request, the domain in one, or one for all. */
-struct config_key {
-	const char *field;     /* as the file says it: "sasl_domain" */
-	const char *attribute; /* where it comes from: "sasl_username"; NULL for `everything` */
+/* Something of a request that keys and matches look at. */
+struct config_attribute {
+	const char *field; /* as the file says it: "sasl_domain" */
+	size_t field_length;
+	const char *attribute; /* where it comes from: "sasl_username" */
 	size_t attribute_length;
-	bool domain; /* what stands behind its last '@' */
+	enum key_kind kind;
 };
+
+/* Finds what a name in the file means; field is name itself. 0, -1: Postfix sends no such thing. */
+int config_attribute_find(struct config_attribute *attribute, const char *name, size_t length);
+
+/* One alternative of a key, an attribute or a pair of them. */
+struct config_key {
+	struct config_attribute part[2];
+	unsigned parts;
+	const char *field; /* "sasl_username+client_address" */
+};
+
+#define CONFIG_KEYS_MAX 8
+#define CONFIG_MATCHES_MAX 32
+
+/* A line `match`: the value of an attribute is one of some patterns, or none of them. */
+struct config_match {
+	char *text; /* what the rest points into */
+	struct config_attribute attribute;
+	bool negated;
+	struct pattern *pattern;
+	size_t patterns;
+};
+
+/* Whether a value fulfils a match. */
+bool config_matches(const struct config_match *match, const char *value, size_t length);
+
+/*
+ * What holds for a key: limits, and how its counter is laid out. A counter has all
+ * windows of its rule, and those that an override adds.
+ */
+struct config_plan {
+	char *text; /* of limits, as the file has it */
+	struct limits limits;
+	struct record_layout layout;
+	unsigned window[LIMITS_MAX]; /* where in the layout the window of each limit is */
+	char *empty_record; /* what a new key starts from */
+	size_t record_size;
+};
+
+/* Lines of an option that can come more than once, to be looked at when the section ends. */
+struct config_lines {
+	struct config_line {
+		char *text;
+		unsigned line;
+	} * line;
+	size_t lines;
+};
+
+enum config_mode { CONFIG_ENFORCE, CONFIG_OBSERVE };
 
 struct rule {
 	char name[CONFIG_RULE_NAME_MAX + 1];
 	unsigned line; /* of its section, for messages */
 	char *key_text;
-	struct config_key key;
-	char *limit_text;
-	struct limits limits;
+	char *key_words; /* key_text cut into the names that key points at */
+	struct config_key key[CONFIG_KEYS_MAX]; /* the first that is not empty */
+	unsigned keys; /* 0: everything */
 	enum limit_count count;
 	enum rate_strategy strategy;
 	unsigned resolution;
+	struct config_lines match_lines;
+	struct config_match match[CONFIG_MATCHES_MAX]; /* all must hold */
+	unsigned matches;
+	struct config_lines override_lines;
+	struct config_lines exempt_lines;
 	char *action;
-	unsigned fold_case;    /* 0 or 1, as the next */
-	unsigned count_denied;
+	enum config_mode mode;
+	unsigned count_denied; /* 0 or 1, as fold_case */
+	unsigned warn_percent; /* 0: no warning */
+	unsigned ipv4_prefix;
+	unsigned ipv6_prefix;
+	unsigned fold_case;
+	char *strip_extension;
 
-	/* Follow from the above; none if limits has no windows. */
-	struct record_layout layout;
-	char *empty_record; /* what a new key starts from */
-	size_t record_size;
+	struct key_folding folding;
+	struct config_plan plan; /* of keys without an override */
+	struct override_table *overrides; /* values: struct config_plan; NULL if there are none */
+	struct config_plan **override_plan; /* each once, however many patterns have it */
+	size_t override_plans;
 };
+
+/* What holds for a key of the rule. */
+const struct config_plan *config_plan_of(const struct rule *rule, const char *key, size_t length);
 
 struct config {
 	char *database;
@@ -94,6 +160,9 @@ void config_free(struct config *config);
 
 /* The stamp of the file as it is now; all zero if there is none. */
 struct config_stamp config_stamp_get(const char *path);
+/* Whether the file ends as a text does: one that is just being written mostly doesn't. */
+bool config_looks_whole(const char *path);
+
 bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *b);
 
 /*

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <syslog.h>
 
-#define DEFAULT_ACTION \
+#define DEFAULT_ACTION                                                                             \
 	"DEFER_IF_PERMIT 4.7.1 Limit of {limit} reached for {key}, try again in {retry_after}"
 
 char *config_copy(const char *string)
@@ -34,8 +34,8 @@ static void replace(char **string, const char *value)
 	*string = config_copy(value);
 }
 
-static void print_string(const struct option *option, const void *section, const void *field,
-    struct text *text)
+static void print_string(
+    const struct config_option *option, const void *section, const void *field, struct text *text)
 {
 	(void)option;
 	(void)section;
@@ -43,8 +43,8 @@ static void print_string(const struct option *option, const void *section, const
 }
 
 /* One of some words, as their index: an enum. */
-static int parse_word(const struct option *option, void *section, void *field, const char *value,
-    struct error *error)
+static int parse_word(const struct config_option *option, void *section, void *field,
+    const char *value, struct error *error)
 {
 	char allowed[200];
 	struct text text;
@@ -56,27 +56,31 @@ static int parse_word(const struct option *option, void *section, void *field, c
 			*(unsigned *)field = i;
 			return 0;
 		}
-		text_printf(&text, "%s%s", i == 0 ? "" : option->words[i + 1] ? ", " : " or ",
+		text_printf(&text, "%s%s",
+		    i == 0                     ? ""
+			: option->words[i + 1] ? ", "
+					       : " or ",
 		    option->words[i]);
 	}
 	return error_set(error, "\"%.60s\" is not %s", value, allowed);
 }
 
-static void print_word(const struct option *option, const void *section, const void *field,
-    struct text *text)
+static void print_word(
+    const struct config_option *option, const void *section, const void *field, struct text *text)
 {
 	(void)section;
 	text_puts(text, option->words[*(const unsigned *)field]);
 }
 
 static const char *const log_words[] = {"none", "denied", "all", NULL};
-static const char *const count_words[] = {"messages", "recipients", "bytes", NULL};
-static const char *const strategy_words[] = {"fixed-window", "sliding-window", "moving-window",
-    NULL};
+const char *const config_count_words[] = {"messages", "recipients", "bytes", NULL};
+const char *const config_strategy_words[] = {
+    "fixed-window", "sliding-window", "moving-window", NULL};
+static const char *const mode_words[] = {"enforce", "observe", NULL};
 static const char *const boolean_words[] = {"no", "yes", NULL};
 
-static int parse_path(const struct option *option, void *section, void *field, const char *value,
-    struct error *error)
+static int parse_path(const struct config_option *option, void *section, void *field,
+    const char *value, struct error *error)
 {
 	(void)option;
 	(void)section;
@@ -119,31 +123,34 @@ static int check_action(const char *value, struct error *error)
 	for (size_t i = 0; i < sizeof(actions) / sizeof(*actions); i++) {
 		if (ascii_same(value, length, actions[i].word)) {
 			if (actions[i].argument && !*argument) {
-				return error_set(error, "%s needs an argument, see access(5)",
-				    actions[i].word);
+				return error_set(
+				    error, "%s needs an argument, see access(5)", actions[i].word);
 			}
 			return 0;
 		}
 	}
 	if (length == strspn(value, "0123456789") && length > 0) {
 		if (length != 3 || (value[0] != '4' && value[0] != '5')) {
-			return error_set(error, "\"%.*s\" is no reply code to refuse with; one of 4NN "
-						"or 5NN and a text",
+			return error_set(error,
+			    "\"%.*s\" is no reply code to refuse with; one of 4NN "
+			    "or 5NN and a text",
 			    (int)length, value);
 		}
 		if (!*argument) {
-			return error_set(error, "%.*s alone means OK to Postfix; write a text behind it",
-			    (int)length, value);
+			return error_set(error,
+			    "%.*s alone means OK to Postfix; write a text behind it", (int)length,
+			    value);
 		}
 		return 0;
 	}
-	return error_set(error, "unknown action \"%.*s\"; one of DEFER_IF_PERMIT, DEFER_IF_REJECT, "
-				"DEFER, REJECT, 4NN or 5NN and a text, DUNNO, WARN, INFO, HOLD, DISCARD, "
-				"REDIRECT, FILTER, BCC, PREPEND",
+	return error_set(error,
+	    "unknown action \"%.*s\"; one of DEFER_IF_PERMIT, DEFER_IF_REJECT, "
+	    "DEFER, REJECT, 4NN or 5NN and a text, DUNNO, WARN, INFO, HOLD, DISCARD, "
+	    "REDIRECT, FILTER, BCC, PREPEND",
 	    (int)(length < 60 ? length : 60), value);
 }
 
-static int parse_plain_action(const struct option *option, void *section, void *field,
+static int parse_plain_action(const struct config_option *option, void *section, void *field,
     const char *value, struct error *error)
 {
 	(void)option;
@@ -155,7 +162,7 @@ static int parse_plain_action(const struct option *option, void *section, void *
 	return 0;
 }
 
-static int parse_template_action(const struct option *option, void *section, void *field,
+static int parse_template_action(const struct config_option *option, void *section, void *field,
     const char *value, struct error *error)
 {
 	if (template_check(value, policy_known, error)) {
@@ -164,8 +171,8 @@ static int parse_template_action(const struct option *option, void *section, voi
 	return parse_plain_action(option, section, field, value, error);
 }
 
-static int parse_mode(const struct option *option, void *section, void *field, const char *value,
-    struct error *error)
+static int parse_mode(const struct config_option *option, void *section, void *field,
+    const char *value, struct error *error)
 {
 	size_t length = strlen(value);
 	unsigned long mode = strtoul(value, NULL, 8);
@@ -174,23 +181,24 @@ static int parse_mode(const struct option *option, void *section, void *field, c
 	(void)section;
 	if (length < 3 || length > 4 || strspn(value, "01234567") != length || mode > 0777 ||
 	    (mode & 0600) != 0600 || (mode & 0002)) {
-		return error_set(error, "\"%.60s\" is not a mode such as 0640; its owner must be able "
-					"to read and write, others not to write",
+		return error_set(error,
+		    "\"%.60s\" is not a mode such as 0640; its owner must be able "
+		    "to read and write, others not to write",
 		    value);
 	}
 	*(mode_t *)field = (mode_t)mode;
 	return 0;
 }
 
-static void print_mode(const struct option *option, const void *section, const void *field,
-    struct text *text)
+static void print_mode(
+    const struct config_option *option, const void *section, const void *field, struct text *text)
 {
 	(void)option;
 	(void)section;
 	text_printf(text, "%04o", (unsigned)*(const mode_t *)field);
 }
 
-static int parse_max_size(const struct option *option, void *section, void *field,
+static int parse_max_size(const struct config_option *option, void *section, void *field,
     const char *value, struct error *error)
 {
 	uint64_t size;
@@ -199,14 +207,15 @@ static int parse_max_size(const struct option *option, void *section, void *fiel
 	(void)section;
 	/* TDB's offsets have 32 bits. */
 	if (size_parse(value, UINT64_C(4) << 30, &size) || size < 65536) {
-		return error_set(error, "\"%.60s\" is not a size from 64K to 4G, such as 256M", value);
+		return error_set(
+		    error, "\"%.60s\" is not a size from 64K to 4G, such as 256M", value);
 	}
 	*(uint64_t *)field = size;
 	return 0;
 }
 
-static void print_max_size(const struct option *option, const void *section, const void *field,
-    struct text *text)
+static void print_max_size(
+    const struct config_option *option, const void *section, const void *field, struct text *text)
 {
 	uint64_t size = *(const uint64_t *)field;
 	unsigned unit = 0;
@@ -220,8 +229,8 @@ static void print_max_size(const struct option *option, const void *section, con
 	text_printf(text, "%llu%.*s", (unsigned long long)size, unit > 0, &" KMG"[unit]);
 }
 
-static int parse_user(const struct option *option, void *section, void *field, const char *value,
-    struct error *error)
+static int parse_user(const struct config_option *option, void *section, void *field,
+    const char *value, struct error *error)
 {
 	(void)option;
 	(void)section;
@@ -232,7 +241,7 @@ static int parse_user(const struct option *option, void *section, void *field, c
 	return 0;
 }
 
-static int parse_timeout(const struct option *option, void *section, void *field,
+static int parse_timeout(const struct config_option *option, void *section, void *field,
     const char *value, struct error *error)
 {
 	size_t digits = strspn(value, "0123456789");
@@ -244,14 +253,15 @@ static int parse_timeout(const struct option *option, void *section, void *field
 	(void)section;
 	if (factor == 0 || number_parse(value, digits, 60000 / factor, &number) ||
 	    number * factor < 10) {
-		return error_set(error, "\"%.60s\" is not a time from 10ms to 60s, such as 2s", value);
+		return error_set(
+		    error, "\"%.60s\" is not a time from 10ms to 60s, such as 2s", value);
 	}
 	*(int64_t *)field = (int64_t)(number * factor);
 	return 0;
 }
 
-static void print_timeout(const struct option *option, const void *section, const void *field,
-    struct text *text)
+static void print_timeout(
+    const struct config_option *option, const void *section, const void *field, struct text *text)
 {
 	int64_t ms = *(const int64_t *)field;
 
@@ -260,7 +270,7 @@ static void print_timeout(const struct option *option, const void *section, cons
 	text_printf(text, ms % 1000 ? "%lldms" : "%llds", (long long)(ms % 1000 ? ms : ms / 1000));
 }
 
-static int parse_log_target(const struct option *option, void *section, void *field,
+static int parse_log_target(const struct config_option *option, void *section, void *field,
     const char *value, struct error *error)
 {
 	struct config *config = section;
@@ -273,12 +283,14 @@ static int parse_log_target(const struct option *option, void *section, void *fi
 	} else if (strncmp(value, "syslog:", 7) == 0) {
 		facility = log_facility(value + 7);
 		if (facility < 0) {
-			return error_set(error, "unknown facility \"%.60s\"; one of syslog(3)'s, such as "
-						"mail, daemon, local0",
+			return error_set(error,
+			    "unknown facility \"%.60s\"; one of syslog(3)'s, such as "
+			    "mail, daemon, local0",
 			    value + 7);
 		}
 	} else if (strcmp(value, "syslog") != 0) {
-		return error_set(error, "\"%.60s\" is not syslog, syslog:FACILITY or file:/PATH", value);
+		return error_set(
+		    error, "\"%.60s\" is not syslog, syslog:FACILITY or file:/PATH", value);
 	}
 	replace(field, value);
 	config->log_facility = facility;
@@ -295,38 +307,264 @@ static const struct {
     {"recipient_domain", "recipient"},
 };
 
-static int parse_key(const struct option *option, void *section, void *field, const char *value,
-    struct error *error)
-{
-	struct rule *rule = section;
-	struct config_key key = {.attribute = NULL};
+static const char *const mailboxes[] = {"sasl_username", "sasl_sender", "sender", "recipient"};
+static const char *const addresses[] = {"client_address", "server_address"};
 
-	(void)option;
-	for (size_t i = 0; i < sizeof(domains) / sizeof(*domains); i++) {
-		if (strcmp(domains[i].field, value) == 0) {
-			key.attribute = domains[i].attribute;
-			key.domain = true;
+static bool is_one_of(const char *name, size_t length, const char *const *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (strlen(words[i]) == length && memcmp(words[i], name, length) == 0) {
+			return true;
 		}
 	}
-	if (!key.domain && strcmp(value, "everything") != 0 && !policy_known(value, strlen(value))) {
-		return error_set(error, "unknown attribute \"%.60s\"; one that Postfix sends, such as "
-					"sasl_username, sender, client_address, or sasl_domain, "
-					"sender_domain, recipient_domain, or everything",
-		    value);
+	return false;
+}
+
+int config_attribute_find(struct config_attribute *attribute, const char *name, size_t length)
+{
+	*attribute = (struct config_attribute){.field = name,
+	    .field_length = length,
+	    .attribute = name,
+	    .attribute_length = length,
+	    .kind = KEY_TEXT};
+	for (size_t i = 0; i < sizeof(domains) / sizeof(*domains); i++) {
+		if (is_one_of(name, length, &domains[i].field, 1)) {
+			attribute->attribute = domains[i].attribute;
+			attribute->attribute_length = strlen(domains[i].attribute);
+			attribute->kind = KEY_DOMAIN;
+			return 0;
+		}
+	}
+	if (is_one_of(name, length, mailboxes, sizeof(mailboxes) / sizeof(*mailboxes))) {
+		attribute->kind = KEY_MAILBOX;
+	} else if (is_one_of(name, length, addresses, sizeof(addresses) / sizeof(*addresses))) {
+		attribute->kind = KEY_ADDRESS;
+	}
+	return policy_known(name, length) ? 0 : -1;
+}
+
+static int unknown_attribute(const char *name, size_t length, const char *more, struct error *error)
+{
+	struct near near;
+
+	if (length == 0) {
+		return error_set(error,
+		    "an attribute is missing; one that Postfix sends, such as "
+		    "sasl_username, sender, client_address%s",
+		    more);
+	}
+	near_init(&near, name, length);
+	for (size_t i = 0; policy_names[i]; i++) {
+		near_try(&near, policy_names[i]);
+	}
+	for (size_t i = 0; i < sizeof(domains) / sizeof(*domains); i++) {
+		near_try(&near, domains[i].field);
+	}
+	near_try(&near, more[0] ? "everything" : "");
+	if (near_best(&near)) {
+		return error_set(error, "unknown attribute \"%.*s\", did you mean \"%s\"?",
+		    (int)length, name, near_best(&near));
+	}
+	return error_set(error,
+	    "unknown attribute \"%.*s\"; one that Postfix sends, such as "
+	    "sasl_username, sender, client_address%s",
+	    (int)(length < 60 ? length : 60), name, more);
+}
+
+/* Cuts a word, without the blanks around it, at *s up to one of the stops, which *stop tells. */
+static char *next_word(char **s, const char *stops, char *stop)
+{
+	char *word = *s + strspn(*s, " \t");
+	char *end = word + strcspn(word, stops);
+
+	*stop = *end;
+	*s = *end ? end + 1 : end;
+	while (end > word && (end[-1] == ' ' || end[-1] == '\t')) {
+		end--;
+	}
+	*end = '\0';
+	return word;
+}
+
+static int parse_key(const struct config_option *option, void *section, void *field,
+    const char *value, struct error *error)
+{
+	static const char more[] =
+	    ", or sasl_domain, sender_domain, recipient_domain, or everything";
+	struct rule *rule = section;
+	char *names = config_copy(value);
+	char *s = names;
+	char stop = ',';
+	unsigned keys = 0;
+
+	(void)option;
+	while (stop == ',' && strcmp(value, "everything") != 0) {
+		struct config_key *key = &rule->key[keys];
+		const char *word;
+
+		if (keys++ == CONFIG_KEYS_MAX) {
+			free(names);
+			return error_set(
+			    error, "more than %d attributes to choose from", CONFIG_KEYS_MAX);
+		}
+		*key = (struct config_key){.parts = 0};
+		do {
+			word = next_word(&s, ",+", &stop);
+			if (key->parts == 2) {
+				free(names);
+				return error_set(error, "more than two attributes joined by '+'");
+			}
+			if (strcmp(word, "everything") == 0) {
+				free(names);
+				return error_set(error, "\"everything\" stands alone");
+			}
+			if (config_attribute_find(&key->part[key->parts++], word, strlen(word))) {
+				unknown_attribute(word, strlen(word), more, error);
+				free(names);
+				return -1;
+			}
+		} while (stop == '+');
 	}
 	replace(field, value);
-	key.field = rule->key_text;
-	if (!key.domain && strcmp(value, "everything") != 0) {
-		key.attribute = key.field;
+	free(rule->key_words);
+	rule->key_words = names;
+	rule->keys = keys;
+	return 0;
+}
+
+static int parse_lines(const struct config_option *option, void *section, void *field,
+    const char *value, struct error *error)
+{
+	struct config_lines *lines = field;
+
+	(void)option;
+	(void)section;
+	if (!value[0]) {
+		return error_set(error, "nothing stands behind the '='");
 	}
-	key.attribute_length = key.attribute ? strlen(key.attribute) : 0;
-	rule->key = key;
+	lines->line = reallocarray(lines->line, lines->lines + 1, sizeof(*lines->line));
+	if (!lines->line) {
+		abort();
+	}
+	lines->line[lines->lines++] = (struct config_line){.text = config_copy(value)};
+	return 0;
+}
+
+int config_match_parse(struct config_match *match, char *line, struct error *error)
+{
+	char *equals = strchr(line, '=');
+	char *s = line;
+	char *word;
+	char stop;
+
+	if (!equals) {
+		return error_set(
+		    error, "\"%.60s\" is not ATTRIBUTE = VALUE or ATTRIBUTE != VALUE", line);
+	}
+	match->negated = equals > line && equals[-1] == '!';
+	if (match->negated) {
+		equals[-1] = ' ';
+	}
+	word = next_word(&s, "=", &stop);
+	if (config_attribute_find(&match->attribute, word, strlen(word))) {
+		return unknown_attribute(
+		    word, strlen(word), ", or sasl_domain, sender_domain, recipient_domain", error);
+	}
+	do {
+		struct pattern *pattern =
+		    reallocarray(match->pattern, match->patterns + 1, sizeof(*pattern));
+
+		if (!pattern) {
+			abort();
+		}
+		match->pattern = pattern;
+		word = next_word(&s, ",", &stop);
+		if (!word[0] && (stop || match->patterns > 0)) {
+			return error_set(error, "a value is missing beside a ','");
+		}
+		/* A derived domain has no '@' in it; "@domain" means the domain all the same. */
+		word += word[0] == '@' && word[1] && match->attribute.kind == KEY_DOMAIN;
+		if (pattern_parse(&pattern[match->patterns++], word, strlen(word),
+			match->attribute.kind == KEY_ADDRESS, error)) {
+			return -1;
+		}
+	} while (stop);
+	return 0;
+}
+
+static int parse_percent(const struct config_option *option, void *section, void *field,
+    const char *value, struct error *error)
+{
+	size_t length = strlen(value);
+	uint64_t number;
+
+	(void)option;
+	(void)section;
+	length -= length > 1 && value[length - 1] == '%';
+	if (number_parse(value, length, 100, &number) || number == 0) {
+		return error_set(
+		    error, "\"%.60s\" is not a percentage from 1%% to 100%%, such as 80%%", value);
+	}
+	*(unsigned *)field = (unsigned)number;
+	return 0;
+}
+
+static void print_percent(
+    const struct config_option *option, const void *section, const void *field, struct text *text)
+{
+	unsigned number = *(const unsigned *)field;
+
+	(void)option;
+	(void)section;
+	if (number > 0) {
+		text_printf(text, "%u%%", number);
+	}
+}
+
+static int parse_prefix(void *field, const char *value, unsigned max, struct error *error)
+{
+	uint64_t number;
+
+	if (number_parse(value, strlen(value), max, &number)) {
+		return error_set(
+		    error, "\"%.60s\" is not a number of bits from 0 to %u", value, max);
+	}
+	*(unsigned *)field = (unsigned)number;
+	return 0;
+}
+
+static int parse_ipv4_prefix(const struct config_option *option, void *section, void *field,
+    const char *value, struct error *error)
+{
+	(void)option;
+	(void)section;
+	return parse_prefix(field, value, 32, error);
+}
+
+static int parse_ipv6_prefix(const struct config_option *option, void *section, void *field,
+    const char *value, struct error *error)
+{
+	(void)option;
+	(void)section;
+	return parse_prefix(field, value, 128, error);
+}
+
+static int parse_delimiters(const struct config_option *option, void *section, void *field,
+    const char *value, struct error *error)
+{
+	(void)option;
+	(void)section;
+	if (!value[0] || strlen(value) > 8 || strspn(value, "+-_=#!%$&~^*?/|.") != strlen(value)) {
+		return error_set(
+		    error, "\"%.60s\" is not a recipient_delimiter of Postfix, such as +", value);
+	}
+	replace(field, value);
 	return 0;
 }
 
 /* Only kept: which suffixes a number may have depends on `count`, which may come later. */
-static int parse_limit(const struct option *option, void *section, void *field, const char *value,
-    struct error *error)
+static int parse_limit(const struct config_option *option, void *section, void *field,
+    const char *value, struct error *error)
 {
 	(void)option;
 	(void)section;
@@ -335,17 +573,17 @@ static int parse_limit(const struct option *option, void *section, void *field, 
 	return 0;
 }
 
-static void print_limit(const struct option *option, const void *section, const void *field,
-    struct text *text)
+static void print_limit(
+    const struct config_option *option, const void *section, const void *field, struct text *text)
 {
 	const struct rule *rule = section;
 
 	(void)option;
 	(void)field;
-	limits_format(&rule->limits, rule->count, text);
+	limits_format(&rule->plan.limits, rule->count, text);
 }
 
-static int parse_resolution(const struct option *option, void *section, void *field,
+static int parse_resolution(const struct config_option *option, void *section, void *field,
     const char *value, struct error *error)
 {
 	uint64_t number;
@@ -353,15 +591,15 @@ static int parse_resolution(const struct option *option, void *section, void *fi
 	(void)option;
 	(void)section;
 	if (number_parse(value, strlen(value), RATE_RESOLUTION_MAX, &number) || number == 0) {
-		return error_set(error, "\"%.60s\" is not a number from 1 to %d", value,
-		    RATE_RESOLUTION_MAX);
+		return error_set(
+		    error, "\"%.60s\" is not a number from 1 to %d", value, RATE_RESOLUTION_MAX);
 	}
 	*(unsigned *)field = (unsigned)number;
 	return 0;
 }
 
-static void print_number(const struct option *option, const void *section, const void *field,
-    struct text *text)
+static void print_number(
+    const struct config_option *option, const void *section, const void *field, struct text *text)
 {
 	(void)option;
 	(void)section;
@@ -370,31 +608,39 @@ static void print_number(const struct option *option, const void *section, const
 
 #define GLOBAL(member) offsetof(struct config, member)
 
-const struct option global_options[] = {
-    {"database", parse_path, print_string, GLOBAL(database), NULL},
-    {"database_mode", parse_mode, print_mode, GLOBAL(database_mode), NULL},
-    {"database_max_size", parse_max_size, print_max_size, GLOBAL(database_max_size), NULL},
-    {"user", parse_user, print_string, GLOBAL(user), NULL},
-    {"on_error", parse_plain_action, print_string, GLOBAL(on_error), NULL},
-    {"success_action", parse_plain_action, print_string, GLOBAL(success_action), NULL},
-    {"lock_timeout", parse_timeout, print_timeout, GLOBAL(lock_timeout_ms), NULL},
-    {"log", parse_word, print_word, GLOBAL(log), log_words},
-    {"log_target", parse_log_target, print_string, GLOBAL(log_target), NULL},
-    {NULL, NULL, NULL, 0, NULL},
+const struct config_option global_options[] = {
+    {"database", parse_path, print_string, GLOBAL(database), NULL, false},
+    {"database_mode", parse_mode, print_mode, GLOBAL(database_mode), NULL, false},
+    {"database_max_size", parse_max_size, print_max_size, GLOBAL(database_max_size), NULL, false},
+    {"user", parse_user, print_string, GLOBAL(user), NULL, false},
+    {"on_error", parse_plain_action, print_string, GLOBAL(on_error), NULL, false},
+    {"success_action", parse_plain_action, print_string, GLOBAL(success_action), NULL, false},
+    {"lock_timeout", parse_timeout, print_timeout, GLOBAL(lock_timeout_ms), NULL, false},
+    {"log", parse_word, print_word, GLOBAL(log), log_words, false},
+    {"log_target", parse_log_target, print_string, GLOBAL(log_target), NULL, false},
+    {NULL, NULL, NULL, 0, NULL, false},
 };
 
 #define RULE(member) offsetof(struct rule, member)
 
-const struct option rule_options[] = {
-    {"key", parse_key, print_string, RULE(key_text), NULL},
-    {"limit", parse_limit, print_limit, RULE(limit_text), NULL},
-    {"count", parse_word, print_word, RULE(count), count_words},
-    {"strategy", parse_word, print_word, RULE(strategy), strategy_words},
-    {"resolution", parse_resolution, print_number, RULE(resolution), NULL},
-    {"action", parse_template_action, print_string, RULE(action), NULL},
-    {"count_denied", parse_word, print_word, RULE(count_denied), boolean_words},
-    {"fold_case", parse_word, print_word, RULE(fold_case), boolean_words},
-    {NULL, NULL, NULL, 0, NULL},
+const struct config_option rule_options[] = {
+    {"key", parse_key, print_string, RULE(key_text), NULL, false},
+    {"limit", parse_limit, print_limit, RULE(plan.text), NULL, false},
+    {"count", parse_word, print_word, RULE(count), config_count_words, false},
+    {"strategy", parse_word, print_word, RULE(strategy), config_strategy_words, false},
+    {"resolution", parse_resolution, print_number, RULE(resolution), NULL, false},
+    {"match", parse_lines, NULL, RULE(match_lines), NULL, true},
+    {"override", parse_lines, NULL, RULE(override_lines), NULL, true},
+    {"exempt", parse_lines, NULL, RULE(exempt_lines), NULL, true},
+    {"action", parse_template_action, print_string, RULE(action), NULL, false},
+    {"mode", parse_word, print_word, RULE(mode), mode_words, false},
+    {"count_denied", parse_word, print_word, RULE(count_denied), boolean_words, false},
+    {"warn_at", parse_percent, print_percent, RULE(warn_percent), NULL, false},
+    {"ipv4_prefix", parse_ipv4_prefix, print_number, RULE(ipv4_prefix), NULL, false},
+    {"ipv6_prefix", parse_ipv6_prefix, print_number, RULE(ipv6_prefix), NULL, false},
+    {"fold_case", parse_word, print_word, RULE(fold_case), boolean_words, false},
+    {"strip_extension", parse_delimiters, print_string, RULE(strip_extension), NULL, false},
+    {NULL, NULL, NULL, 0, NULL, false},
 };
 
 void config_init(struct config *config)
@@ -414,7 +660,10 @@ void config_init(struct config *config)
 void rule_init(struct rule *rule)
 {
 	*rule = (struct rule){.key_text = config_copy(""),
-	    .limit_text = config_copy(""),
+	    .plan = {.text = config_copy("")},
+	    .strip_extension = config_copy(""),
+	    .ipv4_prefix = 32,
+	    .ipv6_prefix = 64,
 	    .count = COUNT_RECIPIENTS,
 	    .strategy = RATE_SLIDING,
 	    .resolution = 12,

@@ -9,30 +9,41 @@
 
 #include "config.h"
 
-struct option;
+struct config_option;
 
 /*
  * section is the struct config or the struct rule that the option belongs to; field
  * points at the option's place in it. parse: 0, or -1 and why, the field unchanged.
  */
-typedef int option_parse(const struct option *option, void *section, void *field,
+typedef int option_parse(const struct config_option *option, void *section, void *field,
     const char *value, struct error *error);
-typedef void option_print(const struct option *option, const void *section, const void *field,
-    struct text *text);
+typedef void option_print(
+    const struct config_option *option, const void *section, const void *field, struct text *text);
 
-struct option {
+struct config_option {
 	const char *name;
 	option_parse *parse;
 	option_print *print;
 	size_t offset;
 	const char *const *words; /* of an option that is one of some words */
+	bool many; /* may come more than once: a struct config_lines */
 };
 
 #define OPTIONS_MAX 32
 
 /* In the order of the manual; the last one has no name. */
-extern const struct option global_options[];
-extern const struct option rule_options[];
+extern const struct config_option global_options[];
+extern const struct config_option rule_options[];
+
+/*
+ * Reads the value of a `match`; line is cut up, and what match points at lies in it.
+ * 0, or -1 and why. match->pattern is to be freed in any case.
+ */
+int config_match_parse(struct config_match *match, char *line, struct error *error);
+
+/* The words of the options count and strategy, in the order of their enums. */
+extern const char *const config_count_words[];
+extern const char *const config_strategy_words[];
 
 /* Defaults of both sections. */
 void config_init(struct config *config);

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "clock.h"
+#include "config_options.h"
 #include "counter.h"
 #include "ctl.h"
 #include "output.h"
@@ -19,18 +20,12 @@
 
 #define BAR_WIDTH 10
 
-static void *must(void *memory)
-{
-	if (!memory) {
-		errx(EX_OSERR, "out of memory");
-	}
-	return memory;
-}
-
 /* A line of show: one window of one counter. */
 struct row {
 	const struct rule *rule;
-	unsigned window;
+	struct limit limit;
+	unsigned window; /* its place in the record, for the order */
+	const char *source; /* where the limit comes from: "rule" or "override" */
 	char *key; /* made printable */
 	uint64_t used;
 	uint64_t denied;
@@ -43,7 +38,7 @@ enum order { BY_PERCENT, BY_USED, BY_KEY, BY_LAST };
 struct show {
 	const struct ctl *ctl;
 	const struct rule *rule; /* --rule, or NULL */
-	const char *glob;	 /* --key, or NULL */
+	const char *glob; /* --key, or NULL */
 	uint64_t over_percent;
 	enum order order;
 	uint64_t top;
@@ -58,9 +53,11 @@ struct show {
 
 static uint64_t percent(const struct row *row)
 {
-	uint64_t limit = row->rule->limits.at[row->window].count;
+	uint64_t limit = row->limit.count;
 
-	return limit == 0 ? 100 : (uint64_t)((double)row->used * 100 / (double)limit);
+	return limit == LIMIT_UNLIMITED ? 0
+	    : limit == 0                ? 100
+					: (uint64_t)((double)row->used * 100 / (double)limit);
 }
 
 static bool wants_key(const struct show *show, const struct rule *rule, const char *key)
@@ -68,39 +65,57 @@ static bool wants_key(const struct show *show, const struct rule *rule, const ch
 	return !show->glob || fnmatch(show->glob, key, rule->fold_case ? FNM_CASEFOLD : 0) == 0;
 }
 
-/* Adds the windows of one counter; where its record has another layout, those it has. */
-static void add_rows(struct show *show, const struct rule *rule, const struct record *record,
-    const char *key, int64_t last_s)
+static void add_row(struct show *show, struct row row, const struct record *record, const char *key)
 {
-	for (unsigned i = 0; i < rule->limits.n; i++) {
-		const struct limit *limit = &rule->limits.at[i];
-		int window = counter_window(record, limit->window.length_ms);
-		struct row row = {.rule = rule, .window = i, .denied = record->denied,
-		    .last_s = last_s};
+	int window = counter_window(record, &row.limit.window);
 
-		if (window >= 0) {
-			row.used = counter_used(record, (unsigned)window);
-			row.wait_ms = counter_wait(record, (unsigned)window, limit->count, 1);
-		}
-		if (percent(&row) < show->over_percent) {
-			continue;
-		}
-		if (show->rows == show->room) {
-			show->room = show->room ? show->room * 2 : 64;
-			show->row = must(reallocarray(show->row, show->room, sizeof(row)));
-		}
-		row.key = must(strdup(key));
-		show->row[show->rows++] = row;
+	/* The record may be of another layout still. */
+	if (window >= 0) {
+		row.used = counter_used(record, (unsigned)window);
+		row.wait_ms = row.limit.count == LIMIT_UNLIMITED
+		    ? 0
+		    : counter_wait(record, (unsigned)window, row.limit.count, 1);
+	}
+	if (percent(&row) < show->over_percent) {
+		return;
+	}
+	if (show->rows == show->room) {
+		show->room = show->room ? show->room * 2 : 64;
+		show->row = output_must(reallocarray(show->row, show->room, sizeof(row)));
+	}
+	row.key = output_must(strdup(key));
+	show->row[show->rows++] = row;
+}
+
+/* The windows of one counter: those that are limited; of an exempt or denied key all. */
+static void add_rows(struct show *show, const struct rule *rule, const struct config_plan *plan,
+    const struct record *record, const char *key, int64_t last_s)
+{
+	struct row row = {.rule = rule,
+	    .denied = record->denied,
+	    .last_s = last_s,
+	    .source = plan == &rule->plan ? "rule" : "override"};
+
+	for (unsigned i = 0; i < plan->limits.n; i++) {
+		row.limit = plan->limits.at[i];
+		row.window = i;
+		add_row(show, row, record, key);
+	}
+	for (unsigned i = 0; plan->limits.n == 0 && i < plan->layout.windows; i++) {
+		row.limit = (struct limit){.window = plan->layout.window[i],
+		    .count = plan->limits.kind == LIMITS_DENY ? 0 : LIMIT_UNLIMITED};
+		row.window = i;
+		add_row(show, row, record, key);
 	}
 }
 
-static bool show_record(void *data, const char *key, size_t key_length, const char *bytes,
-    size_t size)
+static bool show_record(
+    void *data, const char *key, size_t key_length, const char *bytes, size_t size)
 {
 	struct show *show = data;
 	const char *colon = memchr(key, ':', key_length);
 	const struct rule *rule;
-	char printable[4 * CONFIG_KEY_MAX];
+	char printable[4 * KEY_MAX];
 	struct record record;
 	struct error error;
 	struct text text;
@@ -124,7 +139,9 @@ static bool show_record(void *data, const char *key, size_t key_length, const ch
 	last_s = record.stamp_ms / 1000;
 	counter_advance(&record, show->now_ms);
 	if (counter_is_alive(&record)) {
-		add_rows(show, rule, &record, printable, last_s);
+		add_rows(show, rule,
+		    config_plan_of(rule, colon + 1, key_length - (size_t)(colon + 1 - key)),
+		    &record, printable, last_s);
 	}
 	return true;
 }
@@ -211,12 +228,12 @@ static struct output_cell string_cell(const char *string)
 
 static void print_row(const struct show *show, const struct row *row, struct output *output)
 {
-	static const char *const strategies[] = {"fixed-window", "sliding-window", "moving-window"};
-	static const char *const counts[] = {"messages", "recipients", "bytes"};
 	const struct rule *rule = row->rule;
-	const struct limit *limit = &rule->limits.at[row->window];
+	const struct limit *limit = &row->limit;
+	bool unlimited = limit->count == LIMIT_UNLIMITED;
 	uint64_t full = percent(row);
-	char limit_text[LIMIT_TEXT_SIZE], used[40], percent_text[24], room[24], denied[24], last[24];
+	char limit_text[LIMIT_TEXT_SIZE], used[40], percent_text[24], room[24], denied[24],
+	    last[24];
 	char bar[BAR_WIDTH + 3];
 	struct text text;
 	unsigned filled = full >= 100 ? BAR_WIDTH : (unsigned)(full * BAR_WIDTH / 100);
@@ -246,26 +263,29 @@ static void print_row(const struct show *show, const struct row *row, struct out
 	}
 	snprintf(denied, sizeof(denied), "%llu", (unsigned long long)row->denied);
 	text_init(&text, last, sizeof(last));
-	duration_format(show->now_ms > row->last_s * 1000 ? show->now_ms - row->last_s * 1000 : 0,
-	    &text);
+	duration_format(
+	    show->now_ms > row->last_s * 1000 ? show->now_ms - row->last_s * 1000 : 0, &text);
 	text_puts(&text, " ago");
 
 	cell[n++] = string_cell(rule->name);
 	cell[n++] = string_cell(row->key);
 	cell[n++] = number_cell((uint64_t)limit->window.length_ms / 1000, NULL);
-	cell[n++] = string_cell(strategies[rule->strategy]);
-	cell[n++] = string_cell(counts[rule->count]);
-	cell[n++] = number_cell(limit->count, limit_text);
+	cell[n++] = string_cell(config_strategy_words[rule->strategy]);
+	cell[n++] = string_cell(config_count_words[rule->count]);
+	cell[n] = number_cell(limit->count, limit_text);
+	cell[n++].json = unlimited ? OUTPUT_NULL : OUTPUT_NUMBER;
 	cell[n++] = number_cell(row->used, used);
 	cell[n++] = string_cell(bar);
-	cell[n++] = number_cell(limit->count > row->used ? limit->count - row->used : 0, NULL);
+	cell[n] = number_cell(limit->count > row->used ? limit->count - row->used : 0, NULL);
+	cell[n++].json = unlimited ? OUTPUT_NULL : OUTPUT_NUMBER;
 	cell[n++] = number_cell(full, percent_text);
-	cell[n] = number_cell((uint64_t)(row->wait_ms + 999) / 1000, room);
+	cell[n] = number_cell(
+	    row->wait_ms == RATE_NEVER ? 0 : (uint64_t)(row->wait_ms + 999) / 1000, room);
 	cell[n].json = row->wait_ms == RATE_NEVER ? OUTPUT_NULL : OUTPUT_NUMBER;
 	n++;
 	cell[n++] = number_cell(row->denied, denied);
 	cell[n++] = number_cell((uint64_t)row->last_s, last);
-	cell[n++] = string_cell("rule");
+	cell[n++] = string_cell(row->source);
 	output_row(output, cell);
 }
 
@@ -381,7 +401,7 @@ struct reset {
 	struct reset_key {
 		char *text;
 		size_t length;
-	} *key;
+	} * key;
 	size_t keys;
 	size_t room;
 };
@@ -413,23 +433,29 @@ static enum store_result empty_record(void *data, struct store_item *item, size_
 		}
 		record.denied = 0;
 		record.denied_s = 0;
-		record.log_used = 0;
+		record_log_forget(&record);
 		record_write(&record, item->data);
 	}
 	item->changed = true;
 	return STORE_OK;
 }
 
-static int reset_key(struct ctl *ctl, struct reset *reset, const struct rule *rule,
-    const char *key, size_t key_length)
+static int reset_key(struct ctl *ctl, struct reset *reset, const struct rule *rule, const char *key,
+    size_t key_length)
 {
 	struct store_item item = {.key = key, .key_length = key_length};
 	enum store_result result;
 	struct error error;
 
 	/* For a record that is damaged; a key that isn't there stays away. */
-	item.empty = rule ? rule->empty_record : NULL;
-	item.empty_size = rule ? rule->record_size : 0;
+	if (rule) {
+		size_t prefix = strlen(rule->name) + 1;
+		const struct config_plan *plan =
+		    config_plan_of(rule, key + prefix, key_length - prefix);
+
+		item.empty = plan->empty_record;
+		item.empty_size = plan->record_size;
+	}
 	result = store_update(ctl->store, &item, 1, empty_record, reset, &error);
 	if (result == STORE_STOP) {
 		return 0;
@@ -441,8 +467,8 @@ static int reset_key(struct ctl *ctl, struct reset *reset, const struct rule *ru
 	return 0;
 }
 
-static bool collect_key(void *data, const char *key, size_t key_length, const char *bytes,
-    size_t size)
+static bool collect_key(
+    void *data, const char *key, size_t key_length, const char *bytes, size_t size)
 {
 	struct reset *reset = data;
 	const char *colon = memchr(key, ':', key_length);
@@ -455,9 +481,10 @@ static bool collect_key(void *data, const char *key, size_t key_length, const ch
 	}
 	if (reset->keys == reset->room) {
 		reset->room = reset->room ? reset->room * 2 : 64;
-		reset->key = must(reallocarray(reset->key, reset->room, sizeof(*reset->key)));
+		reset->key =
+		    output_must(reallocarray(reset->key, reset->room, sizeof(*reset->key)));
 	}
-	reset->key[reset->keys].text = must(malloc(key_length));
+	reset->key[reset->keys].text = output_must(malloc(key_length));
 	memcpy(reset->key[reset->keys].text, key, key_length);
 	reset->key[reset->keys++].length = key_length;
 	return true;
@@ -476,9 +503,8 @@ static int reset_all(struct ctl *ctl, struct reset *reset)
 	for (size_t i = 0; i < reset->keys; i++) {
 		const struct reset_key *key = &reset->key[i];
 		const char *colon = memchr(key->text, ':', key->length);
-		const struct rule *rule = colon
-		    ? ctl_rule(ctl, key->text, (size_t)(colon - key->text))
-		    : NULL;
+		const struct rule *rule =
+		    colon ? ctl_rule(ctl, key->text, (size_t)(colon - key->text)) : NULL;
 
 		if (status == 0) {
 			status = reset_key(ctl, reset, rule, key->text, key->length);

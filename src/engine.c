@@ -16,6 +16,9 @@
 
 #define MEMO_ENTRIES 64
 
+/* How long a counter is kept for the sake of the transactions that it remembers. */
+#define TRANSACTION_MS (600 * 1000)
+
 /*
  * What this process charged for the transaction that it is in. A counter's record
  * remembers only a few transactions; with many at once on one key the memo keeps
@@ -33,6 +36,7 @@ struct memo {
 /* A rule that applies to the request in hand. */
 struct candidate {
 	const struct rule *rule;
+	const struct config_plan *plan;
 	struct rule_key key;
 	uint64_t counter; /* hash of the key, for the memo */
 	struct record record;
@@ -58,6 +62,7 @@ struct engine {
 	uint64_t request_hash;
 	bool stored_only; /* the file is full: judge by the counters that it has */
 	struct engine_verdict *verdict;
+	struct engine_notes *notes;
 	struct error *error;
 };
 
@@ -139,15 +144,15 @@ static void find_transaction(struct engine *engine, struct candidate *candidate)
 		*transaction = *known;
 		candidate->again = (known->request | REFUSED) == (engine->request_hash | REFUSED);
 	}
-	candidate->cost = rule_cost(candidate->rule, &engine->request, transaction->charged,
-	    candidate->again);
+	candidate->cost =
+	    rule_cost(candidate->rule, &engine->request, transaction->charged, candidate->again);
 }
 
 /* Reads an item's record and brings it to now, into the layout that its rule has today. */
-static int open_record(struct candidate *candidate, struct store_item *item, int64_t now_ms,
-    struct error *error)
+static int open_record(
+    struct candidate *candidate, struct store_item *item, int64_t now_ms, struct error *error)
 {
-	const struct rule *rule = candidate->rule;
+	const struct config_plan *plan = candidate->plan;
 	struct record *record = &candidate->record;
 	bool same_layout;
 
@@ -155,9 +160,9 @@ static int open_record(struct candidate *candidate, struct store_item *item, int
 		return -1;
 	}
 	candidate->bytes = item->data;
-	same_layout = record_layout_same(&record->layout, &rule->layout);
+	same_layout = record_layout_same(&record->layout, &plan->layout);
 	if (!same_layout || counter_is_ahead(record, now_ms)) {
-		size_t size = same_layout ? item->size : rule->record_size;
+		size_t size = same_layout ? item->size : plan->record_size;
 		struct record old = *record;
 
 		free(candidate->replacement);
@@ -168,7 +173,7 @@ static int open_record(struct candidate *candidate, struct store_item *item, int
 		candidate->bytes = candidate->replacement;
 		item->replacement = candidate->replacement;
 		item->replacement_size = size;
-		record_init(record, &rule->layout);
+		record_init(record, &plan->layout);
 		record_write_new(record, candidate->bytes);
 		record_convert(&old, record, candidate->bytes);
 		record_log_clamp(record, candidate->bytes, now_ms);
@@ -178,46 +183,57 @@ static int open_record(struct candidate *candidate, struct store_item *item, int
 }
 
 /*
- * Looks for windows without room, and notes the one that stays so longest. A request that was charged although it was refused
- * is in the numbers already: it passes when those are within the limit.
+ * Looks for windows without room, and notes the one that stays so longest. A request
+ * that was charged although it was refused is in the numbers already: it passes when
+ * those are within the limit.
  */
-static bool has_room(const struct engine *engine, struct candidate *candidate,
-    struct engine_verdict *verdict)
+static bool has_room(
+    const struct engine *engine, const struct candidate *candidate, struct engine_verdict *verdict)
 {
 	const struct rule *rule = candidate->rule;
+	const struct config_plan *plan = candidate->plan;
 	const struct record *record = &candidate->record;
 	bool refused = candidate->again && (candidate->transaction.request & REFUSED);
 	uint64_t amount = refused ? rule_amount(rule, &engine->request) : candidate->cost;
 
 	verdict->rule = rule;
 	verdict->key = candidate->key;
-	if (rule->limits.kind == LIMITS_DENY) {
+	if (plan->limits.kind == LIMITS_DENY) {
 		verdict->used = candidate->cost;
 		verdict->wait_ms = RATE_NEVER;
-		return candidate->cost == 0;
+		return amount == 0;
 	}
-	for (unsigned i = 0; amount > 0 && i < rule->limits.n; i++) {
-		const struct limit *limit = &rule->limits.at[i];
+	for (unsigned i = 0; amount > 0 && i < plan->limits.n; i++) {
+		const struct limit *limit = &plan->limits.at[i];
+		unsigned window = plan->window[i];
 		int64_t wait_ms;
 
-		if (counter_wait(record, i, limit->count, candidate->cost) == 0) {
+		if (counter_wait(record, window, limit->count, candidate->cost) == 0) {
 			continue;
 		}
-		wait_ms = counter_wait(record, i, limit->count, amount);
+		wait_ms = counter_wait(record, window, limit->count, amount);
 		if (verdict->limit && wait_ms <= verdict->wait_ms) {
 			continue;
 		}
 		verdict->limit = limit;
 		verdict->wait_ms = wait_ms;
-		verdict->used = counter_used(record, i);
-		verdict->remaining = limit->count > verdict->used ? limit->count - verdict->used : 0;
+		verdict->used = counter_used(record, window);
+		verdict->remaining =
+		    limit->count > verdict->used ? limit->count - verdict->used : 0;
 		verdict->used += candidate->cost;
 	}
 	return verdict->limit == NULL;
 }
 
-static void charge(struct engine *engine, struct candidate *candidate, struct store_item *item,
-    bool refused)
+static void add_note(struct engine *engine, const struct engine_verdict *note)
+{
+	if (engine->notes->notes < ENGINE_NOTES_MAX) {
+		engine->notes->note[engine->notes->notes++] = *note;
+	}
+}
+
+static void charge(
+    struct engine *engine, struct candidate *candidate, struct store_item *item, bool refused)
 {
 	struct record_transaction *transaction = &candidate->transaction;
 
@@ -245,22 +261,79 @@ static void note_allowed(struct engine *engine, struct engine_verdict *verdict)
 	double highest = -1;
 
 	for (size_t i = 0; i < engine->candidates; i++) {
-		struct candidate *candidate = &engine->candidate[i];
-		const struct limits *limits = &candidate->rule->limits;
+		const struct candidate *candidate = &engine->candidate[i];
+		const struct config_plan *plan = candidate->plan;
 
-		for (unsigned j = 0; !candidate->skipped && j < limits->n; j++) {
-			uint64_t used = counter_used(&candidate->record, j);
-			uint64_t limit = limits->at[j].count;
+		if (candidate->skipped) {
+			continue;
+		}
+		if (plan->limits.kind != LIMITS_WINDOWS && !verdict->rule) {
+			verdict->rule = candidate->rule;
+			verdict->key = candidate->key;
+			verdict->unlimited = plan->limits.kind == LIMITS_UNLIMITED;
+			verdict->used =
+			    plan->layout.windows ? counter_used(&candidate->record, 0) : 0;
+		}
+		for (unsigned j = 0; j < plan->limits.n; j++) {
+			uint64_t used = counter_used(&candidate->record, plan->window[j]);
+			uint64_t limit = plan->limits.at[j].count;
 			double share = limit ? (double)used / (double)limit : 1;
 
 			if (share > highest) {
 				highest = share;
 				verdict->rule = candidate->rule;
 				verdict->key = candidate->key;
-				verdict->limit = &limits->at[j];
+				verdict->limit = &plan->limits.at[j];
+				verdict->unlimited = false;
 				verdict->used = used;
 				verdict->remaining = limit > used ? limit - used : 0;
 			}
+		}
+	}
+}
+
+/*
+ * Notes the windows that come to warn_at with what was just charged: each once, until
+ * its use has been below half of that.
+ */
+static void note_warnings(struct engine *engine, struct candidate *candidate)
+{
+	const struct rule *rule = candidate->rule;
+	const struct config_plan *plan = candidate->plan;
+
+	for (unsigned i = 0; rule->warn_percent > 0 && i < plan->limits.n; i++) {
+		const struct limit *limit = &plan->limits.at[i];
+		unsigned window = plan->window[i];
+		uint64_t used = counter_used(&candidate->record, window);
+		double share = (double)used * 100 / (double)limit->count;
+		bool *warned = &candidate->record.warned[window];
+
+		if (share >= rule->warn_percent && !*warned) {
+			*warned = true;
+			add_note(engine,
+			    &(struct engine_verdict){.status = ENGINE_WARNING,
+				.rule = rule,
+				.limit = limit,
+				.key = candidate->key,
+				.used = used,
+				.remaining = limit->count > used ? limit->count - used : 0});
+		}
+	}
+}
+
+/* Lets a window warn again that has become much emptier. */
+static void forget_warnings(struct candidate *candidate)
+{
+	const struct config_plan *plan = candidate->plan;
+
+	for (unsigned i = 0; i < plan->limits.n; i++) {
+		unsigned window = plan->window[i];
+		double half =
+		    (double)plan->limits.at[i].count * candidate->rule->warn_percent / 200;
+
+		if (candidate->record.warned[window] &&
+		    (double)counter_used(&candidate->record, window) < half) {
+			candidate->record.warned[window] = false;
 		}
 	}
 }
@@ -276,14 +349,15 @@ static enum store_result decide(void *data, struct store_item *item, size_t item
 
 	(void)items;
 	*verdict = (struct engine_verdict){.status = ENGINE_ALLOWED};
+	engine->notes->notes = 0;
 	for (size_t i = 0; i < engine->candidates; i++) {
 		struct candidate *candidate = &engine->candidate[i];
 		struct engine_verdict own = {.status = ENGINE_DENIED};
 		struct error why;
 
 		candidate->skipped = false;
-		if (candidate->rule->limits.kind != LIMITS_WINDOWS) {
-			record_init(&candidate->record, &candidate->rule->layout);
+		if (candidate->plan->layout.windows == 0) {
+			record_init(&candidate->record, &candidate->plan->layout);
 		} else if (engine->stored_only && !item[next].stored) {
 			candidate->skipped = true;
 			next++;
@@ -294,13 +368,20 @@ static enum store_result decide(void *data, struct store_item *item, size_t item
 
 			text_init(&text, buffer, sizeof(buffer));
 			text_printable(&text, candidate->key.text, candidate->key.length, NULL);
-			error_set(engine->error, "%s: the record of \"%s\" is damaged: %s; reset it "
-						 "with policyd-ratelimit-ctl",
+			error_set(engine->error,
+			    "%s: the record of \"%s\" is damaged: %s; reset it "
+			    "with policyd-ratelimit-ctl",
 			    engine->config->database, buffer, why.text);
 			return STORE_STOP;
 		}
 		find_transaction(engine, candidate);
-		if (!denied && !has_room(engine, candidate, &own)) {
+		if (denied || has_room(engine, candidate, &own)) {
+			continue;
+		}
+		if (candidate->rule->mode == CONFIG_OBSERVE) {
+			own.status = ENGINE_OBSERVED;
+			add_note(engine, &own);
+		} else {
 			denied = candidate;
 			*verdict = own;
 		}
@@ -310,7 +391,7 @@ static enum store_result decide(void *data, struct store_item *item, size_t item
 		struct candidate *candidate = &engine->candidate[i];
 		struct store_item *own = NULL;
 
-		if (candidate->rule->limits.kind != LIMITS_WINDOWS) {
+		if (candidate->plan->layout.windows == 0) {
 			continue;
 		}
 		own = &item[next++];
@@ -318,7 +399,9 @@ static enum store_result decide(void *data, struct store_item *item, size_t item
 			continue;
 		}
 		if (!denied || candidate->rule->count_denied) {
+			forget_warnings(candidate);
 			charge(engine, candidate, own, denied != NULL);
+			note_warnings(engine, candidate);
 		}
 		if (candidate == denied) {
 			candidate->record.denied++;
@@ -336,8 +419,8 @@ static enum store_result decide(void *data, struct store_item *item, size_t item
 }
 
 /* Finds the rules that apply, and their keys. */
-static void find_candidates(struct engine *engine, const struct policy_request *policy,
-    const uint8_t *secret)
+static void find_candidates(
+    struct engine *engine, const struct policy_request *policy, const uint8_t *secret)
 {
 	const struct config *config = engine->config;
 	uint64_t instance = 0;
@@ -351,20 +434,24 @@ static void find_candidates(struct engine *engine, const struct policy_request *
 		    RECORD_HASH_MASK;
 		/* 0 stands for none. */
 		instance += instance == 0;
-		engine->request_hash = ((hash + (uint64_t)engine->request.state) << 1) &
-		    RECORD_HASH_MASK;
+		engine->request_hash =
+		    ((hash + (uint64_t)engine->request.state) << 1) & RECORD_HASH_MASK;
 	}
 	engine->candidates = 0;
 	for (size_t i = 0; i < config->rules; i++) {
 		const struct rule *rule = &config->rule[i];
 		struct candidate *candidate = &engine->candidate[engine->candidates];
 
-		if (rule->limits.kind == LIMITS_UNLIMITED ||
-		    rule_amount(rule, &engine->request) == 0 ||
+		if (rule_amount(rule, &engine->request) == 0 || !rule_applies(rule, policy) ||
 		    !rule_key_of_request(rule, policy, secret, &candidate->key)) {
 			continue;
 		}
 		candidate->rule = rule;
+		candidate->plan = candidate->key.plan;
+		if (candidate->plan->limits.kind == LIMITS_UNLIMITED &&
+		    candidate->plan->layout.windows == 0) {
+			continue;
+		}
 		candidate->transaction.instance = instance;
 		candidate->counter = hash_keyed(secret, candidate->key.text, candidate->key.length);
 		engine->candidates++;
@@ -382,13 +469,14 @@ static bool concerns_no_rule(const struct engine *engine)
 }
 
 void engine_judge(struct engine *engine, const struct policy_request *request,
-    struct engine_verdict *verdict, struct error *error)
+    struct engine_verdict *verdict, struct engine_notes *notes, struct error *error)
 {
 	enum store_result result;
 	const uint8_t *secret;
 	size_t items = 0;
 
 	*verdict = (struct engine_verdict){.status = ENGINE_ALLOWED};
+	notes->notes = 0;
 	rule_request_init(&engine->request, request);
 	if (concerns_no_rule(engine)) {
 		return;
@@ -401,14 +489,15 @@ void engine_judge(struct engine *engine, const struct policy_request *request,
 	for (size_t i = 0; i < engine->candidates; i++) {
 		struct candidate *candidate = &engine->candidate[i];
 
-		if (candidate->rule->limits.kind == LIMITS_WINDOWS) {
+		if (candidate->plan->layout.windows > 0) {
 			engine->item[items++] = (struct store_item){.key = candidate->key.text,
 			    .key_length = candidate->key.length,
-			    .empty = candidate->rule->empty_record,
-			    .empty_size = candidate->rule->record_size};
+			    .empty = candidate->plan->empty_record,
+			    .empty_size = candidate->plan->record_size};
 		}
 	}
 	engine->verdict = verdict;
+	engine->notes = notes;
 	engine->error = error;
 	engine->stored_only = false;
 	result = items ? store_update(engine->store, engine->item, items, decide, engine, error)
@@ -425,6 +514,9 @@ void engine_judge(struct engine *engine, const struct policy_request *request,
 		}
 	} else if (result != STORE_OK) {
 		verdict->status = ENGINE_ERROR;
+	}
+	if (verdict->status == ENGINE_ERROR) {
+		notes->notes = 0;
 	}
 	for (size_t i = 0; i < engine->candidates && verdict->status != ENGINE_ERROR; i++) {
 		if (engine->candidate[i].transaction.instance && !engine->candidate[i].skipped) {
@@ -443,6 +535,10 @@ bool engine_keep(void *data, const char *key, size_t key_length, const char *byt
 	(void)key_length;
 	if (record_read(&record, bytes, size, &error)) {
 		return false;
+	}
+	/* A transaction that is still open may come back and must not be charged again. */
+	if (*now_ms - record.stamp_ms < TRANSACTION_MS) {
+		return true;
 	}
 	counter_advance(&record, *now_ms);
 	return counter_is_alive(&record);

@@ -14,7 +14,13 @@
 
 struct engine;
 
-enum engine_status { ENGINE_ALLOWED, ENGINE_DENIED, ENGINE_ERROR };
+enum engine_status {
+	ENGINE_ALLOWED,
+	ENGINE_DENIED,
+	ENGINE_OBSERVED, /* would have been denied, but for mode = observe */
+	ENGINE_WARNING, /* has come to the rule's warn_at */
+	ENGINE_ERROR
+};
 
 struct engine_verdict {
 	enum engine_status status;
@@ -25,10 +31,19 @@ struct engine_verdict {
 	 */
 	const struct rule *rule;
 	const struct limit *limit;
+	bool unlimited; /* limit is NULL because the key is exempt */
 	struct rule_key key;
-	uint64_t used;	  /* this request included */
+	uint64_t used; /* this request included */
 	uint64_t remaining; /* without it */
-	int64_t wait_ms;  /* until the rule would let it pass; 0 if allowed, or RATE_NEVER */
+	int64_t wait_ms; /* until the rule would let it pass; 0 if allowed, or RATE_NEVER */
+};
+
+/* What else is to be logged of a request: rules that observed or warned. */
+#define ENGINE_NOTES_MAX 32
+
+struct engine_notes {
+	struct engine_verdict note[ENGINE_NOTES_MAX];
+	size_t notes;
 };
 
 /* config and store are used until engine_free. NULL if out of memory. */
@@ -43,7 +58,7 @@ void engine_free(struct engine *engine);
  * that there are have room; error says why.
  */
 void engine_judge(struct engine *engine, const struct policy_request *request,
-    struct engine_verdict *verdict, struct error *error);
+    struct engine_verdict *verdict, struct engine_notes *notes, struct error *error);
 
 /* What store_rewrite should keep: counters that still matter. data: int64_t, now in ms. */
 bool engine_keep(void *data, const char *key, size_t key_length, const char *bytes, size_t size);

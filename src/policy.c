@@ -12,26 +12,27 @@
 #include <unistd.h>
 
 /* SMTPD_POLICY_README of Postfix 3.12. */
-static const char *const known[] = {"request", "protocol_state", "protocol_name", "helo_name",
+const char *const policy_names[] = {"request", "protocol_state", "protocol_name", "helo_name",
     "queue_id", "sender", "recipient", "recipient_count", "client_address", "client_name",
     "reverse_client_name", "instance", "sasl_method", "sasl_username", "sasl_sender", "size",
     "ccert_subject", "ccert_issuer", "ccert_fingerprint", "ccert_pubkey_fingerprint",
     "encryption_protocol", "encryption_cipher", "encryption_keysize", "etrn_domain", "stress",
     "client_port", "policy_context", "server_address", "server_port", "compatibility_level",
-    "mail_version"};
+    "mail_version", NULL};
 
 bool policy_known(const char *name, size_t length)
 {
-	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
-		if (strlen(known[i]) == length && memcmp(known[i], name, length) == 0) {
+	for (size_t i = 0; policy_names[i]; i++) {
+		if (strlen(policy_names[i]) == length &&
+		    memcmp(policy_names[i], name, length) == 0) {
 			return true;
 		}
 	}
 	return false;
 }
 
-const struct policy_attribute *policy_find(const struct policy_request *request, const char *name,
-    size_t name_length)
+const struct policy_attribute *policy_find(
+    const struct policy_request *request, const char *name, size_t name_length)
 {
 	for (size_t i = 0; i < request->attributes; i++) {
 		const struct policy_attribute *attribute = &request->attribute[i];
@@ -71,13 +72,14 @@ int policy_add(struct policy_request *request, const char *name, size_t name_len
 static int fill(struct policy_reader *reader)
 {
 	if (reader->start > 0) {
-		memmove(reader->buffer, reader->buffer + reader->start, reader->end - reader->start);
+		memmove(
+		    reader->buffer, reader->buffer + reader->start, reader->end - reader->start);
 		reader->end -= reader->start;
 		reader->start = 0;
 	}
 	for (;;) {
-		ssize_t n = read(reader->fd, reader->buffer + reader->end,
-		    POLICY_REQUEST_MAX - reader->end);
+		ssize_t n = read(
+		    reader->fd, reader->buffer + reader->end, POLICY_REQUEST_MAX - reader->end);
 
 		if (n > 0) {
 			reader->end += (size_t)n;
@@ -116,8 +118,8 @@ static int skip_request(struct policy_reader *reader)
 }
 
 /* Cuts one line into an attribute; keeps the first complaint. */
-static enum policy_result take_line(struct policy_request *request, char *line, size_t length,
-    struct error *error)
+static enum policy_result take_line(
+    struct policy_request *request, char *line, size_t length, struct error *error)
 {
 	char *equals = memchr(line, '=', length);
 	size_t name_length, value_length;
@@ -146,8 +148,8 @@ static enum policy_result take_line(struct policy_request *request, char *line, 
 	return POLICY_REQUEST;
 }
 
-enum policy_result policy_read(struct policy_reader *reader, struct policy_request *request,
-    struct error *error)
+enum policy_result policy_read(
+    struct policy_reader *reader, struct policy_request *request, struct error *error)
 {
 	enum policy_result result = POLICY_REQUEST;
 	size_t line = 0; /* behind reader->start, so that fill may move both */
@@ -211,8 +213,7 @@ enum policy_result policy_read(struct policy_reader *reader, struct policy_reque
 
 int policy_answer(int fd, const char *action)
 {
-	struct iovec parts[] = {
-	    {"action=", 7}, {(char *)action, strlen(action)}, {"\n\n", 2}};
+	struct iovec parts[] = {{"action=", 7}, {(char *)action, strlen(action)}, {"\n\n", 2}};
 	struct iovec *part = parts;
 	struct iovec *end = parts + 3;
 

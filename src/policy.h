@@ -38,8 +38,8 @@ struct policy_reader {
 
 enum policy_result {
 	POLICY_REQUEST, /* here it is */
-	POLICY_BAD,	/* a whole request, but not one to be judged: answer, and read on */
-	POLICY_END,	/* end of file, between two requests or, with an error text, within one */
+	POLICY_BAD, /* a whole request, but not one to be judged: answer, and read on */
+	POLICY_END, /* end of file, between two requests or, with an error text, within one */
 };
 
 /*
@@ -48,18 +48,21 @@ enum policy_result {
  * read. Of an attribute that comes twice the last one holds. Never takes more
  * memory than the reader, however long a request is.
  */
-enum policy_result policy_read(struct policy_reader *reader, struct policy_request *request,
-    struct error *error);
+enum policy_result policy_read(
+    struct policy_reader *reader, struct policy_request *request, struct error *error);
 
 /* Adds one attribute; the strings must outlive the request. -1: there are too many. */
 int policy_add(struct policy_request *request, const char *name, size_t name_length,
     const char *value, size_t value_length);
 
 /* The attribute of that name, or NULL. */
-const struct policy_attribute *policy_find(const struct policy_request *request, const char *name,
-    size_t name_length);
+const struct policy_attribute *policy_find(
+    const struct policy_request *request, const char *name, size_t name_length);
 
-/* Whether it is the name of an attribute that Postfix (up to 3.12) can send. */
+/* Names of all attributes that Postfix (up to 3.12) can send; the last is NULL. */
+extern const char *const policy_names[];
+
+/* Whether it is the name of one of them. */
 bool policy_known(const char *name, size_t length);
 
 /* The value of an attribute; "" if it wasn't sent. */

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 4096
@@ -38,10 +39,10 @@
 
 struct helper {
 	const char *config_path;
-	struct config config;	/* the last one read, for [global] even if it is bad */
-	bool usable;		/* config holds rules to judge by */
+	struct config config; /* the last one read, for [global] even if it is bad */
+	bool usable; /* config holds rules to judge by */
 	struct config_stamp stamp; /* of the file that was read last, good or bad */
-	struct config_stamp seen;  /* of a changed file that has not been taken up yet */
+	struct config_stamp seen; /* of a changed file that has not been taken up yet */
 	int64_t seen_ms;
 	int64_t looked_ms;
 	struct store *store;
@@ -52,6 +53,7 @@ struct helper {
 	} trouble[TROUBLES];
 	struct policy_reader reader;
 	struct policy_request request;
+	struct engine_notes notes;
 };
 
 /*
@@ -123,10 +125,13 @@ static void use_config(struct helper *helper)
 static void load_config(struct helper *helper)
 {
 	struct complaints complaints = {.lines = 0};
+	struct config_stamp before = helper->stamp;
 	struct config config;
+	bool changed;
 	bool good = config_load(helper->config_path, &config, &helper->stamp, keep_complaint,
 			&complaints) == 0;
 
+	changed = !config_stamp_same(&before, &helper->stamp);
 	if (good || !helper->usable) {
 		drop_config(helper);
 		helper->config = config;
@@ -138,13 +143,15 @@ static void load_config(struct helper *helper)
 		config_free(&config);
 	}
 	for (size_t i = 0; i < complaints.lines; i++) {
-		if (helper->config.log != CONFIG_LOG_NONE) {
+		if (helper->config.log != CONFIG_LOG_NONE &&
+		    (changed || is_news(helper, complaints.line[i]))) {
 			log_line(LOG_LEVEL_ERROR, complaints.line[i]);
 		}
 		free(complaints.line[i]);
 	}
-	if (!good && helper->config.log != CONFIG_LOG_NONE) {
-		log_line(LOG_LEVEL_ERROR, helper->usable
+	if (!good && changed && helper->config.log != CONFIG_LOG_NONE) {
+		log_line(LOG_LEVEL_ERROR,
+		    helper->usable
 			? "the changed configuration is not used; the last good one stays in force"
 			: "no usable configuration; every request is answered on_error");
 	}
@@ -154,10 +161,29 @@ static void load_config(struct helper *helper)
 static bool is_settled(const struct helper *helper, int64_t monotonic_ms)
 {
 	const struct timespec *changed = &helper->seen.changed;
-	int64_t age_ms = clock_now_ms() - (changed->tv_sec * INT64_C(1000) +
-					      changed->tv_nsec / 1000000);
+	int64_t age_ms =
+	    clock_now_ms() - (changed->tv_sec * INT64_C(1000) + changed->tv_nsec / 1000000);
 
 	return age_ms >= SETTLED_MS || monotonic_ms - helper->seen_ms >= SETTLED_MS;
+}
+
+/*
+ * A process that starts while the file is being written in place would have nothing else
+ * to judge by: it waits a moment for the end of the file.
+ */
+static void wait_for_config(const struct helper *helper)
+{
+	const struct timespec pause = {.tv_nsec = 50 * 1000000};
+
+	for (int i = 0; i < SETTLED_MS / 50 && !config_looks_whole(helper->config_path); i++) {
+		struct config_stamp stamp = config_stamp_get(helper->config_path);
+		int64_t age_ms = clock_now_ms() - stamp.changed.tv_sec * INT64_C(1000);
+
+		if (age_ms > SETTLED_MS + 1000) {
+			return;
+		}
+		nanosleep(&pause, NULL);
+	}
 }
 
 /* Takes up a changed configuration, at most every now and then. */
@@ -184,20 +210,24 @@ static void refresh_config(struct helper *helper)
 }
 
 /* error: why the request can't be judged, for ENGINE_ERROR, if that is to be said. */
-static void log_verdict(struct helper *helper, const struct engine_verdict *verdict,
-    const struct error *error)
+static void log_verdict(
+    struct helper *helper, const struct engine_verdict *verdict, const struct error *error)
 {
 	enum config_log log = helper->config.log;
 	char buffer[LINE_MAX_BYTES];
 	struct text text;
 
 	if (log == CONFIG_LOG_NONE ||
-	    (log == CONFIG_LOG_DENIED && verdict->status != ENGINE_DENIED && !error)) {
+	    (log == CONFIG_LOG_DENIED && !error &&
+		(verdict->status == ENGINE_ALLOWED || verdict->status == ENGINE_ERROR))) {
 		return;
 	}
 	text_init(&text, buffer, sizeof(buffer));
 	verdict_line(verdict, &helper->request, error, &text);
-	log_line(error ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, buffer);
+	log_line(error                              ? LOG_LEVEL_ERROR
+		: verdict->status == ENGINE_WARNING ? LOG_LEVEL_WARNING
+						    : LOG_LEVEL_INFO,
+	    buffer);
 }
 
 /* bad: why the request is none to be judged, or NULL. */
@@ -207,17 +237,26 @@ static int answer(struct helper *helper, const struct error *bad)
 	char action[VERDICT_ACTION_MAX + 1];
 	struct error error = {""};
 	struct text text;
+	int result = 0;
 
+	helper->notes.notes = 0;
 	if (!bad && helper->usable) {
-		engine_judge(helper->engine, &helper->request, &verdict, &error);
+		engine_judge(helper->engine, &helper->request, &verdict, &helper->notes, &error);
 		if (verdict.status == ENGINE_ERROR && is_news(helper, error.text)) {
 			bad = &error;
 		}
 	}
 	text_init(&text, action, sizeof(action));
 	verdict_action(&verdict, &helper->config, &helper->request, &text);
+	/* A syslog that nobody reads blocks: first the answer. A file doesn't. */
+	if (!helper->config.log_path) {
+		result = policy_answer(STDOUT_FILENO, action);
+	}
+	for (size_t i = 0; i < helper->notes.notes; i++) {
+		log_verdict(helper, &helper->notes.note[i], NULL);
+	}
 	log_verdict(helper, &verdict, bad);
-	return policy_answer(STDOUT_FILENO, action);
+	return helper->config.log_path ? policy_answer(STDOUT_FILENO, action) : result;
 }
 
 /* House-keeping that a new counter made due; the answer is out already. */
@@ -320,11 +359,13 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	helper.reader.fd = STDIN_FILENO;
+	wait_for_config(&helper);
 	load_config(&helper);
 	if (wrong) {
 		/* Going away would stop mail. */
-		log_line(LOG_LEVEL_WARNING, "unknown arguments in master.cf are ignored; allowed is "
-					    "-c FILE");
+		log_line(LOG_LEVEL_WARNING,
+		    "unknown arguments in master.cf are ignored; allowed is "
+		    "-c FILE");
 	}
 	serve(&helper);
 	drop_config(&helper);

@@ -5,13 +5,9 @@
  */
 #include "rule.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define EVERYTHING "everything"
-
-/* "~" and 64 bits in hex: what makes a key unique again that was cut. */
-#define KEY_TAIL 17
 
 void rule_request_init(struct rule_request *request, const struct policy_request *policy)
 {
@@ -54,8 +50,8 @@ uint64_t rule_amount(const struct rule *rule, const struct rule_request *request
 	}
 }
 
-uint64_t rule_cost(const struct rule *rule, const struct rule_request *request, uint64_t charged,
-    bool again)
+uint64_t rule_cost(
+    const struct rule *rule, const struct rule_request *request, uint64_t charged, bool again)
 {
 	uint64_t amount = rule_amount(rule, request);
 
@@ -71,69 +67,100 @@ uint64_t rule_cost(const struct rule *rule, const struct rule_request *request, 
 	return amount > charged ? amount - charged : 0;
 }
 
-void rule_key_of_bytes(const struct rule *rule, const char *bytes, size_t length,
+bool rule_applies(const struct rule *rule, const struct policy_request *request)
+{
+	for (unsigned i = 0; i < rule->matches; i++) {
+		const struct config_attribute *attribute = &rule->match[i].attribute;
+		const struct policy_attribute *found =
+		    policy_find(request, attribute->attribute, attribute->attribute_length);
+		const char *value = found ? found->value : "";
+		size_t length = found ? found->value_length : 0;
+
+		if (attribute->kind == KEY_DOMAIN) {
+			const char *domain = pattern_domain(value, length, &length);
+
+			length = domain == value ? 0 : length;
+			value = domain;
+		}
+		if (!config_matches(&rule->match[i], value, length)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Puts the rule's name before a key that is cut to its length. */
+static void finish_key(const struct rule *rule, struct text *text,
     const uint8_t secret[HASH_KEY_BYTES], struct rule_key *key)
 {
-	size_t kept = length;
+	struct text whole;
 
-	key->prefix = strlen(rule->name) + 1;
-	memcpy(key->text, rule->name, key->prefix - 1);
-	key->text[key->prefix - 1] = ':';
-	if (length > CONFIG_KEY_MAX) {
-		kept = CONFIG_KEY_MAX - KEY_TAIL;
-		while (kept > 0 && ((unsigned char)bytes[kept] & 0xc0) == 0x80) {
-			kept--;
-		}
-	}
-	memcpy(key->text + key->prefix, bytes, kept);
-	if (rule->fold_case) {
-		ascii_lower(key->text + key->prefix, kept);
-	}
-	key->length = key->prefix + kept;
-	if (kept < length) {
-		char whole[POLICY_VALUE_MAX];
-		size_t size = length < sizeof(whole) ? length : sizeof(whole);
-
-		memcpy(whole, bytes, size);
-		if (rule->fold_case) {
-			ascii_lower(whole, size);
-		}
-		snprintf(key->text + key->length, KEY_TAIL + 1, "~%016llx",
-		    (unsigned long long)hash_keyed(secret, whole, size));
-		key->length += KEY_TAIL;
-	}
-	key->text[key->length] = '\0';
+	key->plan = config_plan_of(rule, text->buffer, text->length);
+	key_cut(text, secret);
+	text_init(&whole, key->text, sizeof(key->text));
+	text_puts(&whole, rule->name);
+	text_puts(&whole, ":");
+	key->prefix = whole.length;
+	text_add(&whole, text->buffer, text->length);
+	key->length = whole.length;
 }
 
 bool rule_key_of_request(const struct rule *rule, const struct policy_request *request,
     const uint8_t secret[HASH_KEY_BYTES], struct rule_key *key)
 {
-	const struct policy_attribute *attribute;
-	const char *value;
-	size_t length;
+	/* A pair, with every '+' escaped. */
+	char buffer[4 * KEY_VALUE_MAX + 2];
+	struct text text;
 
-	if (!rule->key.attribute) {
-		rule_key_of_bytes(rule, EVERYTHING, strlen(EVERYTHING), secret, key);
-		return true;
+	text_init(&text, buffer, sizeof(buffer));
+	key->source = NULL;
+	if (rule->keys == 0) {
+		text_puts(&text, EVERYTHING);
 	}
-	attribute = policy_find(request, rule->key.attribute, rule->key.attribute_length);
-	if (!attribute) {
-		return false;
-	}
-	value = attribute->value;
-	length = attribute->value_length;
-	if (rule->key.domain) {
-		const char *at = memrchr(value, '@', length);
+	for (unsigned i = 0; i < rule->keys && text.length == 0; i++) {
+		key->source = &rule->key[i];
+		for (unsigned j = 0; j < key->source->parts; j++) {
+			const struct config_attribute *part = &key->source->part[j];
+			const struct policy_attribute *attribute =
+			    policy_find(request, part->attribute, part->attribute_length);
 
-		if (!at) {
-			return false;
+			if (!attribute ||
+			    !key_add(&text, attribute->value, attribute->value_length, part->kind,
+				j > 0, &rule->folding)) {
+				text_init(&text, buffer, sizeof(buffer));
+				break;
+			}
 		}
-		length -= (size_t)(at + 1 - value);
-		value = at + 1;
 	}
-	if (length == 0) {
+	if (text.length == 0) {
 		return false;
 	}
-	rule_key_of_bytes(rule, value, length, secret, key);
+	finish_key(rule, &text, secret, key);
 	return true;
+}
+
+static bool has_kind(const struct rule *rule, enum key_kind kind)
+{
+	for (unsigned i = 0; i < rule->keys; i++) {
+		if (rule->key[i].parts == 1 && rule->key[i].part[0].kind == kind) {
+			return true;
+		}
+	}
+	return false;
+}
+
+void rule_key_of_bytes(const struct rule *rule, const char *bytes, size_t length,
+    const uint8_t secret[HASH_KEY_BYTES], struct rule_key *key)
+{
+	char buffer[KEY_VALUE_MAX + NETADDR_TEXT_SIZE];
+	struct text text;
+
+	text_init(&text, buffer, sizeof(buffer));
+	key->source = NULL;
+	if (!has_kind(rule, KEY_ADDRESS) ||
+	    !key_add(&text, bytes, length, KEY_ADDRESS, false, &rule->folding)) {
+		key_add(&text, bytes, length, has_kind(rule, KEY_MAILBOX) ? KEY_MAILBOX : KEY_TEXT,
+		    false, &rule->folding);
+	}
+	finish_key(rule, &text, secret, key);
 }

@@ -39,21 +39,29 @@ uint64_t rule_amount(const struct rule *rule, const struct rule_request *request
  * last charge was for this very request, which Postfix, or another restriction
  * list, sends a second time.
  */
-uint64_t rule_cost(const struct rule *rule, const struct rule_request *request, uint64_t charged,
-    bool again);
+uint64_t rule_cost(
+    const struct rule *rule, const struct rule_request *request, uint64_t charged, bool again);
+
+/* Whether all matches of the rule hold for the request. */
+bool rule_applies(const struct rule *rule, const struct policy_request *request);
 
 /* The key of a counter in the file, RULE:KEY. */
 struct rule_key {
-	char text[CONFIG_RULE_NAME_MAX + 1 + CONFIG_KEY_MAX + 1];
+	char text[CONFIG_RULE_NAME_MAX + 1 + KEY_MAX + 1];
 	size_t length;
 	size_t prefix; /* length of "RULE:" */
+	const struct config_key *source; /* which of the rule's it is; NULL for `everything` */
+	const struct config_plan *plan; /* what holds for it, in its full length */
 };
 
 /* False if the request has nothing to count under: the rule does not apply. */
 bool rule_key_of_request(const struct rule *rule, const struct policy_request *request,
     const uint8_t secret[HASH_KEY_BYTES], struct rule_key *key);
 
-/* The key for bytes as an administrator writes them; folds case as the rule says. */
+/*
+ * The key for bytes as an administrator writes them; folds as the rule does, but can't
+ * know where the parts of a pair begin. source is NULL.
+ */
 void rule_key_of_bytes(const struct rule *rule, const char *bytes, size_t length,
     const uint8_t secret[HASH_KEY_BYTES], struct rule_key *key);
 

@@ -5,6 +5,7 @@
  */
 #include "verdict.h"
 
+#include "config_options.h"
 #include "template.h"
 
 #include <string.h>
@@ -28,6 +29,20 @@ static void add_limit(const struct engine_verdict *verdict, struct text *text)
 	}
 }
 
+/* The attribute, or the pair, that gave the key. */
+static void add_field(const struct engine_verdict *verdict, struct text *text)
+{
+	const struct config_key *source = verdict->key.source;
+
+	if (!source) {
+		text_puts(text, "everything");
+	}
+	for (unsigned i = 0; source && i < source->parts; i++) {
+		text_puts(text, i ? "+" : "");
+		text_add(text, source->part[i].field, source->part[i].field_length);
+	}
+}
+
 static void add_wait(int64_t wait_ms, struct text *text)
 {
 	if (wait_ms == RATE_NEVER) {
@@ -38,10 +53,9 @@ static void add_wait(int64_t wait_ms, struct text *text)
 }
 
 /* The value of one of template_names; false: it is an attribute's name. */
-static bool own_value(const struct engine_verdict *verdict, const char *name, size_t length,
-    struct text *text)
+static bool own_value(
+    const struct engine_verdict *verdict, const char *name, size_t length, struct text *text)
 {
-	static const char *const counts[] = {"messages", "recipients", "bytes"};
 	const struct rule *rule = verdict->rule;
 
 	if (ascii_same(name, length, "rule")) {
@@ -50,7 +64,7 @@ static bool own_value(const struct engine_verdict *verdict, const char *name, si
 		text_add(text, verdict->key.text + verdict->key.prefix,
 		    verdict->key.length - verdict->key.prefix);
 	} else if (ascii_same(name, length, "field")) {
-		text_puts(text, rule->key.field);
+		add_field(verdict, text);
 	} else if (ascii_same(name, length, "limit")) {
 		add_limit(verdict, text);
 	} else if (ascii_same(name, length, "used")) {
@@ -58,7 +72,7 @@ static bool own_value(const struct engine_verdict *verdict, const char *name, si
 	} else if (ascii_same(name, length, "remaining")) {
 		text_printf(text, "%llu", (unsigned long long)verdict->remaining);
 	} else if (ascii_same(name, length, "count")) {
-		text_puts(text, counts[rule->count]);
+		text_puts(text, config_count_words[rule->count]);
 	} else if (ascii_same(name, length, "window")) {
 		int64_t ms = verdict->limit ? verdict->limit->window.length_ms : 0;
 
@@ -90,7 +104,7 @@ static const char *look_up(const void *data, const char *name, size_t length, si
 void verdict_action(const struct engine_verdict *verdict, const struct config *config,
     const struct policy_request *request, struct text *text)
 {
-	char buffer[CONFIG_KEY_MAX + 1];
+	char buffer[KEY_MAX + 1];
 	struct expansion expansion = {verdict, request, buffer, sizeof(buffer)};
 
 	switch (verdict->status) {
@@ -129,14 +143,19 @@ static void add_numbers(struct text *text, const struct engine_verdict *verdict)
 	uint64_t count = limit ? limit->count : 0;
 	int64_t window_ms = limit ? limit->window.length_ms : 0;
 
-	text_printf(text, ", used=%llu/%llu, window=%lld", (unsigned long long)verdict->used,
-	    (unsigned long long)count, (long long)(window_ms / 1000));
+	text_printf(text, ", used=%llu/", (unsigned long long)verdict->used);
+	if (verdict->unlimited) {
+		text_puts(text, "unlimited");
+	} else {
+		text_printf(text, "%llu", (unsigned long long)count);
+	}
+	text_printf(text, ", window=%lld", (long long)(window_ms / 1000));
 }
 
 void verdict_line(const struct engine_verdict *verdict, const struct policy_request *request,
     const struct error *error, struct text *text)
 {
-	static const char *const names[] = {"allowed", "denied", "error"};
+	static const char *const names[] = {"allowed", "denied", "observed", "warning", "error"};
 	const char *queue_id = policy_value(request, "queue_id");
 	const char *recipients = policy_value(request, "recipient_count");
 	int64_t wait_ms = verdict->wait_ms;
@@ -150,13 +169,15 @@ void verdict_line(const struct engine_verdict *verdict, const struct policy_requ
 	add_value(text, ", recipient_count=", recipients[0] ? recipients : "0", "");
 	text_puts(text, ", rule=");
 	text_puts(text, verdict->rule ? verdict->rule->name : "-");
-	add_value(text, ", key=", verdict->rule ? verdict->key.text + verdict->key.prefix : "-", "");
+	add_value(
+	    text, ", key=", verdict->rule ? verdict->key.text + verdict->key.prefix : "-", "");
 	add_numbers(text, verdict);
 	text_printf(text, ", status=%s", names[verdict->status]);
 	if (wait_ms == RATE_NEVER) {
 		text_puts(text, ", retry_after=never");
 	} else {
-		text_printf(text, ", retry_after=%lld", (long long)(wait_ms / 1000 + (wait_ms % 1000 > 0)));
+		text_printf(
+		    text, ", retry_after=%lld", (long long)(wait_ms / 1000 + (wait_ms % 1000 > 0)));
 	}
 	if (error) {
 		text_puts(text, ", reason=");

@@ -24,7 +24,8 @@ sub complaints {
 my $units = 'one of second, minute, hour, day, week, month, year';
 my $words = 'one of DEFER_IF_PERMIT, DEFER_IF_REJECT, DEFER, REJECT, 4NN or 5NN and a text, DUNNO, '
     . 'WARN, INFO, HOLD, DISCARD, REDIRECT, FILTER, BCC, PREPEND';
-my $rule_options = 'key, limit, count, strategy, resolution, action, count_denied, fold_case';
+my $rule_options = 'key, limit, count, strategy, resolution, match, override, exempt, action, mode, '
+    . 'count_denied, warn_at, ipv4_prefix, ipv6_prefix, fold_case, strip_extension';
 my $option = 'not a line of the form option = value; a value stands in one line with its option';
 
 # One mistake a line: the file, and every message it gives.
@@ -41,15 +42,20 @@ my @cases = (
     ["[global]\n[global]\n", '2: a second [global], the first is in line 1'],
     ["[global]\nlog = all\nlog = none\n",
         '3: a second log, the first is in line 2; an option is set once in a section'],
-    ["[global]\nlogs = all\n", '2: unknown option "logs" in [global]; one of database, database_mode, '
-        . 'database_max_size, user, on_error, success_action, lock_timeout, log, log_target'],
-    ["${rule}limits = 1/day\n", qq{4: unknown option "limits" in [rule r]; one of $rule_options}],
-    ["${rule}mode = observe\n", qq{4: unknown option "mode" in [rule r]; one of $rule_options}],
+    ["[global]\nlogs = all\n", '2: unknown option "logs", did you mean "log"?'],
+    ["${rule}limits = 1/day\n", '4: unknown option "limits", did you mean "limit"?'],
+    ["[global]\nfrobnicate = all\n", '2: unknown option "frobnicate" in [global]; one of database, '
+        . 'database_mode, database_max_size, user, on_error, success_action, lock_timeout, log, log_target'],
+    ["${rule}frobnicate = 1/day\n", qq{4: unknown option "frobnicate" in [rule r]; one of $rule_options}],
     ["[rule r]\nlimit = 1/hour\n",
         '1: [rule r] has no key; say what is counted, such as key = sasl_username'],
     ["[rule r]\nkey = sender\n", '1: [rule r] has no limit; say how much, such as limit = 100/hour'],
     ["$rule\nnonsense\n", "5: $option"],
     ["${rule}action = REJECT\n  and more\n", "5: $option"],
+    ["[rule r] key = sender\nlimit = 1/hour\n",
+        "1: text behind the ']' of a section; options stand in lines of their own"],
+    ["${rule}action ;x = REJECT no\n", "4: a ';' behind a blank starts a comment and would cut the "
+        . 'value; take it out, comments have lines of their own'],
     ["${rule}action = REJECT no ; more\n", "4: a ';' behind a blank starts a comment and would cut the "
         . 'value; take it out, comments have lines of their own'],
     ["${rule}action = REJECT " . 'x' x 190 . "\n", '4: the line has 206 bytes, 198 are allowed'],
@@ -127,7 +133,7 @@ subtest 'effective settings' => sub {
     spew($file, <<'END');
 [rule r]
 key = sasl_domain
-limit = 5k per 60 minutes | 10k/14 days, 20000/2 h
+limit = 5k per 60 min | 10k/14 days, 20000/2 h
 [rule b]
 key = sender
 count = bytes
@@ -150,16 +156,26 @@ r.count = recipients
 r.strategy = sliding-window
 r.resolution = 12
 r.action = DEFER_IF_PERMIT 4.7.1 Limit of {limit} reached for {key}, try again in {retry_after}
+r.mode = enforce
 r.count_denied = no
+r.warn_at = 
+r.ipv4_prefix = 32
+r.ipv6_prefix = 64
 r.fold_case = yes
+r.strip_extension = 
 b.key = sender
 b.limit = 10MiB/24 hours
 b.count = bytes
 b.strategy = fixed-window
 b.resolution = 12
 b.action = DEFER_IF_PERMIT 4.7.1 Limit of {limit} reached for {key}, try again in {retry_after}
+b.mode = enforce
 b.count_denied = no
+b.warn_at = 
+b.ipv4_prefix = 32
+b.ipv6_prefix = 64
 b.fold_case = yes
+b.strip_extension = 
 END
     is_deeply([run(build_dir() . '/policyd-ratelimit-ctl', '-c', $file, 'config', 'b.limit')],
         [0, "10MiB/24 hours\n", ''], 'one of them');

@@ -80,10 +80,10 @@ subtest 'show: filters and order' => sub {
         [['--rule', 'mails'], 'mails:Ann@example.com mails:bob@example.org'],
         [['--rule', 'users', '--key', 'BOB*'], 'users:bob@example.org users:bob@example.org'],
         [['--rule', 'mails', '--key', 'ann*'], ''],
-        [['--over', '50%'], 'exact:192.0.2.1 exact:2001:db8::1 volume:??.org'],
+        [['--over', '50%'], 'exact:192.0.2.1 exact:2001:db8::/64 volume:??.org'],
         [['--over', '100'], 'exact:192.0.2.1'],
         [['--sort', 'used', '--top', '1'], 'volume:??.org'],
-        [['--sort', 'key', '--rule', 'exact'], 'exact:192.0.2.1 exact:192.0.2.2 exact:2001:db8::1'],
+        [['--sort', 'key', '--rule', 'exact'], 'exact:192.0.2.1 exact:192.0.2.2 exact:2001:db8::/64'],
         [['--sort', 'last', '--rule', 'users', '--top', '2'], 'users:bob@example.org users:bob@example.org'],
         [['--sort', 'percent', '--top', '2', '--rule', 'users'], 'users:ann@example.com users:bob@example.org'],
     );
@@ -102,7 +102,7 @@ subtest 'show: the table' => sub {
 RULE    KEY                  LIMIT     USED                   %  ROOM    REFUSED  LAST
 exact   192.0.2.1           3/hour   3 rcpt  [##########]  100%  in 50m        0  10m ago
 exact   192.0.2.2           3/hour   0 rcpt  [          ]    0%  now           2  10m ago
-exact   2001:db8::1         3/hour   2 rcpt  [######    ]   66%  now           0  0s ago
+exact   2001:db8::/64       3/hour   2 rcpt  [######    ]   66%  now           0  0s ago
 volume  ??.org           10MiB/day  5.0 MiB  [#####     ]   50%  now           0  0s ago
 mails   Ann@example.com      5/day    1 msg  [##        ]   20%  now           0  10m ago
 users   ann@example.com    10/hour   3 rcpt  [###       ]   30%  now           0  10m ago

@@ -129,6 +129,17 @@ subtest 'count_denied' => sub {
     is(transaction($helper, requests => [rcpt(1, 2)]), 'DD', 'a minute of silence later');
 };
 
+subtest 'count_denied: a refused request that is sent again stays refused' => sub {
+    for my $strategy (qw(sliding-window fixed-window moving-window)) {
+        my $t = RateTest->new(rules => "[rule r]\nkey = sasl_username\nlimit = 3/hour\ncount_denied = yes\n"
+            . "strategy = $strategy\n");
+        $t->set_clock(1_700_049_600);
+        my $helper = $t->helper;
+        is(join('', map { transaction($helper, requests => [rcpt($_, $_, $_)]) } 1 .. 6), 'DDD' x 3 . 'RRR' x 3,
+            $strategy);
+    }
+};
+
 subtest 'keys' => sub {
     my @cases = (
         # key, options, attributes that share a counter, attributes that do not
