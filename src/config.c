@@ -25,6 +25,7 @@
 
 #define LINE_LENGTH_MAX 198 /* inih 55 */
 #define FILE_SIZE_MAX (64 * 1024 * 1024)
+#define READ_TRIES 3
 
 /* The file while it is being read. */
 struct parse {
@@ -369,56 +370,56 @@ bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *
 	    same_time(&a->modified, &b->modified) && same_time(&a->changed, &b->changed);
 }
 
-bool config_looks_whole(const char *path)
+static size_t read_all(int fd, char *bytes, size_t size)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	char last = '\n';
-	struct stat st;
-	bool whole;
+	size_t done = 0;
 
-	if (fd < 0) {
-		return true;
+	while (done < size) {
+		ssize_t n = pread(fd, bytes + done, size - done, (off_t)done);
+
+		if (n > 0) {
+			done += (size_t)n;
+		} else if (n == 0 || errno != EINTR) {
+			break;
+		}
 	}
-	whole = fstat(fd, &st) == 0 &&
-	    (!S_ISREG(st.st_mode) || (st.st_size > 0 && pread(fd, &last, 1, st.st_size - 1) == 1));
-	close(fd);
-	return whole && last == '\n';
+	return done;
 }
 
 /* The whole file, to be freed; NULL and errno. */
 static char *read_file(const char *path, size_t *size, struct config_stamp *stamp)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct config_stamp after;
 	char *bytes = NULL;
 	struct stat st;
-	ssize_t n;
 
 	if (fd < 0) {
 		return NULL;
 	}
-	if (fstat(fd, &st)) {
-		goto out;
-	}
-	if (!S_ISREG(st.st_mode) || st.st_size > FILE_SIZE_MAX) {
-		errno = S_ISREG(st.st_mode) ? EFBIG : S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
-		goto out;
-	}
-	*stamp = stamp_of(&st);
-	bytes = malloc((size_t)st.st_size + 1);
-	if (!bytes) {
-		goto out;
-	}
-	for (*size = 0; *size < (size_t)st.st_size; *size += (size_t)n) {
-		n = read(fd, bytes + *size, (size_t)st.st_size - *size);
-		if (n < 0 && errno == EINTR) {
-			n = 0;
-		} else if (n <= 0) {
+	for (int i = 0; i < READ_TRIES && !bytes; i++) {
+		if (fstat(fd, &st)) {
 			break;
 		}
+		if (!S_ISREG(st.st_mode) || st.st_size > FILE_SIZE_MAX) {
+			errno = S_ISREG(st.st_mode) ? EFBIG : S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+			break;
+		}
+		*stamp = stamp_of(&st);
+		bytes = malloc((size_t)st.st_size + 1);
+		if (!bytes) {
+			break;
+		}
+		*size = read_all(fd, bytes, (size_t)st.st_size);
+		/* Terminated, since lines are looked at with string functions. */
+		bytes[*size] = '\0';
+		after = fstat(fd, &st) == 0 ? stamp_of(&st) : *stamp;
+		if (!config_stamp_same(stamp, &after) && i < READ_TRIES - 1) {
+			/* Somebody wrote meanwhile. */
+			free(bytes);
+			bytes = NULL;
+		}
 	}
-	/* Terminated, since lines are looked at with string functions. */
-	bytes[*size] = '\0';
-out:
 	close(fd);
 	return bytes;
 }

@@ -160,9 +160,6 @@ void config_free(struct config *config);
 
 /* The stamp of the file as it is now; all zero if there is none. */
 struct config_stamp config_stamp_get(const char *path);
-/* Whether the file ends as a text does: one that is just being written mostly doesn't. */
-bool config_looks_whole(const char *path);
-
 bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *b);
 
 /*

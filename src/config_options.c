@@ -479,6 +479,9 @@ int config_match_parse(struct config_match *match, char *line, struct error *err
 		}
 		match->pattern = pattern;
 		word = next_word(&s, ",", &stop);
+		if (word[0] == '=') {
+			return error_set(error, "\"=%s\": compared is with = or !=", word);
+		}
 		if (!word[0] && (stop || match->patterns > 0)) {
 			return error_set(error, "a value is missing beside a ','");
 		}

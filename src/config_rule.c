@@ -138,6 +138,16 @@ static bool has_only(const struct rule *rule, enum key_kind kind)
 	return rule->keys > 0;
 }
 
+static bool has_pairs_alone(const struct rule *rule)
+{
+	for (unsigned i = 0; i < rule->keys; i++) {
+		if (rule->key[i].parts == 1) {
+			return false;
+		}
+	}
+	return rule->keys > 0;
+}
+
 /* A pattern for keys that are addresses: a network that shares no counter with others. */
 static int fold_network(
     const struct rule *rule, const char *pattern, struct text *text, struct error *error)
@@ -180,6 +190,12 @@ static int fold_pattern(
 	if (pattern[0] == '@' || pattern[0] == '.') {
 		if (length == 1) {
 			return error_set(error, "\"%s\" is not followed by a domain", pattern);
+		}
+		if (has_pairs_alone(rule)) {
+			return error_set(error,
+			    "\"%s\" is a domain, but the key is a pair; write all of it, "
+			    "VALUE+VALUE",
+			    pattern);
 		}
 		/* Where the key is a domain already, it is the whole key. */
 		text_puts(text, pattern + (pattern[0] == '@' && has_only(rule, KEY_DOMAIN)));

@@ -252,6 +252,13 @@ static void charge(
 			counter_remember(&candidate->record, transaction);
 		}
 		item->changed = true;
+	} else if (!refused && candidate->again && (transaction->request & REFUSED)) {
+		/* It passes now, and was charged when it was refused: from here on as any other. */
+		transaction->charged +=
+		    rule_cost(candidate->rule, &engine->request, transaction->charged, false);
+		transaction->request &= ~REFUSED;
+		counter_remember(&candidate->record, transaction);
+		item->changed = true;
 	}
 }
 

@@ -87,12 +87,19 @@ int netaddr_parse_network(
     const char *text, size_t length, struct netaddr *network, struct error *error)
 {
 	int shown = (int)(length < 60 ? length : 60);
+	const char *slash;
 	char buffer[NETADDR_TEXT_SIZE];
 	struct text right;
 	uint64_t prefix;
 
 	if (netaddr_read_network(text, length, network) == 0) {
 		return 0;
+	}
+	slash = memchr(text, '/', length);
+	if (slash && parse_address(text, (size_t)(slash - text), network) == 0 &&
+	    read_both(text, length, network, &prefix)) {
+		return error_set(error, "the prefix of \"%.*s\" is not a number from 0 to %u",
+		    shown, text, network->bits);
 	}
 	if (read_both(text, length, network, &prefix)) {
 		return error_set(error, "\"%.*s\" is not an IP address or network", shown, text);

@@ -157,29 +157,33 @@ static void load_config(struct helper *helper)
 	}
 }
 
+/* How long ago somebody wrote to the file; writing, unlike renaming, changes this time. */
+static int64_t config_age_ms(const struct config_stamp *stamp)
+{
+	return clock_now_ms() -
+	    (stamp->modified.tv_sec * INT64_C(1000) + stamp->modified.tv_nsec / 1000000);
+}
+
 /* Whether the file has been left alone for long enough to be whole. */
 static bool is_settled(const struct helper *helper, int64_t monotonic_ms)
 {
-	const struct timespec *changed = &helper->seen.changed;
-	int64_t age_ms =
-	    clock_now_ms() - (changed->tv_sec * INT64_C(1000) + changed->tv_nsec / 1000000);
+	int64_t age_ms = config_age_ms(&helper->seen);
 
 	return age_ms >= SETTLED_MS || monotonic_ms - helper->seen_ms >= SETTLED_MS;
 }
 
 /*
- * A process that starts while the file is being written in place would have nothing else
- * to judge by: it waits a moment for the end of the file.
+ * A process that starts while the file is being written in place has nothing else to judge
+ * by: it waits until the file has been left alone.
  */
 static void wait_for_config(const struct helper *helper)
 {
-	const struct timespec pause = {.tv_nsec = 50 * 1000000};
+	const struct timespec pause = {.tv_nsec = 10 * 1000000};
 
-	for (int i = 0; i < SETTLED_MS / 50 && !config_looks_whole(helper->config_path); i++) {
+	for (int i = 0; i < SETTLED_MS / 10; i++) {
 		struct config_stamp stamp = config_stamp_get(helper->config_path);
-		int64_t age_ms = clock_now_ms() - stamp.changed.tv_sec * INT64_C(1000);
 
-		if (age_ms > SETTLED_MS + 1000) {
+		if (config_age_ms(&stamp) >= SETTLED_MS) {
 			return;
 		}
 		nanosleep(&pause, NULL);

@@ -606,7 +606,7 @@ enum store_result store_rewrite(
 	old_size = store->rewritten_size;
 	result = write_new_file(store, &rewrite, start_ms, error);
 	if (result == STORE_OK) {
-		/* Closing unlocks; whoever waited finds that the file has no name any more. */
+		/* Closing unlocks; whoever waited finds that the name stands for another file. */
 		store_file_close(store);
 		store->tdb = rewrite.to;
 	} else {

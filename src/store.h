@@ -6,7 +6,7 @@
  * overwrites in place under the lock of the key's hash chain, a new key is
  * inserted under it. A rewrite gets rid of things: what is alive is copied into
  * PATH.new, which then takes PATH's name; others notice, once they have a lock,
- * that their file has no name any more, and open the new one.
+ * that the name stands for another file, and open that.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

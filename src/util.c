@@ -204,7 +204,7 @@ bool ascii_same(const char *a, size_t a_length, const char *b)
 
 void near_init(struct near *near, const char *wrong, size_t length)
 {
-	*near = (struct near){.wrong = wrong, .length = length, .distance = 3};
+	*near = (struct near){.wrong = wrong, .length = length, .distance = 4};
 }
 
 /* Levenshtein's distance: insertions, deletions and replacements of a character. */
@@ -231,8 +231,9 @@ void near_try(struct near *near, const char *right)
 			row[j] = replaced < least + 1 ? replaced : least + 1;
 		}
 	}
-	/* Of a short word half must be right. */
-	if (row[length] < near->distance && row[length] * 2 <= length) {
+	/* Of a short word half must be right, three slips need a long one. */
+	if (row[length] < near->distance && row[length] * 2 <= length &&
+	    (row[length] < 3 || length >= 10)) {
 		near->distance = row[length];
 		near->best = right;
 	}

@@ -140,6 +140,19 @@ subtest 'count_denied: a refused request that is sent again stays refused' => su
     }
 };
 
+subtest 'count_denied: a refused request that passes later is charged once' => sub {
+    my $t = RateTest->new(rules =>
+        "[rule r]\nkey = sasl_username\nlimit = 2/minute, 100/hour\ncount_denied = yes\nstrategy = moving-window\n");
+    $t->set_clock(1_700_000_000);
+    my $helper = $t->helper;
+    my $i = instance();
+    is(transaction($helper, instance => $i, requests => [rcpt(1 .. 3)]), 'DDR');
+    $t->set_clock(1_700_000_120);
+    is(transaction($helper, instance => $i, requests => [rcpt(3), data(3)]), 'DD');
+    my ($used) = ($t->ctl('show', '--json'))[1] =~ /"window": 3600.*?"used": (\d+)/;
+    is($used, 3, 'three recipients, each once');
+};
+
 subtest 'keys' => sub {
     my @cases = (
         # key, options, attributes that share a counter, attributes that do not

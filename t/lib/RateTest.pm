@@ -69,6 +69,8 @@ sub configure {
     );
     my $text = "[global]\n" . join '', map {"$_ = $global{$_}\n"} sort keys %global;
     spew($self->{config}, $text . ($args{rules} // ''));
+    # As if it had been written long ago: a file that is just written is not taken up yet.
+    utime 0, 0, $self->{config} or die "$self->{config}: $!";
     return;
 }
 
