@@ -35,12 +35,6 @@ struct config_option {
 extern const struct config_option global_options[];
 extern const struct config_option rule_options[];
 
-/*
- * Reads the value of a `match`; line is cut up, and what match points at lies in it.
- * 0, or -1 and why. match->pattern is to be freed in any case.
- */
-int config_match_parse(struct config_match *match, char *line, struct error *error);
-
 /* The words of the options count and strategy, in the order of their enums. */
 extern const char *const config_count_words[];
 extern const char *const config_strategy_words[];

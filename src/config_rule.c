@@ -5,6 +5,7 @@
  */
 #include "config_rule.h"
 
+#include "config_key.h"
 #include "config_options.h"
 
 #include <stdio.h>

@@ -15,6 +15,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <tdb.h>
 #include <unistd.h>
 
 #define FORMAT_VERSION "1"
@@ -22,8 +23,6 @@
 /* Rule names have no ':', so no counter's key starts with one. */
 #define META_WRITE FORMAT_VERSION " secret=%016llx%016llx rewritten=%llx took=%llx size=%llx"
 #define META_READ FORMAT_VERSION " secret=%16llx%16llx rewritten=%llx took=%llx size=%llx"
-
-#define HASH_SIZE_NEW 4093
 
 /* The alarm that bounds waiting for locks; tdb_setalarm_sigptr looks at it. */
 volatile sig_atomic_t store_alarm_rang;
@@ -267,7 +266,7 @@ static enum store_result create_file(struct store *store, struct error *error)
 		return STORE_ERROR;
 	}
 	unlink(path);
-	store->tdb = open_tdb(store, path, HASH_SIZE_NEW, O_RDWR | O_CREAT | O_EXCL);
+	store->tdb = open_tdb(store, path, STORE_HASH_SIZE_NEW, O_RDWR | O_CREAT | O_EXCL);
 	if (!store->tdb) {
 		result = store_fail(store, error,
 		    errno == ENOENT
@@ -297,7 +296,7 @@ enum store_result store_file_open(struct store *store, struct error *error)
 		return STORE_OK;
 	}
 	for (int i = 0; !store->tdb && i < STORE_TRIES; i++) {
-		store->tdb = open_tdb(store, store->options.path, HASH_SIZE_NEW, O_RDWR);
+		store->tdb = open_tdb(store, store->options.path, STORE_HASH_SIZE_NEW, O_RDWR);
 		if (store->tdb || errno != ENOENT || store->options.access != STORE_CREATE) {
 			break;
 		}
@@ -308,7 +307,7 @@ enum store_result store_file_open(struct store *store, struct error *error)
 	}
 	if (!store->tdb && store->options.access == STORE_READ &&
 	    (errno == EACCES || errno == EROFS)) {
-		store->tdb = open_tdb(store, store->options.path, HASH_SIZE_NEW, O_RDONLY);
+		store->tdb = open_tdb(store, store->options.path, STORE_HASH_SIZE_NEW, O_RDONLY);
 	}
 	if (!store->tdb) {
 		if (errno == ENOENT) {

@@ -10,7 +10,12 @@
 #include "store.h"
 
 #include <signal.h>
-#include <tdb.h>
+
+struct tdb_context;
+struct TDB_DATA;
+
+/* Hash chains of a new file; a rewrite chooses more. */
+#define STORE_HASH_SIZE_NEW 4093
 
 #define STORE_META_KEY ":meta"
 #define STORE_META_SIZE 128
@@ -47,7 +52,7 @@ extern volatile sig_atomic_t store_alarm_rang;
 void store_alarm_start(const struct store *store);
 void store_alarm_stop(void);
 
-TDB_DATA store_tdb_data(const void *bytes, size_t size);
+struct TDB_DATA store_tdb_data(const void *bytes, size_t size);
 
 /* The result for a failure of TDB's or of the system's, and its text. */
 enum store_result store_fail(struct store *store, struct error *error, const char *what);

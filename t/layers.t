@@ -10,14 +10,14 @@ use RateTest qw(source_dir build_dir slurp run);
 my @layers = (
     [qw(util log clock)],
     [qw(limit rate record counter template netaddr pattern key override)],
-    [qw(policy config config_options config_rule store store_file)],
+    [qw(policy config config_key config_options config_rule store store_file store_rewrite)],
     [qw(rule engine verdict)],
     [qw(policyd-ratelimit ctl ctl_config ctl_counters output)],
 );
 my %layer;
 for my $n (0 .. $#layers) { $layer{$_} = $n for @{$layers[$n]} }
 
-my %system = ('ini.h' => qr/^config\.c$/, 'tdb.h' => qr/^store(?:_file)?\.[ch]$/, 'jansson.h' => qr/^output\.c$/);
+my %system = ('ini.h' => qr/^config\.c$/, 'tdb.h' => qr/^store(?:_file|_rewrite)?\.c$/, 'jansson.h' => qr/^output\.c$/);
 my $src = source_dir() . '/src';
 for my $path (sort glob "$src/*.[ch]") {
     my ($file, $name) = $path =~ m{/(([^/]+)\.[ch])$};

@@ -6,7 +6,7 @@ use strict;
 use warnings;
 use Test::More;
 use JSON::PP qw(decode_json);
-use RateTest qw(spew slurp run build_dir);
+use RateTest qw(complaints);
 
 my $next = 0;
 
@@ -565,30 +565,18 @@ my @mistakes = (
     ["${address}ipv6_prefix = 128\noverride = 2001:db8::1 5/hour\noverride = 2001:db8::2/128 6/hour\n"],
     ["${rule}warn_at = 80\nstrip_extension = +-\nipv4_prefix = 0\nmode = observe\noverride = x 5/h\n"],
 );
-my $dir  = RateTest->new->{dir};
-my $file = "$dir/bad.conf";
-
-# What policyd-ratelimit-ctl says of a file: its complaints, without the file's name.
-sub complaints {
-    my ($text) = @_;
-    spew($file, $text);
-    my ($status, undef, $errors) = run(build_dir() . '/policyd-ratelimit-ctl', '-c', $file, 'config');
-    is($status, $errors ? 78 : 0, 'exit status') or diag $errors;
-    return map { s/^\Q$file\E://r } split /\n/, $errors;
-}
-
 for my $case (@mistakes) {
     my ($text, @expected) = @$case;
     s/\@(known|limit|rule|global)\@/$lists{$1}/ for @expected;
-    is_deeply([complaints($text)], \@expected, $expected[0] // 'good: ' . $text =~ s/\n/; /gr) or diag $text;
+    is_deeply([complaints($text)], [@expected ? 78 : 0, @expected], $expected[0] // 'good: ' . $text =~ s/\n/; /gr) or diag $text;
 }
 
 # Thirty-two lines and no more.
-is_deeply([complaints($rule . "match = sender = a\n" x $_->[0])], $_->[1], "$_->[0] lines of match")
+is_deeply([complaints($rule . "match = sender = a\n" x $_->[0])], [@{$_->[1]} ? 78 : 0, @{$_->[1]}], "$_->[0] lines of match")
     for [32, []], [33, ['36: match: more than 32 lines']];
 
 # Words that would silently be left out.
-like((complaints("${rule}exempt = $_\n"))[0] // '', qr/^4: exempt: /, "exempt = $_ is no pattern")
+like((complaints("${rule}exempt = $_\n"))[1] // '', qr/^4: exempt: /, "exempt = $_ is no pattern")
     for 'a b', 'a unlimited', '@x.example 5/hour';
 
 done_testing;

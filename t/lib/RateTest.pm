@@ -10,7 +10,7 @@ use IPC::Open3 qw(open3);
 use POSIX ();
 use Socket;
 
-our @EXPORT_OK = qw(build_dir source_dir slurp spew run);
+our @EXPORT_OK = qw(build_dir complaints source_dir slurp spew run);
 
 sub source_dir { return $ENV{top_srcdir} // '.' }
 sub build_dir  { return $ENV{top_builddir} // 'build' }
@@ -45,6 +45,16 @@ sub run {
     waitpid $pid, 0;
     my $status = $? & 127 ? 'signal ' . ($? & 127) : $? >> 8;
     return ($status, slurp("$dir/out"), slurp("$dir/err"));
+}
+
+# What policyd-ratelimit-ctl says of a configuration: its exit status, and its complaints
+# without the file's name.
+sub complaints {
+    my ($text) = @_;
+    my $file = tempdir(CLEANUP => 1) . '/bad.conf';
+    spew($file, $text);
+    my ($status, undef, $errors) = run(build_dir() . '/policyd-ratelimit-ctl', '-c', $file, 'config');
+    return ($status, map { s/^\Q$file\E://r } split /\n/, $errors);
 }
 
 # rules: the [rule] sections; global: hash of further [global] options.

@@ -1,0 +1,22 @@
+/*
+ * What `key` and `match` name: attributes of a request, pairs of them, patterns for their
+ * values.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef CONFIG_KEY_H
+#define CONFIG_KEY_H
+
+#include "config.h"
+
+/* Reads the value of a `key` into rule->key; 0, or -1 and why, with the number of keys as it was.
+ */
+int config_key_parse(struct rule *rule, const char *value, struct error *error);
+
+/*
+ * Reads the value of a `match`; line is cut up, and what match points at lies in it.
+ * 0, or -1 and why. match->pattern is to be freed in any case.
+ */
+int config_match_parse(struct config_match *match, char *line, struct error *error);
+
+#endif
