@@ -205,6 +205,11 @@ static int fold_pattern(
 		}
 		return 0;
 	}
+	if (strchr(pattern, '*')) {
+		return error_set(error,
+		    "\"%s\": '*' is no wildcard here; write @domain or .domain, or another limit",
+		    pattern);
+	}
 	if (!key_add(text, pattern, length, has_kind(rule, KEY_MAILBOX) ? KEY_MAILBOX : KEY_TEXT,
 		false, &rule->folding)) {
 		return error_set(error, "a key is missing");

@@ -68,6 +68,12 @@ bool key_add(struct text *text, const char *value, size_t length, enum key_kind 
 		text_puts(text, "+");
 	}
 	start = text->length;
+	if (kind == KEY_MAILBOX && memrchr(value, '@', length)) {
+		size_t size;
+		const char *domain = pattern_domain(value, length, &size);
+
+		length = (size_t)(domain - value) + size;
+	}
 	if (kind == KEY_ADDRESS) {
 		if (!add_address(text, value, length, folding)) {
 			goto none;

@@ -22,6 +22,10 @@ int pattern_parse(
 		}
 		pattern->kind = PATTERN_NETWORK;
 		return netaddr_parse_network(text, length, &pattern->network, error);
+	} else if (memchr(text, '*', length)) {
+		return error_set(error,
+		    "\"%.*s\": '*' stands alone, for anything; write @domain or .domain",
+		    (int)(length < 60 ? length : 60), text);
 	} else if (text[0] == '@' || text[0] == '.') {
 		if (length == 1) {
 			return error_set(error, "\"%c\" is not followed by a domain", text[0]);
@@ -37,6 +41,10 @@ const char *pattern_domain(const char *value, size_t length, size_t *domain_leng
 {
 	const char *at = memrchr(value, '@', length);
 
+	/* "example.com." is "example.com", and Postfix delivers to both. */
+	while (length > 0 && value[length - 1] == '.') {
+		length--;
+	}
 	*domain_length = at ? length - (size_t)(at + 1 - value) : length;
 	return at ? at + 1 : value;
 }
@@ -58,7 +66,9 @@ bool pattern_match(const struct pattern *pattern, const char *value, size_t leng
 	case PATTERN_ANY:
 		return length > 0;
 	case PATTERN_WORD:
-		return same(pattern, value, length);
+		domain = pattern_domain(value, length, &size);
+		return same(
+		    pattern, value, domain == value ? length : (size_t)(domain - value) + size);
 	case PATTERN_DOMAIN:
 		domain = pattern_domain(value, length, &size);
 		return domain != value && same(pattern, domain, size);

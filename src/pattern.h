@@ -37,7 +37,8 @@ int pattern_parse(
 
 bool pattern_match(const struct pattern *pattern, const char *value, size_t length);
 
-/* The part of an address behind its last '@'; all of a text without one. */
+/* The part of an address behind its last '@', or all of a text without one; less dots at its end.
+ */
 const char *pattern_domain(const char *value, size_t length, size_t *domain_length);
 
 #endif

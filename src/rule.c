@@ -89,13 +89,39 @@ bool rule_applies(const struct rule *rule, const struct policy_request *request)
 	return true;
 }
 
+static bool has_kind(const struct rule *rule, enum key_kind kind)
+{
+	for (unsigned i = 0; i < rule->keys; i++) {
+		if (rule->key[i].parts == 1 && rule->key[i].part[0].kind == kind) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * What holds for a key. A client may call itself user or sender what looks like an IP
+ * address: that must not bring it into a network of the overrides.
+ */
+static const struct config_plan *plan_of(
+    const struct rule *rule, const struct config_key *source, const char *key, size_t length)
+{
+	struct netaddr network;
+
+	if (source && !(source->parts == 1 && source->part[0].kind == KEY_ADDRESS) &&
+	    has_kind(rule, KEY_ADDRESS) && netaddr_read_network(key, length, &network) == 0) {
+		return &rule->plan;
+	}
+	return config_plan_of(rule, key, length);
+}
+
 /* Puts the rule's name before a key that is cut to its length. */
 static void finish_key(const struct rule *rule, struct text *text,
     const uint8_t secret[HASH_KEY_BYTES], struct rule_key *key)
 {
 	struct text whole;
 
-	key->plan = config_plan_of(rule, text->buffer, text->length);
+	key->plan = plan_of(rule, key->source, text->buffer, text->length);
 	key_cut(text, secret);
 	text_init(&whole, key->text, sizeof(key->text));
 	text_puts(&whole, rule->name);
@@ -137,16 +163,6 @@ bool rule_key_of_request(const struct rule *rule, const struct policy_request *r
 	}
 	finish_key(rule, &text, secret, key);
 	return true;
-}
-
-static bool has_kind(const struct rule *rule, enum key_kind kind)
-{
-	for (unsigned i = 0; i < rule->keys; i++) {
-		if (rule->key[i].parts == 1 && rule->key[i].part[0].kind == kind) {
-			return true;
-		}
-	}
-	return false;
 }
 
 void rule_key_of_bytes(const struct rule *rule, const char *bytes, size_t length,

@@ -101,6 +101,18 @@ static const char *look_up(const void *data, const char *name, size_t length, si
 	return attribute ? attribute->value : "";
 }
 
+/*
+ * Whether an action that has something behind its first word came out without it, its
+ * placeholders being empty: to Postfix "450" alone means OK.
+ */
+static bool lost_argument(const char *template, const char *action)
+{
+	const char *wanted = template + strcspn(template, " \t");
+	const char *got = action + strcspn(action, " \t");
+
+	return wanted[strspn(wanted, " \t")] && !got[strspn(got, " \t")];
+}
+
 void verdict_action(const struct engine_verdict *verdict, const struct config *config,
     const struct policy_request *request, struct text *text)
 {
@@ -113,6 +125,10 @@ void verdict_action(const struct engine_verdict *verdict, const struct config *c
 		break;
 	case ENGINE_DENIED:
 		template_expand(verdict->rule->action, look_up, &expansion, text);
+		if (lost_argument(verdict->rule->action, text->buffer)) {
+			text_init(text, text->buffer, text->size);
+			text_puts(text, "DEFER_IF_PERMIT 4.7.1 Limit reached");
+		}
 		break;
 	default:
 		text_puts(text, config->on_error);

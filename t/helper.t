@@ -240,6 +240,27 @@ END
         'REJECT never 192.0.2.1 user@example.com ');
 };
 
+subtest 'what a client calls itself' => sub {
+    my $t = RateTest->new(rules => "[rule r]\nkey = sender, client_address\nlimit = deny\nexempt = 10.0.0.0/8\n");
+    my $helper = $t->helper;
+    is($helper->ask(sender => '', client_address => '10.1.1.1'), 'DUNNO', 'an exempt network');
+    like($helper->ask(sender => $_, client_address => '192.0.2.1'), $full, "but not a sender $_")
+        for '10.1.1.1', '10.0.0.0/8', '10.1.1.1@x';
+    $t = RateTest->new(rules => "[rule r]\nkey = sender\nlimit = 1/hour\n[rule d]\nkey = sender_domain\nlimit = 3/hour\n"
+        . "[rule m]\nkey = everything\nmatch = recipient_domain = x.com\nlimit = deny\n");
+    $helper = $t->helper;
+    is(join('', map { substr $helper->ask(sender => $_), 0, 5 } 'a@x.com', 'a@x.com.', 'b@x.com.', 'c@X.com', 'd@x.com..'),
+        'DUNNODEFERDUNNODUNNODEFER', 'a dot behind the domain changes nothing');
+    like($helper->ask(sender => 'e@y', recipient => 'z@x.com.'), $full, 'nor for a match');
+};
+
+subtest 'an action whose placeholders come out empty' => sub {
+    for my $action ('450 {sender}', 'REDIRECT {sasl_method}', "550\t{sender} ") {
+        my $t = RateTest->new(rules => "[rule r]\nkey = everything\nlimit = deny\naction = $action\n");
+        is($t->helper->ask(sender => '', sasl_method => ''), 'DEFER_IF_PERMIT 4.7.1 Limit reached', $action);
+    }
+};
+
 subtest 'retry_after is when it passes' => sub {
     my $t = RateTest->new(rules => "[rule r]\nkey = everything\nlimit = 1/hour\naction = 450 {retry_after}\n");
     $t->set_clock(1_700_000_000);
