@@ -209,6 +209,21 @@ subtest 'a bad file, and one that is mended' => sub {
     is($helper->ask, 'REJECT better', 'an absent one too leaves the last good one');
 };
 
+subtest 'a file that is half written when a helper starts' => sub {
+    my $t = RateTest->new;
+    my $begin = slurp($t->{config}) . "[rule r]\nkey = everything\nlimit = 5/hour\n";
+    spew($t->{config}, $begin);
+    my $helper = $t->helper;
+    $helper->write(RateTest::Helper::request());
+    my $ready = '';
+    vec($ready, fileno($helper->{socket}), 1) = 1;
+    is(scalar select($ready, undef, undef, 0.1), 0, 'no answer by a file that was just written to');
+    open my $fh, '>>', $t->{config} or die $!;
+    print $fh "[rule whole]\nkey = everything\nlimit = deny\naction = REJECT whole\n";
+    close $fh;
+    is($helper->answer, 'REJECT whole', 'but by all of it');
+};
+
 subtest 'no file at all' => sub {
     my $t = RateTest->new;
     rename $t->{config}, "$t->{config}.away";

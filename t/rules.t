@@ -368,12 +368,12 @@ subtest 'warn_at: once per key and window' => sub {
     }
 };
 
-subtest 'warn_at: twenty helpers at once' => sub {
+subtest 'warn_at: fifty helpers at once' => sub {
     for my $percent ('80%', '100', '1%') {
         my $t = rule("key = everything\nlimit = 100/hour\nwarn_at = $percent\n", log => 'denied');
         $t->set_clock(1_700_006_400);
         for my $round (1, 2) {
-            my @helpers = map { $t->helper } 1 .. 20;
+            my @helpers = map { $t->helper } 1 .. 50;
             for my $helper (@helpers) {
                 $helper->write(join '', map {RateTest::Helper::request()} 1 .. 6);
             }
