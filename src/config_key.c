@@ -73,7 +73,9 @@ static int unknown_attribute(const char *name, size_t length, const char *more, 
 	for (size_t i = 0; i < sizeof(domains) / sizeof(*domains); i++) {
 		near_try(&near, domains[i].field);
 	}
-	near_try(&near, more[0] ? "everything" : "");
+	if (strstr(more, "everything")) {
+		near_try(&near, "everything");
+	}
 	if (near_best(&near)) {
 		return error_set(error, "unknown attribute \"%.*s\", did you mean \"%s\"?",
 		    (int)length, name, near_best(&near));
@@ -97,6 +99,16 @@ static char *next_word(char **s, const char *stops, char *stop)
 	}
 	*end = '\0';
 	return word;
+}
+
+bool config_key_can_be(const struct rule *rule, enum key_kind kind)
+{
+	for (unsigned i = 0; i < rule->keys; i++) {
+		if (rule->key[i].parts == 1 && rule->key[i].part[0].kind == kind) {
+			return true;
+		}
+	}
+	return false;
 }
 
 int config_key_parse(struct rule *rule, const char *value, struct error *error)

@@ -19,4 +19,7 @@ int config_key_parse(struct rule *rule, const char *value, struct error *error);
  */
 int config_match_parse(struct config_match *match, char *line, struct error *error);
 
+/* Whether the key can be a single attribute of that kind, not one of a pair. */
+bool config_key_can_be(const struct rule *rule, enum key_kind kind);
+
 #endif

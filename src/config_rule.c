@@ -118,17 +118,6 @@ static void finish_plan(struct config_plan *plan)
 	record_write_new(&record, plan->empty_record);
 }
 
-/* Whether the key can be a single attribute of that kind, not one of a pair. */
-static bool has_kind(const struct rule *rule, enum key_kind kind)
-{
-	for (unsigned i = 0; i < rule->keys; i++) {
-		if (rule->key[i].parts == 1 && rule->key[i].part[0].kind == kind) {
-			return true;
-		}
-	}
-	return false;
-}
-
 static bool has_only(const struct rule *rule, enum key_kind kind)
 {
 	for (unsigned i = 0; i < rule->keys; i++) {
@@ -181,7 +170,7 @@ static int fold_pattern(
 	size_t address_length = strcspn(pattern, "/");
 
 	if (has_only(rule, KEY_ADDRESS) ||
-	    (has_kind(rule, KEY_ADDRESS) &&
+	    (config_key_can_be(rule, KEY_ADDRESS) &&
 		netaddr_parse(pattern, address_length, &network) == 0)) {
 		return fold_network(rule, pattern, text, error);
 	}
@@ -210,8 +199,9 @@ static int fold_pattern(
 		    "\"%s\": '*' is no wildcard here; write @domain or .domain, or another limit",
 		    pattern);
 	}
-	if (!key_add(text, pattern, length, has_kind(rule, KEY_MAILBOX) ? KEY_MAILBOX : KEY_TEXT,
-		false, &rule->folding)) {
+	if (!key_add(text, pattern, length,
+		config_key_can_be(rule, KEY_MAILBOX) ? KEY_MAILBOX : KEY_TEXT, false,
+		&rule->folding)) {
 		return error_set(error, "a key is missing");
 	}
 	return 0;

@@ -5,6 +5,8 @@
  */
 #include "rule.h"
 
+#include "config_key.h"
+
 #include <string.h>
 
 #define EVERYTHING "everything"
@@ -89,16 +91,6 @@ bool rule_applies(const struct rule *rule, const struct policy_request *request)
 	return true;
 }
 
-static bool has_kind(const struct rule *rule, enum key_kind kind)
-{
-	for (unsigned i = 0; i < rule->keys; i++) {
-		if (rule->key[i].parts == 1 && rule->key[i].part[0].kind == kind) {
-			return true;
-		}
-	}
-	return false;
-}
-
 /*
  * What holds for a key. A client may call itself user or sender what looks like an IP
  * address: that must not bring it into a network of the overrides.
@@ -109,7 +101,8 @@ static const struct config_plan *plan_of(
 	struct netaddr network;
 
 	if (source && !(source->parts == 1 && source->part[0].kind == KEY_ADDRESS) &&
-	    has_kind(rule, KEY_ADDRESS) && netaddr_read_network(key, length, &network) == 0) {
+	    config_key_can_be(rule, KEY_ADDRESS) &&
+	    netaddr_read_network(key, length, &network) == 0) {
 		return &rule->plan;
 	}
 	return config_plan_of(rule, key, length);
@@ -173,10 +166,11 @@ void rule_key_of_bytes(const struct rule *rule, const char *bytes, size_t length
 
 	text_init(&text, buffer, sizeof(buffer));
 	key->source = NULL;
-	if (!has_kind(rule, KEY_ADDRESS) ||
+	if (!config_key_can_be(rule, KEY_ADDRESS) ||
 	    !key_add(&text, bytes, length, KEY_ADDRESS, false, &rule->folding)) {
-		key_add(&text, bytes, length, has_kind(rule, KEY_MAILBOX) ? KEY_MAILBOX : KEY_TEXT,
-		    false, &rule->folding);
+		key_add(&text, bytes, length,
+		    config_key_can_be(rule, KEY_MAILBOX) ? KEY_MAILBOX : KEY_TEXT, false,
+		    &rule->folding);
 	}
 	finish_key(rule, &text, secret, key);
 }

@@ -514,6 +514,8 @@ my @mistakes = (
     ["${rule}exempt = *\n",
         q^4: exempt: "*": '*' is no wildcard here; write @domain or .domain, or another limit^],
     ["${rule}count_deny = yes\n", q^4: unknown option "count_deny", did you mean "count_denied"?^],
+    ["${rule}match = everything = x\n", q^4: match: unknown attribute "everything"; one that Postfix sends, ^
+        . q^such as sasl_username, sender, client_address, or sasl_domain, sender_domain, recipient_domain^],
     ["${rule}match = sender == x\n", q^4: match: "== x": compared is with = or !=^],
     ["[rule r]\nkey = sender+client_address\nlimit = 1/hour\noverride = \@x.org 5/hour\n",
         q^4: override: "@x.org" is a domain, but the key is a pair; write all of it, VALUE+VALUE^],
