@@ -101,21 +101,71 @@ static int read_plan(const struct rule *rule, struct config_plan *plan, struct e
 	return add_windows(plan, error);
 }
 
-/* The record of a new key, when the layout is final. */
-static void finish_plan(struct config_plan *plan)
+/* The record of a new key, when the layout is final. -1: out of memory. */
+static int make_empty_record(struct config_plan *plan, bool allowance)
 {
 	struct record record;
 
 	if (plan->layout.windows == 0) {
-		return;
+		return 0;
 	}
 	plan->record_size = record_size(&plan->layout);
 	plan->empty_record = malloc(plan->record_size);
 	if (!plan->empty_record) {
-		abort();
+		return -1;
 	}
 	record_init(&record, &plan->layout);
+	record.allowance = allowance;
 	record_write_new(&record, plan->empty_record);
+	return 0;
+}
+
+static void finish_plan(struct config_plan *plan)
+{
+	if (make_empty_record(plan, false)) {
+		abort();
+	}
+}
+
+struct config_plan *config_plan_new(const struct rule *rule, const struct config_plan *file,
+    const struct limits *limits, struct error *error)
+{
+	struct config_plan *plan = calloc(1, sizeof(*plan));
+	unsigned events = 0;
+
+	if (!plan) {
+		error_set(error, "out of memory");
+		return NULL;
+	}
+	plan->limits = *limits;
+	plan->layout = file->layout;
+	if (rule->strategy != RATE_FIXED) {
+		limits_shorten(&plan->limits);
+	}
+	if (rule->strategy == RATE_MOVING) {
+		if (events_needed(&plan->limits, &events, error)) {
+			goto fail;
+		}
+		if (events > plan->layout.events) {
+			error_set(error,
+			    "more than %u, which is what the records of this moving-window have "
+			    "room for; raise the rule's limit, or an override, in the "
+			    "configuration",
+			    plan->layout.events - 2);
+			goto fail;
+		}
+	}
+	if (add_windows(plan, error)) {
+		goto fail;
+	}
+	if (make_empty_record(plan, true)) {
+		error_set(error, "out of memory");
+		goto fail;
+	}
+	return plan;
+fail:
+	config_plan_free(plan);
+	return NULL;
 }
 
 static bool has_only(const struct rule *rule, enum key_kind kind)
@@ -465,6 +515,14 @@ static void free_plan(struct config_plan *plan)
 	free(plan->empty_record);
 }
 
+void config_plan_free(struct config_plan *plan)
+{
+	if (plan) {
+		free_plan(plan);
+		free(plan);
+	}
+}
+
 void config_free_rule(struct rule *rule)
 {
 	free(rule->key_text);
@@ -480,8 +538,7 @@ void config_free_rule(struct rule *rule)
 	}
 	free_plan(&rule->plan);
 	for (size_t j = 0; j < rule->override_plans; j++) {
-		free_plan(rule->override_plan[j]);
-		free(rule->override_plan[j]);
+		config_plan_free(rule->override_plan[j]);
 	}
 	free(rule->override_plan);
 	override_free(rule->overrides);

@@ -18,4 +18,13 @@ void config_finish_rule(struct rule *rule, unsigned key_line, unsigned limit_lin
 
 void config_free_rule(struct rule *rule);
 
+/*
+ * A plan with other limits than the configuration's, for a key that has file there; its
+ * counter keeps the windows that file gives it. NULL and why: too many windows, or a moving window
+ * above what the records of the rule have room for. The plan is the caller's, for config_plan_free.
+ */
+struct config_plan *config_plan_new(const struct rule *rule, const struct config_plan *file,
+    const struct limits *limits, struct error *error);
+void config_plan_free(struct config_plan *plan);
+
 #endif

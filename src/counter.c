@@ -82,6 +82,29 @@ void counter_charge(struct record *record, char *bytes, uint64_t cost)
 	}
 }
 
+void counter_deny(struct record *record)
+{
+	int64_t now_s = record->stamp_ms / 1000;
+
+	if (record->denied == 0 || now_s - record->denied_s >= COUNTER_KEEP_DENIED_S) {
+		record->denied = 0;
+		record->denied_first_s = now_s;
+	}
+	record->denied++;
+	record->denied_s = now_s;
+}
+
+void counter_reset(struct record *record)
+{
+	for (unsigned i = 0; i < record->layout.windows; i++) {
+		memset(record->window[i].bucket, 0, sizeof(record->window[i].bucket));
+	}
+	record->denied = 0;
+	record->denied_first_s = 0;
+	record->denied_s = 0;
+	record_log_forget(record);
+}
+
 int counter_window(const struct record *record, const struct limit_window *window)
 {
 	for (unsigned i = 0; i < record->layout.windows; i++) {

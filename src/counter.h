@@ -33,6 +33,12 @@ int64_t counter_wait(const struct record *record, unsigned window, uint64_t limi
 /* Charges all windows; bytes as for record_log_add. */
 void counter_charge(struct record *record, char *bytes, uint64_t cost);
 
+/* Counts a refusal; after COUNTER_KEEP_DENIED_S without one the number starts anew. */
+void counter_deny(struct record *record);
+
+/* Empties the counter, refusals included; what is known of transactions stays. */
+void counter_reset(struct record *record);
+
 /* Index of that window; -1 if the record has none. */
 int counter_window(const struct record *record, const struct limit_window *window);
 

@@ -150,7 +150,8 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 		options.max_size = ctl->config.database_max_size;
 		options.lock_timeout_ms = ctl->config.lock_timeout_ms;
 		ctl->store = store_new(&options);
-		if (!ctl->store) {
+		ctl->quotas = quotas_new();
+		if (!ctl->store || !ctl->quotas) {
 			err(EX_OSERR, NULL);
 		}
 		/* Each command has options of its own. */
@@ -158,6 +159,7 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 		status = command->run(ctl, argc, argv);
 	}
 	store_close(ctl->store);
+	quotas_free(ctl->quotas);
 	config_free(&ctl->config);
 	if (fflush(stdout) || ferror(stdout)) {
 		warn("stdout");

@@ -7,6 +7,7 @@
 #define CTL_H
 
 #include "config.h"
+#include "quota.h"
 #include "store.h"
 
 /* Exit statuses; those of sysexits.h mean what they mean there. */
@@ -17,6 +18,7 @@ struct ctl {
 	const char *config_path;
 	struct config config;
 	struct store *store; /* not opened yet */
+	struct quotas *quotas;
 };
 
 /* The commands; each is documented in policyd-ratelimit-ctl(8). */

@@ -7,6 +7,7 @@
 
 #include "clock.h"
 #include "counter.h"
+#include "quota.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -36,22 +37,27 @@ struct memo {
 /* A rule that applies to the request in hand. */
 struct candidate {
 	const struct rule *rule;
-	const struct config_plan *plan;
 	struct rule_key key;
 	uint64_t counter; /* hash of the key, for the memo */
-	struct record record;
-	char *replacement; /* where a record of another layout is built anew */
+	char *buffer; /* where a new record, or one of another layout, is built */
+	size_t buffer_size;
 
+	const struct config_plan *plan; /* what holds for the key now */
+	bool allowed; /* the database has an allowance for it */
+	struct allowance allowance;
+	struct record record;
 	char *bytes; /* the record's, of whichever layout */
 	struct record_transaction transaction;
 	uint64_t cost;
 	bool again; /* this very request was charged before */
+	bool room;
 	bool skipped;
 };
 
 struct engine {
 	const struct config *config;
 	struct store *store;
+	struct quotas *quotas;
 	struct memo memo;
 	struct candidate *candidate; /* one for each rule */
 	struct store_item *item;
@@ -61,6 +67,8 @@ struct engine {
 	size_t candidates;
 	uint64_t request_hash;
 	bool stored_only; /* the file is full: judge by the counters that it has */
+	engine_tell *tell; /* of engine_explain, else NULL */
+	void *tell_data;
 	struct engine_verdict *verdict;
 	struct engine_notes *notes;
 	struct error *error;
@@ -75,9 +83,10 @@ struct engine *engine_new(const struct config *config, struct store *store)
 	}
 	engine->config = config;
 	engine->store = store;
+	engine->quotas = quotas_new();
 	engine->candidate = calloc(config->rules + 1, sizeof(*engine->candidate));
 	engine->item = calloc(config->rules + 1, sizeof(*engine->item));
-	if (!engine->candidate || !engine->item) {
+	if (!engine->quotas || !engine->candidate || !engine->item) {
 		engine_free(engine);
 		return NULL;
 	}
@@ -90,8 +99,9 @@ void engine_free(struct engine *engine)
 		return;
 	}
 	for (size_t i = 0; engine->candidate && i <= engine->config->rules; i++) {
-		free(engine->candidate[i].replacement);
+		free(engine->candidate[i].buffer);
 	}
+	quotas_free(engine->quotas);
 	free(engine->candidate);
 	free(engine->item);
 	free(engine);
@@ -148,36 +158,101 @@ static void find_transaction(struct engine *engine, struct candidate *candidate)
 	    rule_cost(candidate->rule, &engine->request, transaction->charged, candidate->again);
 }
 
-/* Reads an item's record and brings it to now, into the layout that its rule has today. */
-static int open_record(
+static int reserve(struct candidate *candidate, size_t size, struct error *error)
+{
+	if (candidate->buffer_size < size) {
+		free(candidate->buffer);
+		candidate->buffer = malloc(size);
+		candidate->buffer_size = candidate->buffer ? size : 0;
+	}
+	return candidate->buffer ? 0 : error_set(error, "out of memory");
+}
+
+/* What holds for the key: an allowance that can't be with this configuration does not. */
+static void find_plan(struct engine *engine, struct candidate *candidate, int64_t now_ms)
+{
+	const struct rule_key *key = &candidate->key;
+	const struct config_plan *plan = NULL;
+	struct error error;
+
+	candidate->allowed = quota_allowance(
+	    engine->store, key->text, key->length, now_ms / 1000, &candidate->allowance);
+	if (candidate->allowed) {
+		plan = quota_plan(
+		    engine->quotas, candidate->rule, key->plan, &candidate->allowance, &error);
+	}
+	candidate->plan = plan ? plan : key->plan;
+}
+
+/* Builds the record of another layout, or with other stamps, which goes into the file whole. */
+static int rebuild_record(
     struct candidate *candidate, struct store_item *item, int64_t now_ms, struct error *error)
 {
-	const struct config_plan *plan = candidate->plan;
 	struct record *record = &candidate->record;
-	bool same_layout;
+	struct record old = *record;
+	size_t size = candidate->plan->record_size;
 
-	if (record_read(record, item->data, item->size, error)) {
+	if (reserve(candidate, size, error)) {
 		return -1;
 	}
-	candidate->bytes = item->data;
-	same_layout = record_layout_same(&record->layout, &plan->layout);
-	if (!same_layout || counter_is_ahead(record, now_ms)) {
-		size_t size = same_layout ? item->size : plan->record_size;
-		struct record old = *record;
+	candidate->bytes = candidate->buffer;
+	item->replacement = candidate->buffer;
+	item->replacement_size = size;
+	record_init(record, &candidate->plan->layout);
+	record_write_new(record, candidate->bytes);
+	record_convert(&old, record, candidate->bytes);
+	record_log_clamp(record, candidate->bytes, now_ms);
+	return 0;
+}
 
-		free(candidate->replacement);
-		candidate->replacement = malloc(size);
-		if (!candidate->replacement) {
-			return error_set(error, "out of memory");
-		}
-		candidate->bytes = candidate->replacement;
-		item->replacement = candidate->replacement;
-		item->replacement_size = size;
-		record_init(record, &plan->layout);
-		record_write_new(record, candidate->bytes);
-		record_convert(&old, record, candidate->bytes);
-		record_log_clamp(record, candidate->bytes, now_ms);
+static int new_record(struct candidate *candidate, struct store_item *item, struct error *error)
+{
+	const struct config_plan *plan = candidate->plan;
+
+	if (reserve(candidate, plan->record_size, error)) {
+		return -1;
 	}
+	memcpy(candidate->buffer, plan->empty_record, plan->record_size);
+	candidate->bytes = candidate->buffer;
+	item->data = candidate->buffer;
+	item->size = plan->record_size;
+	item->empty = plan->empty_record;
+	return record_read(&candidate->record, candidate->bytes, plan->record_size, error);
+}
+
+/*
+ * Reads an item's record and brings it to now, into the layout that holds for its key
+ * today. 0, or -1 and why it can't be used.
+ */
+static int open_record(struct engine *engine, struct candidate *candidate, struct store_item *item,
+    int64_t now_ms, struct error *error)
+{
+	struct record *record = &candidate->record;
+
+	candidate->plan = candidate->key.plan;
+	candidate->allowed = false;
+	if (item->stored && record_read(record, item->data, item->size, error)) {
+		return -1;
+	}
+	if (!item->stored || record->allowance) {
+		find_plan(engine, candidate, now_ms);
+	}
+	if (candidate->plan->layout.windows == 0) {
+		record_init(record, &candidate->plan->layout);
+		return 0;
+	}
+	candidate->skipped = engine->stored_only && !item->stored;
+	candidate->bytes = item->data;
+	if (!item->stored && new_record(candidate, item, error)) {
+		return -1;
+	}
+	if (item->stored &&
+	    (!record_layout_same(&record->layout, &candidate->plan->layout) ||
+		counter_is_ahead(record, now_ms)) &&
+	    rebuild_record(candidate, item, now_ms, error)) {
+		return -1;
+	}
+	record->allowance = candidate->allowed;
 	counter_advance(record, now_ms);
 	return 0;
 }
@@ -345,6 +420,52 @@ static void forget_warnings(struct candidate *candidate)
 	}
 }
 
+/* Tells what each rule makes of the request; the candidates are some of the rules, in order. */
+static void tell(const struct engine *engine)
+{
+	const struct config *config = engine->config;
+	const struct policy_request *policy = engine->request.policy;
+	size_t next = 0;
+
+	for (size_t i = 0; i < config->rules; i++) {
+		const struct rule *rule = &config->rule[i];
+		const struct candidate *candidate = &engine->candidate[next];
+		struct engine_finding finding = {.rule = rule, .kind = FINDING_NO_KEY};
+
+		finding.match = rule_matches(rule, policy);
+		if (next < engine->candidates && candidate->rule == rule) {
+			next++;
+			finding.kind = FINDING_APPLIES;
+			finding.key = &candidate->key;
+			finding.plan = candidate->plan;
+			finding.allowance = candidate->allowed ? &candidate->allowance : NULL;
+			finding.record = &candidate->record;
+			finding.cost = candidate->cost;
+			finding.again = candidate->again;
+			finding.room = candidate->room;
+		} else if (rule_amount(rule, &engine->request) == 0) {
+			finding.kind = FINDING_COUNTS_NOTHING;
+		} else if (finding.match < rule->matches) {
+			finding.kind = FINDING_NO_MATCH;
+		}
+		engine->tell(engine->tell_data, &finding);
+	}
+}
+
+/* Says that a record can't be used. */
+static void report_damage(
+    const struct engine *engine, const struct candidate *candidate, const struct error *why)
+{
+	char buffer[160];
+	struct text text;
+
+	text_init(&text, buffer, sizeof(buffer));
+	text_printable(&text, candidate->key.text, candidate->key.length, NULL);
+	error_set(engine->error,
+	    "%s: the record of \"%s\" is damaged: %s; reset it with policyd-ratelimit-ctl",
+	    engine->config->database, buffer, why->text);
+}
+
 /* store_update's function: from the old records to the new ones and a verdict. */
 static enum store_result decide(void *data, struct store_item *item, size_t items)
 {
@@ -352,37 +473,26 @@ static enum store_result decide(void *data, struct store_item *item, size_t item
 	struct engine_verdict *verdict = engine->verdict;
 	struct candidate *denied = NULL;
 	int64_t now_ms = clock_now_ms();
-	size_t next = 0;
 
-	(void)items;
 	*verdict = (struct engine_verdict){.status = ENGINE_ALLOWED};
 	engine->notes->notes = 0;
-	for (size_t i = 0; i < engine->candidates; i++) {
+	for (size_t i = 0; i < items; i++) {
 		struct candidate *candidate = &engine->candidate[i];
 		struct engine_verdict own = {.status = ENGINE_DENIED};
 		struct error why;
 
 		candidate->skipped = false;
-		if (candidate->plan->layout.windows == 0) {
-			record_init(&candidate->record, &candidate->plan->layout);
-		} else if (engine->stored_only && !item[next].stored) {
-			candidate->skipped = true;
-			next++;
-			continue;
-		} else if (open_record(candidate, &item[next++], now_ms, &why)) {
-			char buffer[160];
-			struct text text;
-
-			text_init(&text, buffer, sizeof(buffer));
-			text_printable(&text, candidate->key.text, candidate->key.length, NULL);
-			error_set(engine->error,
-			    "%s: the record of \"%s\" is damaged: %s; reset it "
-			    "with policyd-ratelimit-ctl",
-			    engine->config->database, buffer, why.text);
+		if (open_record(engine, candidate, &item[i], now_ms, &why)) {
+			report_damage(engine, candidate, &why);
+			verdict->status = ENGINE_ERROR;
 			return STORE_STOP;
 		}
+		if (candidate->skipped) {
+			continue;
+		}
 		find_transaction(engine, candidate);
-		if (denied || has_room(engine, candidate, &own)) {
+		candidate->room = has_room(engine, candidate, &own);
+		if (denied || candidate->room) {
 			continue;
 		}
 		if (candidate->rule->mode == CONFIG_OBSERVE) {
@@ -393,36 +503,32 @@ static enum store_result decide(void *data, struct store_item *item, size_t item
 			*verdict = own;
 		}
 	}
-	next = 0;
-	for (size_t i = 0; i < engine->candidates; i++) {
+	if (engine->tell) {
+		tell(engine);
+	}
+	for (size_t i = 0; i < items; i++) {
 		struct candidate *candidate = &engine->candidate[i];
-		struct store_item *own = NULL;
 
-		if (candidate->plan->layout.windows == 0) {
-			continue;
-		}
-		own = &item[next++];
-		if (candidate->skipped) {
+		if (candidate->skipped || candidate->plan->layout.windows == 0) {
 			continue;
 		}
 		if (!denied || candidate->rule->count_denied) {
 			forget_warnings(candidate);
-			charge(engine, candidate, own, denied != NULL);
+			charge(engine, candidate, &item[i], denied != NULL);
 			note_warnings(engine, candidate);
 		}
 		if (candidate == denied) {
-			candidate->record.denied++;
-			candidate->record.denied_s = now_ms / 1000;
-			own->changed = true;
+			counter_deny(&candidate->record);
+			item[i].changed = true;
 		}
-		if (own->changed) {
+		if (item[i].changed) {
 			record_write(&candidate->record, candidate->bytes);
 		}
 	}
 	if (!denied) {
 		note_allowed(engine, verdict);
 	}
-	return STORE_OK;
+	return engine->tell ? STORE_STOP : STORE_OK;
 }
 
 /* Finds the rules that apply, and their keys. */
@@ -449,16 +555,12 @@ static void find_candidates(
 		const struct rule *rule = &config->rule[i];
 		struct candidate *candidate = &engine->candidate[engine->candidates];
 
-		if (rule_amount(rule, &engine->request) == 0 || !rule_applies(rule, policy) ||
+		if (rule_amount(rule, &engine->request) == 0 ||
+		    rule_matches(rule, policy) < rule->matches ||
 		    !rule_key_of_request(rule, policy, secret, &candidate->key)) {
 			continue;
 		}
 		candidate->rule = rule;
-		candidate->plan = candidate->key.plan;
-		if (candidate->plan->limits.kind == LIMITS_UNLIMITED &&
-		    candidate->plan->layout.windows == 0) {
-			continue;
-		}
 		candidate->transaction.instance = instance;
 		candidate->counter = hash_keyed(secret, candidate->key.text, candidate->key.length);
 		engine->candidates++;
@@ -475,72 +577,103 @@ static bool concerns_no_rule(const struct engine *engine)
 	return true;
 }
 
-void engine_judge(struct engine *engine, const struct policy_request *request,
+/* Prepares everything but the verdict for store_update; no candidates: nothing to do. */
+static enum store_result prepare(struct engine *engine, const struct policy_request *request,
     struct engine_verdict *verdict, struct engine_notes *notes, struct error *error)
 {
 	enum store_result result;
 	const uint8_t *secret;
-	size_t items = 0;
 
 	*verdict = (struct engine_verdict){.status = ENGINE_ALLOWED};
 	notes->notes = 0;
-	rule_request_init(&engine->request, request);
-	if (concerns_no_rule(engine)) {
-		return;
-	}
-	if (store_secret(engine->store, &secret, error) != STORE_OK) {
-		verdict->status = ENGINE_ERROR;
-		return;
-	}
-	find_candidates(engine, request, secret);
-	for (size_t i = 0; i < engine->candidates; i++) {
-		struct candidate *candidate = &engine->candidate[i];
-
-		if (candidate->plan->layout.windows > 0) {
-			engine->item[items++] = (struct store_item){.key = candidate->key.text,
-			    .key_length = candidate->key.length,
-			    .empty = candidate->plan->empty_record,
-			    .empty_size = candidate->plan->record_size};
-		}
-	}
 	engine->verdict = verdict;
 	engine->notes = notes;
 	engine->error = error;
 	engine->stored_only = false;
-	result = items ? store_update(engine->store, engine->item, items, decide, engine, error)
-		       : decide(engine, NULL, 0);
+	engine->candidates = 0;
+	rule_request_init(&engine->request, request);
+	if (concerns_no_rule(engine)) {
+		return STORE_OK;
+	}
+	quotas_trim(engine->quotas);
+	result = store_secret(engine->store, &secret, error);
+	if (result != STORE_OK && result != STORE_ABSENT) {
+		return result;
+	}
+	find_candidates(engine, request, secret);
+	for (size_t i = 0; i < engine->candidates; i++) {
+		const struct rule_key *key = &engine->candidate[i].key;
+
+		engine->item[i] = (struct store_item){.key = key->text, .key_length = key->length};
+	}
+	return result;
+}
+
+void engine_judge(struct engine *engine, const struct policy_request *request,
+    struct engine_verdict *verdict, struct engine_notes *notes, struct error *error)
+{
+	enum store_result result = prepare(engine, request, verdict, notes, error);
+	struct error ignored;
+
+	if (result == STORE_OK && engine->candidates > 0) {
+		result = store_update(
+		    engine->store, engine->item, engine->candidates, decide, engine, error);
+	}
 	if (result == STORE_FULL) {
 		/* New counters must not switch off the limits of those that there are. */
-		struct error ignored;
-
 		engine->stored_only = true;
-		if (store_update(engine->store, engine->item, items, decide, engine, &ignored) !=
-			STORE_OK ||
-		    verdict->status == ENGINE_ALLOWED) {
-			verdict->status = ENGINE_ERROR;
+		result = store_update(
+		    engine->store, engine->item, engine->candidates, decide, engine, &ignored);
+		if (verdict->status == ENGINE_ALLOWED) {
+			result = STORE_FULL;
 		}
-	} else if (result != STORE_OK) {
+	}
+	if (result != STORE_OK) {
 		verdict->status = ENGINE_ERROR;
-	}
-	if (verdict->status == ENGINE_ERROR) {
 		notes->notes = 0;
+		return;
 	}
-	for (size_t i = 0; i < engine->candidates && verdict->status != ENGINE_ERROR; i++) {
+	for (size_t i = 0; i < engine->candidates; i++) {
 		if (engine->candidate[i].transaction.instance && !engine->candidate[i].skipped) {
 			memo_keep(&engine->memo, &engine->candidate[i]);
 		}
 	}
 }
 
-bool engine_keep(void *data, const char *key, size_t key_length, const char *bytes, size_t size)
+void engine_explain(struct engine *engine, const struct policy_request *request,
+    engine_tell *tell_rule, void *data, struct engine_verdict *verdict, struct error *error)
+{
+	struct engine_notes notes;
+	enum store_result result = prepare(engine, request, verdict, &notes, error);
+
+	engine->tell = tell_rule;
+	engine->tell_data = data;
+	if (result == STORE_OK && engine->candidates > 0) {
+		result = store_update(
+		    engine->store, engine->item, engine->candidates, decide, engine, error);
+	} else if (result == STORE_OK || result == STORE_ABSENT) {
+		/* No rule is concerned, or no counter is there yet. */
+		result = decide(engine, engine->item, engine->candidates);
+	}
+	engine->tell = NULL;
+	if (result != STORE_STOP) {
+		verdict->status = ENGINE_ERROR;
+	}
+}
+
+bool engine_keep(void *data, const char *key, size_t key_length, const char **bytes, size_t *size)
 {
 	const int64_t *now_ms = data;
+	struct allowance allowance;
 	struct record record;
 	struct error error;
+	size_t length;
 
-	(void)key;
-	(void)key_length;
-	if (record_read(&record, bytes, size, &error)) {
+	if (allowance_counter_key(key, key_length, &length)) {
+		return allowance_read(&allowance, *bytes, *size, &error) == 0 &&
+		    allowance_prune(&allowance, *now_ms / 1000);
+	}
+	if (record_read(&record, *bytes, *size, &error)) {
 		return false;
 	}
 	/* A transaction that is still open may come back and must not be charged again. */

@@ -60,7 +60,36 @@ void engine_free(struct engine *engine);
 void engine_judge(struct engine *engine, const struct policy_request *request,
     struct engine_verdict *verdict, struct engine_notes *notes, struct error *error);
 
-/* What store_rewrite should keep: counters that still matter. data: int64_t, now in ms. */
-bool engine_keep(void *data, const char *key, size_t key_length, const char *bytes, size_t size);
+/* What a rule makes of a request. */
+struct engine_finding {
+	const struct rule *rule;
+	enum {
+		FINDING_APPLIES,
+		FINDING_COUNTS_NOTHING, /* its count does not happen in this protocol_state */
+		FINDING_NO_MATCH,
+		FINDING_NO_KEY
+	} kind;
+	unsigned match; /* of FINDING_NO_MATCH: index of the first line that does not hold */
+	/* Of FINDING_APPLIES alone: */
+	const struct rule_key *key;
+	const struct config_plan *plan;
+	const struct allowance *allowance; /* NULL if the database has none for the key */
+	const struct record *record; /* as of now, without this request */
+	uint64_t cost;
+	bool again; /* this very request was charged before */
+	bool room;
+};
+
+/*
+ * As engine_judge, but nothing is charged or remembered, and reading is all that the store
+ * has to allow. tell is called once for each rule, in their order, what it gets being
+ * valid for the call; not at all where the verdict is ENGINE_ERROR.
+ */
+typedef void engine_tell(void *data, const struct engine_finding *finding);
+void engine_explain(struct engine *engine, const struct policy_request *request, engine_tell *tell,
+    void *data, struct engine_verdict *verdict, struct error *error);
+
+/* A store_keep: counters and allowances that still matter. data: int64_t, now in ms. */
+bool engine_keep(void *data, const char *key, size_t key_length, const char **bytes, size_t *size);
 
 #endif

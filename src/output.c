@@ -29,6 +29,16 @@ void *output_must(void *memory)
 	return memory;
 }
 
+struct output_cell output_number(uint64_t number, const char *text)
+{
+	return (struct output_cell){.text = text, .json = OUTPUT_NUMBER, .number = (int64_t)number};
+}
+
+struct output_cell output_string(const char *string)
+{
+	return (struct output_cell){.text = string, .json = OUTPUT_STRING, .string = string};
+}
+
 /* Columns on the screen: bytes that start a character. */
 static size_t display_width(const char *text)
 {

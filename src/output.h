@@ -30,6 +30,10 @@ struct output_cell {
 	int64_t number;
 };
 
+/* Cells that are the same in both, but for a number's text. */
+struct output_cell output_number(uint64_t number, const char *text);
+struct output_cell output_string(const char *string);
+
 /* Writes to stdout. columns must outlive the output. Ends the process if memory runs out. */
 struct output *output_new(bool json, const struct output_column *columns, unsigned n);
 

@@ -266,6 +266,7 @@ static int answer(struct helper *helper, const struct error *bad)
 /* House-keeping that a new counter made due; the answer is out already. */
 static void keep_house(struct helper *helper)
 {
+	struct store_rewriting rewriting = {.keep = engine_keep, .only_if_due = true};
 	struct error error;
 	int64_t now_ms;
 
@@ -273,7 +274,8 @@ static void keep_house(struct helper *helper)
 		return;
 	}
 	now_ms = clock_now_ms();
-	if (store_rewrite(helper->store, engine_keep, &now_ms, &error) != STORE_OK &&
+	rewriting.data = &now_ms;
+	if (store_rewrite(helper->store, &rewriting, &error) != STORE_OK &&
 	    helper->config.log != CONFIG_LOG_NONE && is_news(helper, error.text)) {
 		log_line(LOG_LEVEL_ERROR, error.text);
 	}

@@ -14,7 +14,7 @@
 #define WIDTH_STAMP 7 /* milliseconds until the year 2109 */
 #define WIDTH_DENIED 5
 #define WIDTH_DENIED_AT 6
-#define WIDTH_WARNED 2
+#define WIDTH_FLAGS 2
 #define WIDTH_COUNT 6
 #define WIDTH_BYTES 9
 #define WIDTH_POSITION 3
@@ -22,7 +22,14 @@
 #define WIDTH_CHARGED 3
 #define WIDTH_CHECK 6
 
+/* Among the flags, behind a bit for each window that has warned. */
+#define FLAG_ALLOWANCE (1 << LIMITS_MAX)
+
 #define WIDTH_TRANSACTION (WIDTH_HASH + WIDTH_CHARGED + WIDTH_HASH)
+
+/* What comes before the counts, blanks included. */
+#define WIDTH_STATE                                                                                \
+	(WIDTH_SEQUENCE + WIDTH_STAMP + WIDTH_DENIED + 2 * WIDTH_DENIED_AT + WIDTH_FLAGS + 6)
 
 static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
 
@@ -81,8 +88,7 @@ static size_t event_size(const struct record_layout *layout)
 
 static size_t slot_size(const struct record_layout *layout)
 {
-	size_t size = WIDTH_SEQUENCE + WIDTH_STAMP + WIDTH_DENIED + WIDTH_DENIED_AT + WIDTH_WARNED +
-	    layout->transactions * WIDTH_TRANSACTION + WIDTH_CHECK + 7;
+	size_t size = WIDTH_STATE + layout->transactions * WIDTH_TRANSACTION + WIDTH_CHECK + 2;
 
 	if (layout->strategy == RATE_MOVING) {
 		return size + 2 * WIDTH_POSITION + count_width(layout) + 1;
@@ -241,8 +247,7 @@ static uint64_t slot_check(const struct record *record, const char *bytes, const
 
 	check ^= hash_keyed(check_key, bytes, record->header_length);
 	if (record->layout.strategy == RATE_MOVING) {
-		const char *p = slot + WIDTH_SEQUENCE + WIDTH_STAMP + WIDTH_DENIED +
-		    WIDTH_DENIED_AT + WIDTH_WARNED + 5;
+		const char *p = slot + WIDTH_STATE;
 		uint64_t head = get(&p, WIDTH_POSITION);
 		uint64_t used = get(&p, WIDTH_POSITION);
 
@@ -270,7 +275,7 @@ static bool slot_good(const struct record *record, const char *bytes, unsigned s
 static void read_slot(struct record *record, const char *p)
 {
 	const struct record_layout *layout = &record->layout;
-	uint64_t warned;
+	uint64_t flags;
 
 	record->sequence = get(&p, WIDTH_SEQUENCE);
 	p++;
@@ -278,12 +283,15 @@ static void read_slot(struct record *record, const char *p)
 	p++;
 	record->denied = get(&p, WIDTH_DENIED);
 	p++;
+	record->denied_first_s = (int64_t)get(&p, WIDTH_DENIED_AT);
+	p++;
 	record->denied_s = (int64_t)get(&p, WIDTH_DENIED_AT);
 	p++;
-	warned = get(&p, WIDTH_WARNED);
+	flags = get(&p, WIDTH_FLAGS);
 	for (unsigned i = 0; i < layout->windows; i++) {
-		record->warned[i] = warned >> i & 1;
+		record->warned[i] = flags >> i & 1;
 	}
+	record->allowance = flags & FLAG_ALLOWANCE;
 	p++;
 	if (layout->strategy == RATE_MOVING) {
 		record->log_head = get(&p, WIDTH_POSITION);
@@ -309,7 +317,7 @@ static void write_slot(const struct record *record, char *bytes, unsigned slot)
 {
 	const struct record_layout *layout = &record->layout;
 	char *start = slot_at(record, bytes, slot);
-	uint64_t warned = 0;
+	uint64_t flags = record->allowance ? FLAG_ALLOWANCE : 0;
 	char *p = start;
 
 	put(&p, WIDTH_SEQUENCE, record->sequence);
@@ -318,12 +326,14 @@ static void write_slot(const struct record *record, char *bytes, unsigned slot)
 	*p++ = ' ';
 	put(&p, WIDTH_DENIED, record->denied);
 	*p++ = ' ';
+	put(&p, WIDTH_DENIED_AT, (uint64_t)record->denied_first_s);
+	*p++ = ' ';
 	put(&p, WIDTH_DENIED_AT, (uint64_t)record->denied_s);
 	*p++ = ' ';
 	for (unsigned i = 0; i < layout->windows; i++) {
-		warned |= (uint64_t)record->warned[i] << i;
+		flags |= (uint64_t)record->warned[i] << i;
 	}
-	put(&p, WIDTH_WARNED, warned);
+	put(&p, WIDTH_FLAGS, flags);
 	*p++ = ' ';
 	if (layout->strategy == RATE_MOVING) {
 		put(&p, WIDTH_POSITION, record->log_head);
@@ -398,6 +408,7 @@ void record_write_new(struct record *record, char *bytes)
 	char header[RECORD_HEADER_MAX];
 
 	record_init(&empty, &record->layout);
+	empty.allowance = record->allowance;
 	empty.header_length = record->header_length = write_header(&record->layout, header);
 	memcpy(bytes, header, empty.header_length);
 	memset(event_at(&empty, bytes, 0), digits[0],
@@ -571,7 +582,9 @@ void record_convert(const struct record *old, struct record *record, char *bytes
 
 	record->stamp_ms = old->stamp_ms;
 	record->denied = old->denied;
+	record->denied_first_s = old->denied_first_s;
 	record->denied_s = old->denied_s;
+	record->allowance = old->allowance;
 	if (old->layout.count != record->layout.count) {
 		return;
 	}

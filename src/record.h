@@ -7,7 +7,7 @@
  *   header  "1 s12 r8 1h,1d|": version 1; strategy f, s and its resolution or m
  *           and the events that its log holds; m, r or b for what is counted and
  *           how many transactions are remembered; the windows.
- *   slot    SEQ STAMP DENIED DENIED_AT WARNED COUNTS TRANSACTIONS CHECK|
+ *   slot    SEQ STAMP DENIED FIRST LAST FLAGS COUNTS TRANSACTIONS CHECK|
  *   log     events of a moving window, a ring
  *
  * All numbers are in base 64, digits 0-9 A-Z a-z - _, most significant first, of
@@ -56,9 +56,11 @@ struct record_transaction {
 struct record {
 	struct record_layout layout;
 	int64_t stamp_ms; /* the last change; 0: never used */
-	uint64_t denied; /* refusals since the counter was made */
-	int64_t denied_s; /* when the last of them was, 0: never */
+	uint64_t denied; /* refusals, until there has been none for a while: counter_deny */
+	int64_t denied_first_s; /* when the first and the last of them were, 0: never */
+	int64_t denied_s;
 	bool warned[LIMITS_MAX]; /* windows whose warning was given */
+	bool allowance; /* the file may have an allowance (allowance.h) for the key */
 	struct rate_window window[LIMITS_MAX]; /* fixed and sliding: as of stamp_ms */
 	struct record_transaction transaction[RECORD_TRANSACTIONS_MAX];
 

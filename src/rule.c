@@ -69,9 +69,11 @@ uint64_t rule_cost(
 	return amount > charged ? amount - charged : 0;
 }
 
-bool rule_applies(const struct rule *rule, const struct policy_request *request)
+unsigned rule_matches(const struct rule *rule, const struct policy_request *request)
 {
-	for (unsigned i = 0; i < rule->matches; i++) {
+	unsigned i = 0;
+
+	for (; i < rule->matches; i++) {
 		const struct config_attribute *attribute = &rule->match[i].attribute;
 		const struct policy_attribute *found =
 		    policy_find(request, attribute->attribute, attribute->attribute_length);
@@ -85,10 +87,10 @@ bool rule_applies(const struct rule *rule, const struct policy_request *request)
 			value = domain;
 		}
 		if (!config_matches(&rule->match[i], value, length)) {
-			return false;
+			break;
 		}
 	}
-	return true;
+	return i;
 }
 
 /*

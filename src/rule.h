@@ -42,8 +42,8 @@ uint64_t rule_amount(const struct rule *rule, const struct rule_request *request
 uint64_t rule_cost(
     const struct rule *rule, const struct rule_request *request, uint64_t charged, bool again);
 
-/* Whether all matches of the rule hold for the request. */
-bool rule_applies(const struct rule *rule, const struct policy_request *request);
+/* How many matches of the rule hold for the request, before the first that does not. */
+unsigned rule_matches(const struct rule *rule, const struct policy_request *request);
 
 /* The key of a counter in the file, RULE:KEY. */
 struct rule_key {

@@ -167,6 +167,34 @@ static int read_record(TDB_DATA key, TDB_DATA data, void *private)
 	return take_copy(private, data.dptr, data.dsize);
 }
 
+/* Whether the record still is what was read; takes it anew if not. */
+static int reread_record(TDB_DATA key, TDB_DATA data, void *private)
+{
+	struct update *update = private;
+	const struct store_item *item = &update->item[update->current];
+
+	(void)key;
+	if (item->size == data.dsize && memcmp(item->data, data.dptr, data.dsize) == 0) {
+		return 1;
+	}
+	return take_copy(update, data.dptr, data.dsize);
+}
+
+static bool read_item(struct update *update, TDB_DATA key)
+{
+	struct tdb_context *tdb = update->store->tdb;
+
+	if (tdb_parse_record(tdb, key, read_record, update)) {
+		return false;
+	}
+	/* TDB doesn't lock a file opened for reading only: until nobody wrote meanwhile. */
+	for (int i = 0; (tdb_get_flags(tdb) & TDB_NOLOCK) && i < STORE_TRIES &&
+	     tdb_parse_record(tdb, key, reread_record, update) == 0;
+	     i++) {
+	}
+	return true;
+}
+
 static enum store_result read_items(struct update *update, struct error *error)
 {
 	struct store *store = update->store;
@@ -178,17 +206,16 @@ static enum store_result read_items(struct update *update, struct error *error)
 		update->current = i;
 		item->changed = false;
 		item->replacement = NULL;
-		item->stored = tdb_parse_record(store->tdb, key, read_record, update) == 0;
+		item->stored = read_item(update, key);
 		if (item->stored) {
 			continue;
 		}
 		if (tdb_error(store->tdb) != TDB_ERR_NOEXIST) {
 			return store_fail(store, error, "a record can't be read");
 		}
+		item->data = NULL;
 		item->size = 0;
-		if (item->empty && take_copy(update, item->empty, item->empty_size)) {
-			return store_fail(store, error, "out of memory");
-		}
+		item->empty = NULL;
 	}
 	return STORE_OK;
 }
@@ -224,8 +251,7 @@ static enum store_result insert(
 	}
 	signal(SIGXFSZ, SIG_IGN);
 	setrlimit(RLIMIT_FSIZE, &new);
-	failed =
-	    tdb_store(store->tdb, key, store_tdb_data(item->empty, item->empty_size), TDB_INSERT);
+	failed = tdb_store(store->tdb, key, store_tdb_data(item->empty, item->size), TDB_INSERT);
 	setrlimit(RLIMIT_FSIZE, &old);
 	if (!failed) {
 		uint64_t size = tdb_map_size(store->tdb);
@@ -258,9 +284,11 @@ static enum store_result write_items(struct update *update, struct error *error)
 
 	/* Inserting is what can fail: with all keys there, the rest can't. */
 	for (size_t i = 0; i < update->items; i++) {
-		if (update->item[i].changed && !update->item[i].stored) {
+		const struct store_item *item = &update->item[i];
+
+		if (item->changed && !item->stored && !item->replacement) {
 			update_alarm(update);
-			result = insert(store, &update->item[i], error);
+			result = insert(store, item, error);
 			if (result != STORE_OK) {
 				return result;
 			}
@@ -377,6 +405,51 @@ enum store_result store_update(struct store *store, struct store_item *item, siz
 	return result;
 }
 
+struct look {
+	char *buffer;
+	size_t room;
+	size_t size;
+};
+
+static int look_at_record(TDB_DATA key, TDB_DATA data, void *private)
+{
+	struct look *look = private;
+
+	(void)key;
+	look->size = data.dsize;
+	if (data.dsize <= look->room) {
+		memcpy(look->buffer, data.dptr, data.dsize);
+	}
+	return 0;
+}
+
+/*
+ * Other chains may change meanwhile by overwriting and inserting only, and TDB links a
+ * record into its chain when it is complete: a reader without a lock finds it or not.
+ */
+bool store_look(struct store *store, const char *key, size_t key_length, char *buffer, size_t room,
+    size_t *size)
+{
+	struct look look = {.buffer = buffer, .room = room};
+	bool locks;
+	int failed;
+
+	if (!store->tdb) {
+		return false;
+	}
+	locks = !(tdb_get_flags(store->tdb) & TDB_NOLOCK);
+	if (locks) {
+		tdb_add_flags(store->tdb, TDB_NOLOCK);
+	}
+	failed =
+	    tdb_parse_record(store->tdb, store_tdb_data(key, key_length), look_at_record, &look);
+	if (locks) {
+		tdb_remove_flags(store->tdb, TDB_NOLOCK);
+	}
+	*size = look.size;
+	return !failed && look.size <= room;
+}
+
 struct walk {
 	store_visit *visit;
 	void *data;
@@ -429,7 +502,7 @@ static int visit_record(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, 
 {
 	struct walk *walk = private;
 
-	if (key.dsize > 0 && key.dptr[0] == ':') {
+	if (store_is_meta(key)) {
 		return 0;
 	}
 	if (tdb_get_flags(tdb) & TDB_NOLOCK) {

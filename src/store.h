@@ -42,6 +42,7 @@ enum store_result {
 	STORE_FULL, /* no room for a new key within max_size, or on the disk */
 	STORE_BUSY, /* another process holds a lock for longer than lock_timeout */
 	STORE_FORBIDDEN, /* permission to open the file is missing */
+	STORE_ABSENT, /* there is no file, and access does not say to make one */
 	STORE_ERROR, /* the file can't be used */
 	STORE_STOP, /* the caller's function said so */
 };
@@ -51,12 +52,15 @@ struct store_item {
 	/* Set by the caller. */
 	const char *key;
 	size_t key_length;
-	const char *empty; /* what a key without a record starts from; NULL: from nothing */
-	size_t empty_size;
-	/* Set by the store: the record, to be changed in place, and whether it is in the file. */
+	/*
+	 * Set by the store: whether there is a record, and a copy of it, to be changed in
+	 * place. For a new one the caller's function sets data, and empty: bytes of the same
+	 * size for a first step, since a process may be killed after any. Both are its own.
+	 */
+	bool stored;
 	char *data;
 	size_t size;
-	bool stored;
+	const char *empty;
 	/*
 	 * Set by the caller's function. changed: data is to be written. Where the length
 	 * must change, or bytes other than those of one slot, replacement is what is
@@ -83,6 +87,14 @@ enum store_result store_update(struct store *store, struct store_item *item, siz
     store_change *change, void *data, struct error *error);
 
 /*
+ * Copies another record than those of the update, or of the visit, that it is called from;
+ * false if there is none, or it doesn't fit. It takes no lock: whoever writes that record
+ * must hold, by naming it in the same update, one of those that are locked here.
+ */
+bool store_look(struct store *store, const char *key, size_t key_length, char *buffer, size_t room,
+    size_t *size);
+
+/*
  * Calls visit for every record, one after the other, under no more than its own
  * chain's lock; data is a copy. Stops where visit returns false. Records that
  * come or go meanwhile may be seen or not.
@@ -104,11 +116,30 @@ bool store_rewrite_due(const struct store *store);
 
 /*
  * Copies the records that keep returns true for into a new file, all others
- * waiting meanwhile. Other processes may do the same: then this one only follows.
+ * waiting meanwhile; keep may put other bytes into *record, which hold until its next
+ * call. add, if there is one, then gives records that are to come in, until it returns
+ * false. Both may be called anew from the start. All of it is done, or nothing.
  */
 typedef bool store_keep(
-    void *data, const char *key, size_t key_length, const char *record, size_t size);
+    void *data, const char *key, size_t key_length, const char **record, size_t *size);
+typedef bool store_add(
+    void *data, size_t i, const char **key, size_t *key_length, const char **record, size_t *size);
+
+struct store_rewriting {
+	store_keep *keep;
+	store_add *add;
+	void *data;
+	/* Not for the helper's own: where another process was faster nothing is done. */
+	bool only_if_due;
+	/* Set by store_rewrite, if it did anything. */
+	size_t records; /* before it, and those that keep returned true for */
+	size_t kept;
+	uint64_t size_before;
+	uint64_t size_after;
+};
+
+/* STORE_FULL: what add gave does not fit. */
 enum store_result store_rewrite(
-    struct store *store, store_keep *keep, void *data, struct error *error);
+    struct store *store, struct store_rewriting *rewriting, struct error *error);
 
 #endif

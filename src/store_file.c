@@ -55,6 +55,12 @@ TDB_DATA store_tdb_data(const void *bytes, size_t size)
 	return (TDB_DATA){.dptr = (unsigned char *)bytes, .dsize = size};
 }
 
+bool store_is_meta(TDB_DATA key)
+{
+	return key.dsize == strlen(STORE_META_KEY) &&
+	    memcmp(key.dptr, STORE_META_KEY, key.dsize) == 0;
+}
+
 /* TDB's messages go to whoever asks why a call failed, never to stderr. */
 static void on_tdb_message(
     struct tdb_context *tdb, enum tdb_debug_level level, const char *format, ...)
@@ -311,9 +317,13 @@ enum store_result store_file_open(struct store *store, struct error *error)
 	}
 	if (!store->tdb) {
 		if (errno == ENOENT) {
-			snprintf(store->message, sizeof(store->message),
-			    "it is not there; the helper makes it at its first request");
-		} else if (errno == EIO && !store->message[0]) {
+			error_set(error,
+			    "%s: can't be opened: it is not there; the helper makes "
+			    "it at its first request",
+			    store->options.path);
+			return STORE_ABSENT;
+		}
+		if (errno == EIO && !store->message[0]) {
 			snprintf(store->message, sizeof(store->message), "it is not a TDB file");
 		}
 		return store_fail(store, error, "can't be opened");

@@ -54,6 +54,9 @@ void store_alarm_stop(void);
 
 struct TDB_DATA store_tdb_data(const void *bytes, size_t size);
 
+/* Whether it is the key of the :meta record. */
+bool store_is_meta(struct TDB_DATA key);
+
 /* The result for a failure of TDB's or of the system's, and its text. */
 enum store_result store_fail(struct store *store, struct error *error, const char *what);
 

@@ -30,43 +30,71 @@ bool store_rewrite_due(const struct store *store)
 }
 
 struct rewrite {
+	struct store_rewriting *rewriting;
 	struct tdb_context *to; /* NULL: only count */
-	store_keep *keep;
-	void *data;
+	size_t records;
 	size_t kept;
 	bool failed;
 };
 
 /*
- * Copies a record, in two steps: TDB gives a new record a quarter more room than it
+ * Writes a record, in two steps: TDB gives a new record a quarter more room than it
  * asks for, which would be wasted on what never grows.
  */
-static int copy_record(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, void *private)
+static int write_record(struct rewrite *rewrite, TDB_DATA key, TDB_DATA record)
 {
-	struct rewrite *rewrite = private;
 	TDB_DATA part = record;
 
-	(void)tdb;
-	if (key.dsize > 0 && key.dptr[0] == ':') {
-		return 0;
-	}
-	if (!rewrite->keep(rewrite->data, (const char *)key.dptr, key.dsize,
-		(const char *)record.dptr, record.dsize)) {
-		return 0;
-	}
-	rewrite->kept++;
-	if (!rewrite->to) {
-		return 0;
-	}
 	part.dsize = (key.dsize + record.dsize) * 4 / 5 + 4;
 	part.dsize = part.dsize > key.dsize ? part.dsize - key.dsize : 1;
-	if (part.dsize < record.dsize && tdb_store(rewrite->to, key, part, TDB_INSERT)) {
-		rewrite->failed = true;
-	}
-	if (tdb_store(rewrite->to, key, record, TDB_REPLACE)) {
+	if ((part.dsize < record.dsize && tdb_store(rewrite->to, key, part, TDB_INSERT)) ||
+	    tdb_store(rewrite->to, key, record, TDB_REPLACE)) {
 		rewrite->failed = true;
 	}
 	return rewrite->failed;
+}
+
+static int copy_record(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, void *private)
+{
+	struct rewrite *rewrite = private;
+	struct store_rewriting *rewriting = rewrite->rewriting;
+	const char *bytes = (const char *)record.dptr;
+
+	(void)tdb;
+	if (store_is_meta(key)) {
+		return 0;
+	}
+	rewrite->records++;
+	if (!rewriting->keep(
+		rewriting->data, (const char *)key.dptr, key.dsize, &bytes, &record.dsize)) {
+		return 0;
+	}
+	rewrite->kept++;
+	return rewrite->to ? write_record(rewrite, key, store_tdb_data(bytes, record.dsize)) : 0;
+}
+
+/* All that is to be in the new file. -1 if the old one can't be read. */
+static int copy_all(struct store *store, struct rewrite *rewrite)
+{
+	const struct store_rewriting *rewriting = rewrite->rewriting;
+	const char *key, *record;
+	size_t key_length, size;
+
+	rewrite->records = 0;
+	rewrite->kept = 0;
+	if (tdb_traverse_read(store->tdb, copy_record, rewrite) < 0) {
+		return -1;
+	}
+	for (size_t i = 0; rewriting->add && !rewrite->failed &&
+	     rewriting->add(rewriting->data, i, &key, &key_length, &record, &size);
+	     i++) {
+		rewrite->kept++;
+		if (rewrite->to) {
+			write_record(
+			    rewrite, store_tdb_data(key, key_length), store_tdb_data(record, size));
+		}
+	}
+	return 0;
 }
 
 static unsigned choose_hash_size(size_t keys)
@@ -97,7 +125,7 @@ static enum store_result write_new_file(
 		error_set(error, "%s: %s", store->options.path, strerror(errno));
 		return STORE_ERROR;
 	}
-	if (tdb_traverse_read(store->tdb, copy_record, rewrite) < 0) {
+	if (copy_all(store, rewrite)) {
 		return store_fail(store, error, "can't be read");
 	}
 	/* What a killed rewrite left. */
@@ -108,18 +136,26 @@ static enum store_result write_new_file(
 	rewrite->to = store_file_make(store, path, choose_hash_size(rewrite->kept));
 	if (!rewrite->to) {
 		error_set(error, "%s: can't be made: %s", path, strerror(errno));
+		/* Its first bytes may have found room. */
+		unlink(path);
 		return STORE_ERROR;
 	}
-	rewrite->kept = 0;
 	store->rewritten_ms = start_ms;
 	store_meta_write(store, meta);
 	if (tdb_store(rewrite->to, meta_key, store_tdb_data(meta, STORE_META_SIZE), TDB_INSERT) ||
-	    tdb_traverse_read(store->tdb, copy_record, rewrite) < 0 || rewrite->failed) {
+	    copy_all(store, rewrite) || rewrite->failed) {
 		error_set(error, "%s: can't be written: %s", path,
 		    store->message[0] ? store->message : "the disk is full");
 		goto out;
 	}
 	store->rewritten_size = tdb_map_size(rewrite->to);
+	if (rewrite->rewriting->add && store->rewritten_size > store->options.max_size) {
+		error_set(error, "%s: would need %llu bytes, but database_max_size is %llu",
+		    store->options.path, (unsigned long long)store->rewritten_size,
+		    (unsigned long long)store->options.max_size);
+		result = STORE_FULL;
+		goto out;
+	}
 	store->rewrite_took_ms = clock_now_ms() - start_ms;
 	store_meta_write(store, meta);
 	tdb_store(rewrite->to, meta_key, store_tdb_data(meta, STORE_META_SIZE), TDB_REPLACE);
@@ -138,10 +174,11 @@ out:
 	return result;
 }
 
-enum store_result store_rewrite(
-    struct store *store, store_keep *keep, void *data, struct error *error)
+/* One try; *again if the file was replaced before it was locked. */
+static enum store_result try_rewrite(
+    struct store *store, struct store_rewriting *rewriting, bool *again, struct error *error)
 {
-	struct rewrite rewrite = {.keep = keep, .data = data};
+	struct rewrite rewrite = {.rewriting = rewriting};
 	int64_t start_ms = clock_now_ms();
 	uint64_t old_size;
 	enum store_result result;
@@ -149,33 +186,55 @@ enum store_result store_rewrite(
 	store->message[0] = '\0';
 	store_alarm_start(store);
 	result = store_file_open(store, error);
-	if (result != STORE_OK) {
-		store_alarm_stop();
-		return result;
-	}
-	store->rewrite_due = false;
-	if (tdb_lockall(store->tdb)) {
+	if (result == STORE_OK && tdb_lockall(store->tdb)) {
 		result = store_fail(store, error, "can't be locked");
-		store_alarm_stop();
-		return result;
 	}
 	store_alarm_stop();
+	if (result != STORE_OK) {
+		return result;
+	}
 	if (store_file_replaced(store)) {
 		store_file_close(store);
+		*again = true;
 		return STORE_OK;
 	}
 	old_size = store->rewritten_size;
+	rewriting->size_before = tdb_map_size(store->tdb);
 	result = write_new_file(store, &rewrite, start_ms, error);
 	if (result == STORE_OK) {
 		/* Closing unlocks; whoever waited finds that the name stands for another file. */
 		store_file_close(store);
 		store->tdb = rewrite.to;
+		rewriting->records = rewrite.records;
+		rewriting->kept = rewrite.kept;
+		rewriting->size_after = store->rewritten_size;
 	} else {
 		/* Tried in vain: not again at the next insert. */
 		store->rewritten_size = old_size;
 		store->rewritten_ms = start_ms;
 		store->rewrite_took_ms = clock_now_ms() - start_ms + 1000;
 		tdb_unlockall(store->tdb);
+	}
+	return result;
+}
+
+enum store_result store_rewrite(
+    struct store *store, struct store_rewriting *rewriting, struct error *error)
+{
+	enum store_result result = STORE_OK;
+	bool again = true;
+
+	store->rewrite_due = false;
+	for (int i = 0; again && i < STORE_TRIES; i++) {
+		again = false;
+		result = try_rewrite(store, rewriting, &again, error);
+		if (rewriting->only_if_due) {
+			return result;
+		}
+	}
+	if (again) {
+		error_set(error, "%s: replaced again and again", store->options.path);
+		return STORE_BUSY;
 	}
 	return result;
 }

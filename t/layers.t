@@ -9,10 +9,10 @@ use RateTest qw(source_dir build_dir slurp run);
 # A file includes only what stands in its own layer or above it.
 my @layers = (
     [qw(util log clock)],
-    [qw(limit rate record counter template netaddr pattern key override)],
+    [qw(limit rate record counter template netaddr pattern key override allowance)],
     [qw(policy config config_key config_options config_rule store store_file store_rewrite)],
-    [qw(rule engine verdict)],
-    [qw(policyd-ratelimit ctl ctl_config ctl_counters output)],
+    [qw(rule quota engine verdict)],
+    [qw(policyd-ratelimit ctl ctl_config ctl_reset ctl_rows ctl_show output)],
 );
 my %layer;
 for my $n (0 .. $#layers) { $layer{$_} = $n for @{$layers[$n]} }

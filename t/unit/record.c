@@ -226,14 +226,14 @@ static void test_bad_records(void **state)
 		size_t size;
 		const char *error;
 	} cases[] = {
-	    {"1 m5 m8 1d|", 416, no_check},
-	    {"1 f m8 1h|", 338, no_check},
-	    {"1 m5 m8 1d|", 417, "417 bytes long instead of 416"},
-	    {"1 m5 m8 1d|", 415, "415 bytes long instead of 416"},
-	    {"1 m5 m8 1d|", 11, "11 bytes long instead of 416"},
-	    {"1 f m8 1h|", 416, "416 bytes long instead of 338"},
-	    {"2 m5 m8 1d|", 416, no_version},
-	    {"10 m5 m8 1d|", 417, no_version},
+	    {"1 m5 m8 1d|", 430, no_check},
+	    {"1 f m8 1h|", 352, no_check},
+	    {"1 m5 m8 1d|", 431, "431 bytes long instead of 430"},
+	    {"1 m5 m8 1d|", 429, "429 bytes long instead of 430"},
+	    {"1 m5 m8 1d|", 11, "11 bytes long instead of 430"},
+	    {"1 f m8 1h|", 430, "430 bytes long instead of 352"},
+	    {"2 m5 m8 1d|", 430, no_version},
+	    {"10 m5 m8 1d|", 431, no_version},
 	};
 	/* None of these is a layout. */
 	static const char *const junk[] = {"", "|", "||||||||||||", "1|", "1 s12 m8 |", "1 s12 m8|",

@@ -1,0 +1,62 @@
+/*
+ * What an administrator allows one key, kept in the database by `set` and `grant`: a
+ * record beside the key's counter, to bytes and back. Pure.
+ *
+ *   key     ":set:" and the counter's, RULE:KEY
+ *   record  "1 UNTIL LIMITS|UNTIL +N|...|CHECK": version 1; limits as policyd-ratelimit.conf(5)
+ *           has them, "-" for none; grants; times in seconds since the epoch, 0 for
+ *           always; 11 digits of a checksum.
+ *
+ * A counter's record says whether to look for one (record.h), so that keys without
+ * an allowance cost nothing more.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef ALLOWANCE_H
+#define ALLOWANCE_H
+
+#include "limit.h"
+#include "util.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ALLOWANCE_PREFIX ":set:"
+#define ALLOWANCE_GRANTS_MAX 8
+#define ALLOWANCE_LIMITS_SIZE (LIMITS_MAX * (LIMIT_TEXT_SIZE + 2))
+#define ALLOWANCE_SIZE_MAX (ALLOWANCE_LIMITS_SIZE + ALLOWANCE_GRANTS_MAX * 44 + 64)
+
+struct allowance {
+	char limits[ALLOWANCE_LIMITS_SIZE]; /* instead of the file's; "" for none */
+	int64_t until_s; /* of limits; 0: for good */
+	struct allowance_grant {
+		int64_t until_s;
+		uint64_t count; /* more in each window */
+	} grant[ALLOWANCE_GRANTS_MAX];
+	unsigned grants;
+};
+
+/* 0, or -1 and why. */
+int allowance_read(
+    struct allowance *allowance, const char *bytes, size_t size, struct error *error);
+
+/* Appends the record's bytes, at most ALLOWANCE_SIZE_MAX. */
+void allowance_format(const struct allowance *allowance, struct text *text);
+
+/* Drops what has expired at now_s. Whether anything is left. */
+bool allowance_prune(struct allowance *allowance, int64_t now_s);
+
+/* Adds a grant; -1 if there are ALLOWANCE_GRANTS_MAX already. */
+int allowance_grant(struct allowance *allowance, int64_t until_s, uint64_t count);
+
+/* The sum of its grants. */
+uint64_t allowance_granted(const struct allowance *allowance);
+
+/* The key of the record that is beside the counter with that key; whole, or cut by text. */
+void allowance_key(struct text *text, const char *counter_key, size_t length);
+
+/* The counter's key within such a key, and its length; NULL if it is none. */
+const char *allowance_counter_key(const char *key, size_t length, size_t *counter_length);
+
+#endif

@@ -1,0 +1,39 @@
+/*
+ * What holds for a key at a moment: the plan of the configuration, changed by what the
+ * database has for the key (allowance.h). The helper and the ctl both ask here.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef QUOTA_H
+#define QUOTA_H
+
+#include "allowance.h"
+#include "config.h"
+#include "store.h"
+
+/* Plans that were made for allowances. */
+struct quotas;
+
+/* NULL if out of memory. */
+struct quotas *quotas_new(void);
+void quotas_free(struct quotas *quotas);
+
+/* Forgets plans if there are many; none that quota_plan returned may be in use. */
+void quotas_trim(struct quotas *quotas);
+
+/*
+ * The allowance beside the counter with that key, without what has expired at now_s;
+ * only for functions that store_update or store_walk calls. False if there is none,
+ * or only a damaged one.
+ */
+bool quota_allowance(struct store *store, const char *counter_key, size_t length, int64_t now_s,
+    struct allowance *allowance);
+
+/*
+ * The plan for a key that has file by the configuration, and this allowance. NULL and
+ * why if it can't be with this configuration (any more).
+ */
+const struct config_plan *quota_plan(struct quotas *quotas, const struct rule *rule,
+    const struct config_plan *file, const struct allowance *allowance, struct error *error);
+
+#endif
