@@ -23,13 +23,26 @@ static const struct command {
 	enum store_access access;
 	const char *arguments;
 	const char *help;
+	int (*prepare)(struct ctl *ctl, int argc, char **argv); /* before the account changes */
 } commands[] = {
     {"show", ctl_show, STORE_READ,
 	"[--rule R] [--key GLOB] [--over PCT] [--sort used|percent|key|last]\n"
 	"           [--top N] [--json]",
-	"how full each counter is, when it frees, refusals"},
-    {"reset", ctl_reset, STORE_WRITE, "[--rule R] KEY... | --all", "forget counters"},
-    {"config", ctl_config, STORE_READ, "[NAME]", "effective settings, or one of them"},
+	"how full each counter is, when it frees, refusals", NULL},
+    {"explain", ctl_explain, STORE_READ, "[ATTRIBUTE=VALUE...]", "what a request would get and why",
+	NULL},
+    {"reset", ctl_reset, STORE_WRITE, "[--rule R] KEY... | --all", "forget counters", NULL},
+    {"set", ctl_set, STORE_CREATE, "[--for TIME] RULE KEY LIMITS",
+	"other limits for a key, at once", NULL},
+    {"unset", ctl_unset, STORE_WRITE, "RULE KEY", "back to the configuration", NULL},
+    {"grant", ctl_grant, STORE_CREATE, "--for TIME RULE KEY +N",
+	"N more in each window, for a while", NULL},
+    {"limits", ctl_limits, STORE_READ, "[--rule R] [--json]", "what is set and granted", NULL},
+    {"load", ctl_load, STORE_CREATE, "[--replace] FILE",
+	"set many: RULE<TAB>KEY<TAB>LIMITS[<TAB>UNTIL]", ctl_load_open},
+    {"dump", ctl_dump, STORE_READ, "", "what is set, for load", NULL},
+    {"clean", ctl_clean, STORE_WRITE, "", "rewrite the file without what has expired", NULL},
+    {"config", ctl_config, STORE_READ, "[NAME]", "effective settings, or one of them", NULL},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -80,19 +93,26 @@ const struct rule *ctl_rule(const struct ctl *ctl, const char *name, size_t leng
 	return NULL;
 }
 
+void ctl_rule_names(const struct ctl *ctl, struct text *text)
+{
+	for (size_t i = 0; i < ctl->config.rules; i++) {
+		text_printf(text, "%s%s", i ? ", " : "", ctl->config.rule[i].name);
+	}
+	text_puts(text, ctl->config.rules ? "" : "none");
+}
+
 const struct rule *ctl_rule_option(const struct ctl *ctl, const char *name, int *status)
 {
 	const struct rule *rule = name ? ctl_rule(ctl, name, strlen(name)) : NULL;
+	char names[CONFIG_RULES_MAX * (CONFIG_RULE_NAME_MAX + 2)];
+	struct text text;
 
 	if (!name || rule) {
 		return rule;
 	}
-	fprintf(stderr, "policyd-ratelimit-ctl: there is no rule \"%s\" in %s; its rules are", name,
-	    ctl->config_path);
-	for (size_t i = 0; i < ctl->config.rules; i++) {
-		fprintf(stderr, "%s %s", i ? "," : "", ctl->config.rule[i].name);
-	}
-	fprintf(stderr, "%s\n", ctl->config.rules ? "" : " none");
+	text_init(&text, names, sizeof(names));
+	ctl_rule_names(ctl, &text);
+	warnx("there is no rule \"%s\" in %s; its rules are %s", name, ctl->config_path, names);
 	*status = EX_DATAERR;
 	return NULL;
 }
@@ -135,6 +155,14 @@ static int become_user(const struct config *config, const struct command *comman
 	return 0;
 }
 
+/* Nobody else may make a file: the helper could not open it. */
+static bool is_user(const struct config *config)
+{
+	const struct passwd *user = getpwnam(config->user);
+
+	return user && user->pw_uid == geteuid();
+}
+
 static int run(struct ctl *ctl, const struct command *command, int argc, char **argv)
 {
 	struct store_options options = {.access = command->access};
@@ -142,6 +170,9 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 	int status = EX_CONFIG;
 
 	if (config_load(ctl->config_path, &ctl->config, &stamp, print_complaint, NULL) == 0) {
+		status = command->prepare ? command->prepare(ctl, argc, argv) : 0;
+	}
+	if (status == 0) {
 		status = become_user(&ctl->config, command);
 	}
 	if (status == 0) {
@@ -149,6 +180,9 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 		options.mode = ctl->config.database_mode;
 		options.max_size = ctl->config.database_max_size;
 		options.lock_timeout_ms = ctl->config.lock_timeout_ms;
+		if (options.access == STORE_CREATE && !is_user(&ctl->config)) {
+			options.access = STORE_WRITE;
+		}
 		ctl->store = store_new(&options);
 		ctl->quotas = quotas_new();
 		if (!ctl->store || !ctl->quotas) {
@@ -157,6 +191,9 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 		/* Each command has options of its own. */
 		optind = 0;
 		status = command->run(ctl, argc, argv);
+	}
+	if (ctl->input && ctl->input != stdin) {
+		fclose(ctl->input);
 	}
 	store_close(ctl->store);
 	quotas_free(ctl->quotas);

@@ -10,6 +10,8 @@
 #include "quota.h"
 #include "store.h"
 
+#include <stdio.h>
+
 /* Exit statuses; those of sysexits.h mean what they mean there. */
 #define CTL_NO_MATCH 1
 
@@ -19,12 +21,28 @@ struct ctl {
 	struct config config;
 	struct store *store; /* not opened yet */
 	struct quotas *quotas;
+
+	/* What load reads, opened before the account is taken on; and its option. */
+	FILE *input;
+	const char *input_name;
+	bool replace;
 };
 
 /* The commands; each is documented in policyd-ratelimit-ctl(8). */
+int ctl_clean(struct ctl *ctl, int argc, char **argv);
 int ctl_config(struct ctl *ctl, int argc, char **argv);
+int ctl_dump(struct ctl *ctl, int argc, char **argv);
+int ctl_explain(struct ctl *ctl, int argc, char **argv);
+int ctl_grant(struct ctl *ctl, int argc, char **argv);
+int ctl_limits(struct ctl *ctl, int argc, char **argv);
+int ctl_load(struct ctl *ctl, int argc, char **argv);
 int ctl_reset(struct ctl *ctl, int argc, char **argv);
+int ctl_set(struct ctl *ctl, int argc, char **argv);
 int ctl_show(struct ctl *ctl, int argc, char **argv);
+int ctl_unset(struct ctl *ctl, int argc, char **argv);
+
+/* What comes before load takes on the account of the helper: opens the file. */
+int ctl_load_open(struct ctl *ctl, int argc, char **argv);
 
 /* Says how the command is used, on stderr; returns EX_USAGE. */
 int ctl_usage(const char *command);
@@ -35,7 +53,11 @@ int ctl_store_failed(enum store_result result, const struct error *error);
 /* The rule of that name, or NULL. */
 const struct rule *ctl_rule(const struct ctl *ctl, const char *name, size_t length);
 
-/* The same for an option --rule; complains and sets *status if there is none. NULL name: NULL. */
+/* Appends the names of all rules, "users, strangers". */
+void ctl_rule_names(const struct ctl *ctl, struct text *text);
+
+/* As ctl_rule for an option --rule; complains and sets *status if there is none. NULL name: NULL.
+ */
 const struct rule *ctl_rule_option(const struct ctl *ctl, const char *name, int *status);
 
 #endif

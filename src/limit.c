@@ -126,6 +126,17 @@ static int parse_count(
 	return 0;
 }
 
+int limit_count_parse(
+    const char *string, enum limit_count count, uint64_t *number, struct error *error)
+{
+	const char *s = string;
+
+	if (parse_count(&s, count, number, error)) {
+		return -1;
+	}
+	return *s ? error_set(error, "\"%.40s\" is not a number", string) : 0;
+}
+
 /* Reads one "COUNT / N UNIT" up to its end, which *s is moved to. */
 static int parse_one(
     const char **s, enum limit_count count, struct limit *limit, struct error *error)

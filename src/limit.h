@@ -51,6 +51,10 @@ struct limits {
 int limits_parse(
     const char *string, enum limit_count count, struct limits *limits, struct error *error);
 
+/* Reads a COUNT alone, suffix included. 0, or -1 and why. */
+int limit_count_parse(
+    const char *string, enum limit_count count, uint64_t *number, struct error *error);
+
 /* Writes windows in the largest unit that gives the same length: "60 minutes" is an hour. */
 void limits_shorten(struct limits *limits);
 

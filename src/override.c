@@ -124,7 +124,7 @@ int override_add(struct override_table *table, const char *pattern, size_t lengt
 	return 0;
 }
 
-static void *find_network(const struct override_table *table, struct netaddr network)
+static const struct entry *find_network(const struct override_table *table, struct netaddr network)
 {
 	const size_t *networks = network.bits == 32 ? table->networks4 : table->networks6;
 
@@ -141,13 +141,14 @@ static void *find_network(const struct override_table *table, struct netaddr net
 		netaddr_format(&network, &text);
 		entry = find(table, buffer, text.length);
 		if (entry->pattern) {
-			return entry->value;
+			return entry;
 		}
 	}
 	return NULL;
 }
 
-static void *find_domain(const struct override_table *table, const char *key, size_t length)
+static const struct entry *find_domain(
+    const struct override_table *table, const char *key, size_t length)
 {
 	const struct entry *entry;
 	size_t size;
@@ -157,28 +158,43 @@ static void *find_domain(const struct override_table *table, const char *key, si
 	if (domain != key) {
 		entry = find(table, domain - 1, size + 1);
 		if (entry->pattern) {
-			return entry->value;
+			return entry;
 		}
 	}
 	for (const char *dot = domain; (dot = memchr(dot, '.', (size_t)(end - dot))); dot++) {
 		entry = find(table, dot, (size_t)(end - dot));
 		if (entry->pattern) {
-			return entry->value;
+			return entry;
 		}
 	}
 	return NULL;
 }
 
-void *override_find(const struct override_table *table, const char *key, size_t length)
+static const struct entry *find_best(
+    const struct override_table *table, const char *key, size_t length)
 {
 	const struct entry *entry = find(table, key, length);
 	struct netaddr network;
 
 	if (entry->pattern) {
-		return entry->value;
+		return entry;
 	}
 	if (netaddr_read_network(key, length, &network) == 0) {
 		return find_network(table, network);
 	}
 	return table->domains ? find_domain(table, key, length) : NULL;
+}
+
+void *override_find(const struct override_table *table, const char *key, size_t length)
+{
+	const struct entry *entry = find_best(table, key, length);
+
+	return entry ? entry->value : NULL;
+}
+
+const char *override_pattern(const struct override_table *table, const char *key, size_t length)
+{
+	const struct entry *entry = find_best(table, key, length);
+
+	return entry ? entry->pattern : NULL;
 }

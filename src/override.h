@@ -28,4 +28,7 @@ int override_add(struct override_table *table, const char *pattern, size_t lengt
  */
 void *override_find(const struct override_table *table, const char *key, size_t length);
 
+/* The pattern that it is the value of, the table's. */
+const char *override_pattern(const struct override_table *table, const char *key, size_t length);
+
 #endif
