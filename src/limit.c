@@ -84,6 +84,13 @@ static int parse_unit(const char *s, size_t length, enum limit_unit *unit)
 	return -1;
 }
 
+int64_t limit_unit_ms(const char *word, size_t length)
+{
+	enum limit_unit unit;
+
+	return length == 0 || parse_unit(word, length, &unit) ? 0 : units[unit].ms;
+}
+
 /* Reads the COUNT at *s with its suffix and moves *s behind it. */
 static int parse_count(
     const char **s, enum limit_count count, uint64_t *number, struct error *error)

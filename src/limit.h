@@ -68,6 +68,9 @@ void limits_format(const struct limits *limits, enum limit_count count, struct t
 void limit_window_format(const struct limit_window *window, struct text *text);
 int limit_window_parse(const char *string, size_t length, struct limit_window *window);
 
+/* Milliseconds of a unit by its name, "hour", "hours" or "h"; 0 if it is none. */
+int64_t limit_unit_ms(const char *word, size_t length);
+
 /* A duration as a person says it, rounded up: "35s", "12m", "3h", "2d". */
 void duration_format(int64_t ms, struct text *text);
 
