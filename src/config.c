@@ -464,11 +464,12 @@ void config_free(struct config *config)
 	*config = (struct config){0};
 }
 
-static void print_section(const char *section_name, const void *section,
+/* usual: a section with all defaults. */
+static void print_section(const char *section_name, const void *section, const void *usual,
     const struct config_option *options, config_emit *emit, void *data)
 {
 	for (const struct config_option *option = options; option->name; option++) {
-		char name[64], value[1024];
+		char name[64], value[1024], usual_value[1024];
 		struct text text;
 
 		text_init(&text, name, sizeof(name));
@@ -478,20 +479,37 @@ static void print_section(const char *section_name, const void *section,
 			    (const void *)((const char *)section + option->offset);
 
 			for (size_t i = 0; i < lines->lines; i++) {
-				emit(data, name, lines->line[i].text);
+				emit(data, name, lines->line[i].text, NULL);
 			}
 			continue;
 		}
 		text_init(&text, value, sizeof(value));
 		option->print(option, section, (const char *)section + option->offset, &text);
-		emit(data, name, value);
+		if (option->required) {
+			emit(data, name, value, NULL);
+			continue;
+		}
+		text_init(&text, usual_value, sizeof(usual_value));
+		option->print(option, usual, (const char *)usual + option->offset, &text);
+		emit(data, name, value, usual_value);
 	}
 }
 
 void config_print(const struct config *config, config_emit *emit, void *data)
 {
-	print_section("global", config, global_options, emit, data);
-	for (size_t i = 0; i < config->rules; i++) {
-		print_section(config->rule[i].name, &config->rule[i], rule_options, emit, data);
+	struct config usual;
+
+	config_init(&usual);
+	usual.rule = calloc(1, sizeof(*usual.rule));
+	if (!usual.rule) {
+		abort();
 	}
+	rule_init(usual.rule);
+	usual.rules = 1;
+	print_section("global", config, &usual, global_options, emit, data);
+	for (size_t i = 0; i < config->rules; i++) {
+		print_section(
+		    config->rule[i].name, &config->rule[i], usual.rule, rule_options, emit, data);
+	}
+	config_free(&usual);
 }

@@ -164,9 +164,10 @@ bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *
 
 /*
  * Effective settings in the order of the manual: calls emit with "global.option"
- * or "RULE.option" and its value, in the form that the file takes.
+ * or "RULE.option", its value in the form that the file takes, and its default; NULL if
+ * it has none, being required, or can be there more than once.
  */
-typedef void config_emit(void *data, const char *name, const char *value);
+typedef void config_emit(void *data, const char *name, const char *value, const char *usual);
 void config_print(const struct config *config, config_emit *emit, void *data);
 
 #endif

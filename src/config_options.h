@@ -27,6 +27,7 @@ struct config_option {
 	size_t offset;
 	const char *const *words; /* of an option that is one of some words */
 	bool many; /* may come more than once: a struct config_lines */
+	bool required; /* has no default */
 };
 
 #define OPTIONS_MAX 32

@@ -148,9 +148,9 @@ struct config_plan *config_plan_new(const struct rule *rule, const struct config
 		}
 		if (events > plan->layout.events) {
 			error_set(error,
-			    "more than %u, which is what the records of this moving-window have "
-			    "room for; raise the rule's limit, or an override, in the "
-			    "configuration",
+			    "a limit above %u: the records of this moving-window have no room "
+			    "for more; raise the rule's limit, or an override, in the "
+			    "configuration first",
 			    plan->layout.events - 2);
 			goto fail;
 		}

@@ -27,7 +27,7 @@ static const struct command {
 } commands[] = {
     {"show", ctl_show, STORE_READ,
 	"[--rule R] [--key GLOB] [--over PCT] [--sort used|percent|key|last]\n"
-	"           [--top N] [--json]",
+	"       [--top N] [--json]",
 	"how full each counter is, when it frees, refusals", NULL},
     {"explain", ctl_explain, STORE_READ, "[ATTRIBUTE=VALUE...]", "what a request would get and why",
 	NULL},
@@ -42,34 +42,38 @@ static const struct command {
 	"set many: RULE<TAB>KEY<TAB>LIMITS[<TAB>UNTIL]", ctl_load_open},
     {"dump", ctl_dump, STORE_READ, "", "what is set, for load", NULL},
     {"clean", ctl_clean, STORE_WRITE, "", "rewrite the file without what has expired", NULL},
-    {"config", ctl_config, STORE_READ, "[NAME]", "effective settings, or one of them", NULL},
+    {"config", ctl_config, STORE_READ, "[--changed] [NAME]", "effective settings, or one of them",
+	NULL},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
 
+/* One screen. */
 static void help(FILE *to)
 {
 	fputs("usage: policyd-ratelimit-ctl [-c FILE] COMMAND [ARGUMENT...]\n\n", to);
 	for (size_t i = 0; i < COMMANDS; i++) {
-		fprintf(to, "  %-8s %s\n           %s\n", commands[i].name, commands[i].arguments,
-		    commands[i].help);
+		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
 	}
 	fputs("\n"
-	      "  -c, --config FILE  read FILE instead of " DEFAULT_CONFIG "\n"
-	      "  -h, --help         show this help\n"
-	      "  -V, --version      show the version\n"
-	      "Exit status: 0 done, 1 nothing matched, 64 usage, 65 bad input data,\n"
-	      "69 database unavailable, 77 not permitted, 78 bad configuration.\n"
-	      "See policyd-ratelimit-ctl(8).\n",
+	      "  COMMAND --help     arguments of a command\n"
+	      "  -c, --config FILE  instead of " DEFAULT_CONFIG "\n"
+	      "  -h, --help         this help; policyd-ratelimit-ctl(8) has all\n"
+	      "  -V, --version      the version\n",
 	    to);
+}
+
+static void usage(FILE *to, const struct command *command)
+{
+	fprintf(to, "usage: policyd-ratelimit-ctl %s%s%s\n", command->name,
+	    command->arguments[0] ? " " : "", command->arguments);
 }
 
 int ctl_usage(const char *name)
 {
 	for (size_t i = 0; i < COMMANDS; i++) {
 		if (strcmp(commands[i].name, name) == 0) {
-			fprintf(stderr, "usage: policyd-ratelimit-ctl %s %s\n", name,
-			    commands[i].arguments);
+			usage(stderr, &commands[i]);
 		}
 	}
 	return EX_USAGE;
@@ -169,6 +173,8 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 	struct config_stamp stamp;
 	int status = EX_CONFIG;
 
+	/* Each command has options of its own. */
+	optind = 0;
 	if (config_load(ctl->config_path, &ctl->config, &stamp, print_complaint, NULL) == 0) {
 		status = command->prepare ? command->prepare(ctl, argc, argv) : 0;
 	}
@@ -188,8 +194,6 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 		if (!ctl->store || !ctl->quotas) {
 			err(EX_OSERR, NULL);
 		}
-		/* Each command has options of its own. */
-		optind = 0;
 		status = command->run(ctl, argc, argv);
 	}
 	if (ctl->input && ctl->input != stdin) {
@@ -240,6 +244,11 @@ int main(int argc, char **argv)
 	argv += optind;
 	for (size_t i = 0; i < COMMANDS; i++) {
 		if (strcmp(commands[i].name, argv[0]) == 0) {
+			if (argc == 2 &&
+			    (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+				usage(stdout, &commands[i]);
+				return EX_OK;
+			}
 			return run(&ctl, &commands[i], argc, argv);
 		}
 	}
