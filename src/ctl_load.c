@@ -284,7 +284,7 @@ static bool add(
     void *data, size_t i, const char **key, size_t *key_length, const char **bytes, size_t *size)
 {
 	struct load *load = data;
-	struct allowance allowance = {.until_s = 0};
+	struct allowance allowance = {.changed_ms = load->now_ms};
 	const struct wanted *wanted;
 	struct text text;
 
