@@ -439,8 +439,8 @@ static struct rate_event log_at(const void *data, size_t i)
 	event.stamp_ms = (int64_t)get(&p, WIDTH_STAMP);
 	event.before = get(&p, count_width(&record->layout));
 	/* The total starts again at 0 when it comes to its end; the differences are true. */
-	event.before = record->log_total -
-	    ((record->log_total - event.before) & count_mask(&record->layout));
+	event.before =
+	    record->log_total - ((record->log_total - event.before) & count_mask(&record->layout));
 	return event;
 }
 
