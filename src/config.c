@@ -292,8 +292,9 @@ static bool check_line(struct parse *parse, const char *line, size_t length)
 		    "in one line with its option");
 		return false;
 	}
+	/* Behind the '=' inih lets it be, but not if there were a blank. */
 	for (size_t i = 0; i + 1 < length; i++) {
-		if (isspace((unsigned char)line[i]) && line[i + 1] == ';') {
+		if ((isspace((unsigned char)line[i]) || i == equals) && line[i + 1] == ';') {
 			complain(parse, parse->line,
 			    "a ';' behind a blank starts a comment and would "
 			    "cut the value; take it out, comments have lines "

@@ -76,6 +76,12 @@ static unsigned count_width(const struct record_layout *layout)
 	return layout->count == COUNT_BYTES ? WIDTH_BYTES : WIDTH_COUNT;
 }
 
+/* The largest count. */
+static uint64_t count_mask(const struct record_layout *layout)
+{
+	return (UINT64_C(1) << (6 * count_width(layout))) - 1;
+}
+
 static unsigned buckets_of(const struct record_layout *layout)
 {
 	return layout->strategy == RATE_SLIDING ? layout->resolution + 1 : 1;
@@ -443,6 +449,9 @@ static struct rate_event log_at(const void *data, size_t i)
 
 	event.stamp_ms = (int64_t)get(&p, WIDTH_STAMP);
 	event.before = get(&p, count_width(&record->layout));
+	/* The total starts again at 0 when it comes to its end; the differences are true. */
+	event.before =
+	    record->log_total - ((record->log_total - event.before) & count_mask(&record->layout));
 	return event;
 }
 
@@ -454,7 +463,12 @@ struct rate_log record_log(const struct record *record)
 void record_log_add(struct record *record, char *bytes, int64_t now_ms, uint64_t cost)
 {
 	char *p = event_at(record, bytes, record->log_head);
+	uint64_t most = count_mask(&record->layout) / record->layout.events;
 
+	/* Over any limit of a moving window, and the sum of a full log is still a count. */
+	cost = cost < most ? cost : most;
+	/* Before the year 1970 nothing happened. */
+	now_ms = now_ms > 0 ? now_ms : 0;
 	/* Stamps never fall: a clock that was set back a little stands still for a while. */
 	if (record->log_used > 0) {
 		int64_t newest_ms = log_at(record, record->log_used - 1).stamp_ms;
@@ -463,7 +477,7 @@ void record_log_add(struct record *record, char *bytes, int64_t now_ms, uint64_t
 	}
 	put(&p, WIDTH_STAMP, (uint64_t)now_ms);
 	put(&p, count_width(&record->layout), record->log_total);
-	record->log_total += cost;
+	record->log_total = (record->log_total + cost) & count_mask(&record->layout);
 	record->log_head = (record->log_head + 1) % record->layout.events;
 	/* One place stays free: what it holds may be the newest event of the other slot. */
 	if (record->log_used < record->layout.events - 1) {

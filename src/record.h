@@ -93,7 +93,8 @@ struct rate_log record_log(const struct record *record);
 
 /*
  * Adds an event to a moving window's log, into bytes, which record was read
- * from and record_write goes to. The oldest event goes if the log is full.
+ * from and record_write goes to. The oldest event goes if the log is full. A cost
+ * far over every limit of a moving window counts as less, so that all of them have a sum.
  */
 void record_log_add(struct record *record, char *bytes, int64_t now_ms, uint64_t cost);
 

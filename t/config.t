@@ -47,6 +47,8 @@ my @cases = (
         "1: text behind the ']' of a section; options stand in lines of their own"],
     ["${rule}action ;x = REJECT no\n", "4: a ';' behind a blank starts a comment and would cut the "
         . 'value; take it out, comments have lines of their own'],
+    ["${rule}override =;x 1/day\n", "4: a ';' behind a blank starts a comment and would cut the "
+        . 'value; take it out, comments have lines of their own'],
     ["${rule}action = REJECT no ; more\n", "4: a ';' behind a blank starts a comment and would cut the "
         . 'value; take it out, comments have lines of their own'],
     ["${rule}action = REJECT " . 'x' x 190 . "\n", '4: the line has 206 bytes, 198 are allowed'],
