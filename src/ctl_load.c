@@ -437,6 +437,7 @@ int ctl_clean(struct ctl *ctl, int argc, char **argv)
 	struct clean clean = {.now_ms = clock_now_ms()};
 	struct store_rewriting rewriting = {.keep = keep_alive, .data = &clean};
 	enum store_result result;
+	const char *notice;
 	struct error error;
 
 	if (argc > 1) {
@@ -445,6 +446,10 @@ int ctl_clean(struct ctl *ctl, int argc, char **argv)
 	ctl_progress_start(&clean.progress, "records looked at");
 	result = rewrite(ctl, &rewriting, &error);
 	ctl_progress_end(&clean.progress);
+	notice = store_notice(ctl->store);
+	if (notice) {
+		warnx("%s", notice);
+	}
 	if (result != STORE_OK) {
 		return ctl_store_failed(result, &error);
 	}

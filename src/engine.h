@@ -92,4 +92,7 @@ void engine_explain(struct engine *engine, const struct policy_request *request,
 /* A store_keep: counters and allowances that still matter. data: int64_t, now in ms. */
 bool engine_keep(void *data, const char *key, size_t key_length, const char **bytes, size_t *size);
 
+/* What the store asks about counters and allowances of a damaged file. */
+extern const struct store_salvage engine_salvage;
+
 #endif

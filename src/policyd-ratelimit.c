@@ -114,7 +114,8 @@ static void use_config(struct helper *helper)
 	struct store_options options = {.path = config->database,
 	    .mode = config->database_mode,
 	    .max_size = config->database_max_size,
-	    .lock_timeout_ms = config->lock_timeout_ms};
+	    .lock_timeout_ms = config->lock_timeout_ms,
+	    .salvage = &engine_salvage};
 
 	helper->store = store_new(&options);
 	helper->engine = helper->store ? engine_new(config, helper->store) : NULL;
@@ -267,9 +268,13 @@ static int answer(struct helper *helper, const struct error *bad)
 static void keep_house(struct helper *helper)
 {
 	struct store_rewriting rewriting = {.keep = engine_keep, .only_if_due = true};
+	const char *notice = helper->store ? store_notice(helper->store) : NULL;
 	struct error error;
 	int64_t now_ms;
 
+	if (notice && helper->config.log != CONFIG_LOG_NONE) {
+		log_line(LOG_LEVEL_ERROR, notice);
+	}
 	if (!helper->store || !store_rewrite_due(helper->store)) {
 		return;
 	}

@@ -491,6 +491,40 @@ void record_log_forget(struct record *record)
 	record->log_total = 0;
 }
 
+bool record_log_mend(struct record *record)
+{
+	uint64_t most = count_mask(&record->layout) / record->layout.events;
+	uint64_t younger = 0;
+	int64_t stamp_ms = INT64_MAX;
+	size_t good = 0;
+
+	/* From the newest on, which the slot's check covers. */
+	while (good < record->log_used) {
+		struct rate_event event = log_at(record, record->log_used - 1 - good);
+		uint64_t sum = record->log_total - event.before;
+
+		if (event.stamp_ms > stamp_ms || sum < younger || sum - younger > most) {
+			record->log_used = good;
+			return true;
+		}
+		stamp_ms = event.stamp_ms;
+		younger = sum;
+		good++;
+	}
+	return false;
+}
+
+bool record_is_newer(const char *bytes, size_t size)
+{
+	size_t digits = 0;
+
+	while (digits < size && bytes[digits] >= '0' && bytes[digits] <= '9') {
+		digits++;
+	}
+	return digits > 0 && digits + 2 < size && bytes[digits] == ' ' &&
+	    strchr("fsm", bytes[digits + 1]) && strncmp(bytes, FORMAT_VERSION " ", 2) != 0;
+}
+
 void record_log_clamp(struct record *record, char *bytes, int64_t now_ms)
 {
 	for (size_t i = record->log_used; i-- > 0;) {

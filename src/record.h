@@ -115,6 +115,15 @@ void record_write_new(struct record *record, char *bytes);
  */
 void record_convert(const struct record *old, struct record *record, char *bytes);
 
+/*
+ * Forgets the oldest events of a log up to one that can't be, its stamp or sum falling: of
+ * a file that holds pages of several moments. Whether there were any; record_write is due then.
+ */
+bool record_log_mend(struct record *record);
+
+/* Whether bytes look like a record of a later version of the format. */
+bool record_is_newer(const char *bytes, size_t size);
+
 /* Empties the log, without writing to it. */
 void record_log_forget(struct record *record);
 

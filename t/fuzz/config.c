@@ -134,7 +134,7 @@ static void check_rule(const struct rule *rule)
 		must(rule->override_plan[i]->layout.events == rule->plan.layout.events,
 		    "logs of two lengths");
 	}
-	rule_applies(rule, &request);
+	rule_matches(rule, &request);
 	if (rule_key_of_request(rule, &request, secret, &key)) {
 		must(key.plan && key.length < sizeof(key.text) && key.length > key.prefix,
 		    "the key \"%s\"", key.text);
