@@ -30,6 +30,8 @@ static const struct command {
 	"how full each counter is, when it frees, refusals"},
     {"reset", ctl_reset, STORE_WRITE, "[--rule R] KEY... | --all", "forget counters"},
     {"config", ctl_config, STORE_READ, "[NAME]", "effective settings, or one of them"},
+    {"check", ctl_check, STORE_READ, "[-P DIR]...",
+	"what is wrong with it all, Postfix's side too, and the line that mends it"},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -45,7 +47,7 @@ static void help(FILE *to)
 	      "  -c, --config FILE  read FILE instead of " DEFAULT_CONFIG "\n"
 	      "  -h, --help         show this help\n"
 	      "  -V, --version      show the version\n"
-	      "Exit status: 0 done, 1 nothing matched, 64 usage, 65 bad input data,\n"
+	      "Exit status: 0 done, 1 nothing matched or faults found, 64 usage, 65 bad input data,\n"
 	      "69 database unavailable, 77 not permitted, 78 bad configuration.\n"
 	      "See policyd-ratelimit-ctl(8).\n",
 	    to);
@@ -141,7 +143,10 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 	struct config_stamp stamp;
 	int status = EX_CONFIG;
 
-	if (config_load(ctl->config_path, &ctl->config, &stamp, print_complaint, NULL) == 0) {
+	ctl->config_is_bad =
+	    config_load(ctl->config_path, &ctl->config, &stamp, print_complaint, NULL) != 0;
+	/* Only what looks for faults may go on with one. */
+	if (!ctl->config_is_bad || command->run == ctl_check) {
 		status = become_user(&ctl->config, command);
 	}
 	if (status == 0) {

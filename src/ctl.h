@@ -11,15 +11,18 @@
 
 /* Exit statuses; those of sysexits.h mean what they mean there. */
 #define CTL_NO_MATCH 1
+#define CTL_FAULTS 1
 
 /* A command gets its own name and arguments as argc and argv, and returns the exit status. */
 struct ctl {
 	const char *config_path;
 	struct config config;
+	bool config_is_bad; /* for check alone: its rules must not be used */
 	struct store *store; /* not opened yet */
 };
 
 /* The commands; each is documented in policyd-ratelimit-ctl(8). */
+int ctl_check(struct ctl *ctl, int argc, char **argv);
 int ctl_config(struct ctl *ctl, int argc, char **argv);
 int ctl_reset(struct ctl *ctl, int argc, char **argv);
 int ctl_show(struct ctl *ctl, int argc, char **argv);

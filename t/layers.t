@@ -12,7 +12,8 @@ my @layers = (
     [qw(limit rate record counter template netaddr pattern key override)],
     [qw(policy config config_key config_options config_rule store store_file store_rewrite)],
     [qw(rule engine verdict)],
-    [qw(policyd-ratelimit ctl ctl_config ctl_counters output)],
+    [qw(policyd-ratelimit ctl ctl_check ctl_config ctl_counters ctl_postconf ctl_postfix
+        ctl_postfix_lists ctl_postfix_smtpd output)],
 );
 my %layer;
 for my $n (0 .. $#layers) { $layer{$_} = $n for @{$layers[$n]} }
