@@ -224,7 +224,8 @@ static void check_space(struct check *check, const char *folder, uint64_t size)
 		    check->config_path, config->database, (unsigned long long)(size / mib),
 		    (unsigned long long)(size / mib < 2047 ? size / mib * 2 + 2 : 4096));
 	}
-	if (statvfs(folder, &disk)) {
+	/* Some file systems do not know. */
+	if (statvfs(folder, &disk) || disk.f_blocks == 0) {
 		return;
 	}
 	/* Room to grow; and for a rewrite, which makes a second file. */

@@ -155,7 +155,7 @@ subtest 'silent: other good set-ups' => sub {
         'as it is here'       => [$limit . $data, $spawn . $smtp . $submit],
         'a class'             => ["${limit}smtpd_restriction_classes = c\nc = $ask\nsmtpd_data_restrictions = c\n", $spawn . $smtp],
         'a class of a table'  => ["${limit}smtpd_restriction_classes = c\nc = $ask\n"
-            . "smtpd_sender_restrictions = check_sasl_access static:c\n", $spawn . $smtp],
+            . "smtpd_sender_restrictions = check_sasl_access static:c\n", $spawn . $smtp . $submit],
         'permit behind it'    => ["${limit}smtpd_data_restrictions = $ask, permit\n", $spawn . $smtp],
         'a content filter'    => ["${limit}${data}smtpd_sasl_auth_enable = yes\n",
             "$spawn$smtp" . "127.0.0.1:10025 inet n - n - - smtpd -o smtpd_data_restrictions=\n"],
@@ -435,14 +435,18 @@ subtest 'database' => sub {
     finds('a later version', "$database: the record of \"users:ann\@example.com\" can't be read: not a counter of version");
 
 SKIP: {
-        my ($small) = grep { -d && -w && (`df -Pk $_ 2>/dev/null` =~ /\s(\d+)\s+\d+%/ ? $1 : 1 << 40) < 3 << 20 } qw(/dev/shm /run);
-        skip 'no disk that is small enough', 1 if !$small;
-        my $folder = "$small/policyd-ratelimit-$$";
-        mkdir $folder, 0700 or skip "$folder: $!", 1;
-        chown $uid, $gid, $folder;
-        configure(global => {database => "$folder/c", database_max_size => '4G'});
-        finds('disk', "$config: \\d+ MiB are free on the disk of $folder/c");
-        rmdir $folder;
+        # A disk of a megabyte, in a name space of its own.
+        configure(global => {database_max_size => '2M'});
+        my @small = ('unshare', '-m', 'sh', '-c', 'mount -t tmpfs -o size=1M none "$0" && chown "$1" "$0" && '
+            . 'chmod 750 "$0" && shift && exec "$@"', "$dir/db", $user);
+        skip 'no disk that is small enough', 3 if $> != 0 || (run(@small, 'true'))[0] != 0;
+        my @ctl = (@small, build_dir() . '/policyd-ratelimit-ctl', '-c', $config, 'check', '-P', "$dir/postfix");
+        my ($status, $out, $err) = run(@ctl);
+        is("$status$err", '1');
+        is($out, "$config: 1 MiB are free on the disk of $database, and it may grow by 2 MiB: new keys are not "
+            . "counted once the disk is full; write: database_max_size = 512K\n", 'disk');
+        mend($out);
+        is_deeply([run(@ctl)], [0, '', ''], 'disk: mended');
     }
 
 SKIP: {
