@@ -119,6 +119,42 @@ static const char *setting_with_check(const struct instance *instance, const str
 	    own);
 }
 
+static bool asks_elsewhere(
+    const struct instance *instance, const char *argument, const struct limiter *limiter)
+{
+	const char *endpoint = instance_endpoint(instance, argument);
+
+	return strncmp(endpoint, "unix:", 5) == 0 && strcmp(endpoint, limiter->endpoint) != 0;
+}
+
+static bool lacks_action(const struct caller *caller, const char *argument)
+{
+	return !strstr(argument, "default_action") &&
+	    strcmp(settings_text(caller->settings, "smtpd_policy_service_default_action"),
+		STOCK_DEFAULT_ACTION) == 0;
+}
+
+/* The argument of a check as it should be; every line that mends a list has it so. */
+static const char *right_argument(const struct instance *instance, const struct caller *caller,
+    const char *argument, const struct limiter *limiter)
+{
+	size_t start = strspn(argument, "{ \t");
+	size_t length = strcspn(argument + start, "}");
+
+	if (asks_elsewhere(instance, argument, limiter)) {
+		return check_text(
+		    instance->check, "{ %s, default_action=DUNNO }", limiter->endpoint);
+	}
+	if (!lacks_action(caller, argument)) {
+		return argument;
+	}
+	while (length > 0 && strchr(SEPARATORS, argument[start + length - 1])) {
+		length--;
+	}
+	return check_text(
+	    instance->check, "{ %.*s, default_action=DUNNO }", (int)length, argument + start);
+}
+
 /* How a check names the helper, and what happens where there is none. */
 static void check_argument(const struct instance *instance, const struct caller *caller, unsigned n,
     size_t i, const struct limiter *limiter)
@@ -126,40 +162,28 @@ static void check_argument(const struct instance *instance, const struct caller 
 	struct check *check = instance->check;
 	const struct words *list = &caller->list[n];
 	const char *argument = list->at[i + 1];
-	const char *endpoint = instance_endpoint(instance, argument);
 	const char *at = where(instance, caller, instance_lists[n]);
-	const char *mend;
+	const char *mend = setting(instance, caller, instance_lists[n],
+	    list_text(check, "", list, NO_WORD, i + 1,
+		right_argument(instance, caller, argument, limiter)),
+	    false);
 
-	if (strncmp(endpoint, "unix:", 5) == 0 && strcmp(endpoint, limiter->endpoint) != 0) {
-		mend = list_text(check, "", list, NO_WORD, i + 1,
-		    check_text(check, "{ %s, default_action=DUNNO }", limiter->endpoint));
+	if (asks_elsewhere(instance, argument, limiter)) {
 		check_finding(check,
 		    "%s: it asks %s, and the service is %s: nobody answers there, mail is not "
 		    "limited; %s",
-		    at, endpoint, limiter->endpoint,
-		    setting(instance, caller, instance_lists[n], mend, false));
-	} else if (!strstr(argument, "default_action") &&
-	    strcmp(settings_text(caller->settings, "smtpd_policy_service_default_action"),
-		STOCK_DEFAULT_ACTION) == 0) {
-		size_t start = strspn(argument, "{ \t");
-		size_t length = strcspn(argument + start, "}");
-
-		while (length > 0 && strchr(SEPARATORS, argument[start + length - 1])) {
-			length--;
-		}
-		mend = list_text(check, "", list, NO_WORD, i + 1,
-		    check_text(
-			check, "{ %.*s, default_action=DUNNO }", (int)length, argument + start));
+		    at, instance_endpoint(instance, argument), limiter->endpoint, mend);
+	} else if (lacks_action(caller, argument)) {
 		check_finding(check,
 		    "%s: check_policy_service without default_action: no mail is taken when the "
 		    "helper can't be started; %s",
-		    at, setting(instance, caller, instance_lists[n], mend, false));
+		    at, mend);
 	}
 }
 
 /* Restrictions in front of the check that end the list. */
-static void check_reached(
-    const struct instance *instance, const struct caller *caller, unsigned n, size_t i)
+static void check_reached(const struct instance *instance, const struct caller *caller, unsigned n,
+    size_t i, const struct limiter *limiter)
 {
 	struct check *check = instance->check;
 	const struct words *list = &caller->list[n];
@@ -175,7 +199,8 @@ static void check_reached(
 		}
 	}
 	if (*ends) {
-		front = check_text(check, "%s %s", list->at[i], list->at[i + 1]);
+		front = check_text(check, "%s %s", list->at[i],
+		    right_argument(instance, caller, list->at[i + 1], limiter));
 		check_finding(check,
 		    "%s: check_policy_service stands behind %s: never reached for those that this "
 		    "ends the list for, they are not limited; %s",
@@ -274,7 +299,7 @@ static void check_caller(const struct instance *instance, const struct caller *c
 			    instance_limiter_of(instance, list->at[i + 1]);
 
 			check_argument(instance, caller, n, i, limiter);
-			check_reached(instance, caller, n, i);
+			check_reached(instance, caller, n, i, limiter);
 			check_order(instance, caller, n, i, limiter);
 		}
 	}

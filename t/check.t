@@ -188,7 +188,7 @@ subtest 'the service' => sub {
     my $master = "$dir/postfix/master.cf: policyd-ratelimit:";
     my @cases  = (
         ['no service',   "$dir/postfix/master.cf: no service runs the helper", sub {''}],
-        ['another user', "$master user=daemon is not the user", sub {s/user=\S+/user=daemon/r}],
+        ['another user', "$master user=somebody is not the user", sub {s/user=\S+/user=somebody/r}],
         ['longer user',  "$master user=${user}x is not the user", sub {s/user=\S+/user=${user}x/r}],
         ['no user',      "$master it has no user=", sub {s/user=\S+ //r}],
         ['chroot',       "$master chroot is y", sub {s/n n - 0/n y - 0/r}],
@@ -282,6 +282,12 @@ subtest 'the lists' => sub {
         postfix($limit . $lists, $spawn . $services);
         finds($name, $pattern);
     }
+    # Following one line must not undo another.
+    postfix("${limit}smtpd_data_restrictions = permit_mynetworks, $plain\n", $spawn . $smtp);
+    my (undef, $two) = check();
+    is(() = $two =~ /^\Q$main\E: smtpd_data_restrictions: /mg, 2, 'two faults of one check');
+    mend($_) for split /\n/, $two;
+    silent('two faults of one check: mended');
     configure(rules => $rules . $bytes);
     postfix($limit . $data, $spawn . $smtp);
     finds('bytes are never counted', "$main: smtpd_end_of_data_restrictions: no check_policy_service: rule volume,");
