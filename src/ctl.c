@@ -48,6 +48,8 @@ static const struct command {
     {"clean", ctl_clean, STORE_WRITE, "", "rewrite the file without what has expired", NULL, true},
     {"config", ctl_config, STORE_READ, "[--changed] [NAME]", "effective settings, or one of them",
 	NULL, false},
+    {"check", ctl_check, STORE_READ, "[-P DIR]...",
+	"what is wrong, on Postfix's side too, and what mends it", NULL, false},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -179,7 +181,10 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 
 	/* Each command has options of its own. */
 	optind = 0;
-	if (config_load(ctl->config_path, &ctl->config, &stamp, print_complaint, NULL) == 0) {
+	ctl->config_is_bad =
+	    config_load(ctl->config_path, &ctl->config, &stamp, print_complaint, NULL) != 0;
+	/* Only what looks for faults may go on with one. */
+	if (!ctl->config_is_bad || command->run == ctl_check) {
 		status = command->prepare ? command->prepare(ctl, argc, argv) : 0;
 	}
 	if (status == 0) {

@@ -14,11 +14,13 @@
 
 /* Exit statuses; those of sysexits.h mean what they mean there. */
 #define CTL_NO_MATCH 1
+#define CTL_FAULTS 1
 
 /* A command gets its own name and arguments as argc and argv, and returns the exit status. */
 struct ctl {
 	const char *config_path;
 	struct config config;
+	bool config_is_bad; /* for check alone: its rules must not be used */
 	struct store *store; /* not opened yet */
 	struct quotas *quotas;
 
@@ -29,6 +31,7 @@ struct ctl {
 };
 
 /* The commands; each is documented in policyd-ratelimit-ctl(8). */
+int ctl_check(struct ctl *ctl, int argc, char **argv);
 int ctl_clean(struct ctl *ctl, int argc, char **argv);
 int ctl_config(struct ctl *ctl, int argc, char **argv);
 int ctl_dump(struct ctl *ctl, int argc, char **argv);

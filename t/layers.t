@@ -12,7 +12,8 @@ my @layers = (
     [qw(limit rate record counter template netaddr pattern key override allowance)],
     [qw(policy config config_key config_options config_rule store store_file store_rewrite store_salvage)],
     [qw(rule quota engine verdict)],
-    [qw(policyd-ratelimit ctl ctl_allow ctl_config ctl_explain ctl_load ctl_progress ctl_reset ctl_rows
+    [qw(policyd-ratelimit ctl ctl_allow ctl_check ctl_config ctl_explain ctl_load ctl_postconf ctl_postfix ctl_postfix_lists
+        ctl_postfix_smtpd ctl_progress ctl_reset ctl_rows
         ctl_show ctl_time output)],
 );
 my %layer;
