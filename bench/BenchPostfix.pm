@@ -53,8 +53,8 @@ sub pass_mail {
     my ($self, $count) = @_;
     local $ENV{PATH} = join ':', PrivatePostfix::path();
     my $start = time;
-    system('smtp-source', '-s', SESSIONS, '-m', $count, '-l', MESSAGE_BYTES, '-f', 'alice@example.org',
-        '-t', 'someone@example.com', '127.0.0.1:' . $self->port) == 0
+    my @mail = ('-l', MESSAGE_BYTES, '-f', 'alice@example.org', '-t', 'someone@example.com');
+    system('smtp-source', '-s', SESSIONS, '-m', $count, @mail, '127.0.0.1:' . $self->port) == 0
         or die "smtp-source failed:\n", $self->mail_log;
     my $rate = $count / (time - $start);
     my $queue = $self->dir . '/queue';

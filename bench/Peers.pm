@@ -105,7 +105,8 @@ id=DAY; sasl_username=~/./; action=rate(sasl_username/@{[5 * $limit]}/86400/DEFE
 END
     my $port = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')->sockport;
     my $starter = launch(
-        "$folder.out", find('postfwd2'), qw(--summary=600 --cache=600 --cache-rdomain-only --cache-no-size),
+        "$folder.out", find('postfwd2'),
+        qw(--summary=600 --cache=600 --cache-rdomain-only --cache-no-size),
         '--daemon', '--file', "$folder.cf", '--interface', '127.0.0.1', '--port', $port,
         '--user', account(), '--group', group(), '--pidfile', "$folder.pid",
         '--cache_socket', "unix::$folder/cache",
