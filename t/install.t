@@ -35,7 +35,7 @@ my @expected = map {"/opt/limiter/$_"} (
     'libexec/policyd-ratelimit',
     'sbin/policyd-ratelimit-ctl',
     (map {"share/doc/policyd-ratelimit/$_"} qw(HACKING.md LICENSE NEWS README.md master.cf.example
-        migration.md policyd-ratelimit.conf)),
+        migration.md performance.md policyd-ratelimit.conf)),
     'share/man/man5/policyd-ratelimit.conf.5',
     'share/man/man8/policyd-ratelimit-ctl.8',
     'share/man/man8/policyd-ratelimit.8',
