@@ -61,7 +61,10 @@ enum store_result store_fail(struct store *store, struct error *error, const cha
 enum store_result store_file_open(struct store *store, struct error *error);
 void store_file_close(struct store *store);
 
-/* Whether the name stands for another file than the open one, or for none, or was cut off. */
+/*
+ * Whether the name stands for another file than the open one, or for none, or for one that
+ * was cut off, or opened to others: whether it must be opened anew.
+ */
 bool store_file_replaced(const struct store *store);
 
 /* A new TDB of that hash size at path, which must not exist; NULL, errno, store->message. */
