@@ -10,14 +10,16 @@ use RateTest qw(source_dir build_dir slurp run);
 my @layers = (
     [qw(util log clock)],
     [qw(limit rate record counter template netaddr pattern key override)],
-    [qw(policy config config_key config_options config_rule store store_file store_rewrite)],
+    [qw(policy config config_key config_options config_rule store store_file store_rewrite
+        confine)],
     [qw(rule engine verdict)],
-    [qw(policyd-ratelimit ctl ctl_config ctl_counters output)],
+    [qw(policyd-ratelimit ctl ctl_config ctl_counters output confine_filter)],
 );
 my %layer;
 for my $n (0 .. $#layers) { $layer{$_} = $n for @{$layers[$n]} }
 
-my %system = ('ini.h' => qr/^config\.c$/, 'tdb.h' => qr/^store(?:_file|_rewrite)?\.c$/, 'jansson.h' => qr/^output\.c$/);
+my %system = ('ini.h' => qr/^config\.c$/, 'tdb.h' => qr/^store(?:_file|_rewrite)?\.c$/, 'jansson.h' => qr/^output\.c$/,
+    'seccomp.h' => qr/^confine_filter\.c$/, 'linux/landlock.h' => qr/^confine\.c$/);
 my $src = source_dir() . '/src';
 for my $path (sort glob "$src/*.[ch]") {
     my ($file, $name) = $path =~ m{/(([^/]+)\.[ch])$};
