@@ -77,7 +77,7 @@ subtest 'no core, where it belongs to an account other than root' => sub {
 
 # What t/confined is to try, and in which of its modes that must fail.
 my @needed = ('read the configuration', 'write a database', 'open it again', 'make it longer', 'map it', 'lock it',
-    'set its mode', 'look at its disk', 'sync it', 'rename it', 'rename it to a free name', 'give it a second name',
+    'set its mode', 'set its times', 'look at its disk', 'sync it', 'rename it', 'rename it to a free name', 'give it a second name',
     'look at it', 'remove it', 'write a log', 'get random bytes', 'set an alarm', 'limit the size of files',
     'have more memory', 'syslog');
 my %forbidden = (

@@ -25,6 +25,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <utime.h>
 
 static void tell(const char *what, bool worked)
 {
@@ -95,6 +96,7 @@ static void try_needed(const char *config, const char *data, const char *log)
 	tell("map it", map != MAP_FAILED && munmap(map, 8192) == 0);
 	tell("lock it", fcntl(fd, F_SETLKW, &(struct flock){.l_type = F_WRLCK}) == 0);
 	tell("set its mode", fchmod(fd, 0640) == 0);
+	tell("set its times", utime(in(data, "made"), NULL) == 0);
 	tell("look at its disk", fstatvfs(fd, &disk) == 0);
 	tell("sync it", fdatasync(fd) == 0);
 	close(fd);
