@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <seccomp.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -120,6 +121,14 @@ static void allow(scmp_filter_ctx filter, const char *const name[2])
 	}
 }
 
+static void add(
+    scmp_filter_ctx filter, uint32_t action, const char *name, const struct scmp_arg_cmp *when)
+{
+	check(seccomp_rule_add_array(
+		  filter, action, seccomp_syscall_resolve_name(name), when ? 1 : 0, when),
+	    name);
+}
+
 int main(void)
 {
 	/* What is not known here may be new, and libc then tries what it did before. */
@@ -138,24 +147,20 @@ int main(void)
 		allow(filter, allowed[i]);
 	}
 	/* Of sockets those of this machine, for syslog. */
-	check(seccomp_rule_add(
-		  filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX)),
-	    "socket");
-	check(seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
-		  SCMP_A0(SCMP_CMP_NE, AF_UNIX)),
-	    "socket");
+	add(filter, SCMP_ACT_ALLOW, "socket",
+	    &(struct scmp_arg_cmp){.arg = 0, .op = SCMP_CMP_EQ, .datum_a = AF_UNIX});
+	add(filter, SCMP_ACT_ERRNO(EPERM), "socket",
+	    &(struct scmp_arg_cmp){.arg = 0, .op = SCMP_CMP_NE, .datum_a = AF_UNIX});
 	/* Limits of this process alone. */
-	check(seccomp_rule_add(
-		  filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_EQ, 0)),
-	    "prlimit64");
+	add(filter, SCMP_ACT_ALLOW, "prlimit64",
+	    &(struct scmp_arg_cmp){.arg = 0, .op = SCMP_CMP_EQ, .datum_a = 0});
 	/* No memory that holds code. */
 	for (size_t i = 0; i < sizeof(mapping) / sizeof(*mapping); i++) {
-		check(seccomp_rule_add(filter, SCMP_ACT_ALLOW,
-			  seccomp_syscall_resolve_name(mapping[i]), 1,
-			  SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)),
-		    mapping[i]);
+		add(filter, SCMP_ACT_ALLOW, mapping[i],
+		    &(struct scmp_arg_cmp){
+			.arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0});
 	}
-	check(seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(execve), 0), "execve");
+	add(filter, SCMP_ACT_ERRNO(EPERM), "execve", NULL);
 	check(seccomp_export_bpf(filter, fileno(file)), "export");
 	rewind(file);
 	while (fread(&step, sizeof(step), 1, file) == 1) {
