@@ -138,8 +138,7 @@ static void check_config(struct check *check, const struct passwd *user)
 		    "%s: user = %s: spawn(8) starts nothing as root; write: user = %s", path,
 		    config->user, DEFAULT_USER);
 	}
-	if (stat(path, &st) == 0 &&
-	    ((st.st_mode & S_IWOTH) || ((st.st_mode & S_IWGRP) && st.st_gid != 0))) {
+	if (stat(path, &st) == 0 && (st.st_mode & S_IWGRP) && st.st_gid != 0) {
 		check_finding(check,
 		    "%s: mode is %04o: others than its owner can change the limits; run: chmod "
 		    "go-w %s",
@@ -360,7 +359,8 @@ static int check_database(struct check *check, const struct passwd *user)
 	}
 	check_space(check, folder, (uint64_t)st.st_size);
 	/* If its owner is wrong, that it can't be opened is no second fault. */
-	if (check->findings > findings && user && !may(user, path, &st, S_IRUSR)) {
+	if (check->findings > findings &&
+	    ((user && !may(user, path, &st, S_IRUSR)) || (st.st_mode & S_IWOTH))) {
 		return 0;
 	}
 	return check_records(check);
@@ -369,8 +369,14 @@ static int check_database(struct check *check, const struct passwd *user)
 static int check_all(struct check *check, const char *const *dir, size_t dirs)
 {
 	const struct passwd *user = getpwnam(check->ctl->config.user);
+	struct stat st;
 	int status;
 
+	/* Nothing in it is used then: what it says of all else is not known. */
+	if (check->ctl->config_is_bad && stat(check->config_path, &st) == 0 &&
+	    (st.st_mode & S_IWOTH)) {
+		return EX_CONFIG;
+	}
 	check_config(check, user);
 	status = check_database(check, user);
 	check_postfix(check, dir, dirs);

@@ -34,6 +34,8 @@ struct store *store_new(const struct store_options *options)
 
 	if (store) {
 		store->options = *options;
+		/* The helper won't be able to read it later. */
+		store_boot_id();
 	}
 	return store;
 }

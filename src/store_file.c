@@ -266,6 +266,13 @@ static struct tdb_context *open_tdb(
 	if (gate == -1 && !(open_flags & O_CREAT)) {
 		return NULL;
 	}
+	if (gate >= 0 && fstat(gate, &st) == 0 && (st.st_mode & S_IWOTH)) {
+		snprintf(store->message, sizeof(store->message),
+		    "others may write it and may have done so; see what it holds, then chmod o-w");
+		close(gate);
+		errno = ENOTSUP; /* none of those that mean damage */
+		return NULL;
+	}
 	tdb = tdb_open_ex(path, (int)hash_size, TDB_NOSYNC | TDB_INCOMPATIBLE_HASH, open_flags,
 	    store->options.mode, &log, NULL);
 	if (gate >= 0) {
@@ -419,7 +426,8 @@ bool store_file_replaced(struct store *store)
 	if (stat(store->options.path, &named)) {
 		return errno == ENOENT;
 	}
-	if (store->device != named.st_dev || store->inode != named.st_ino) {
+	if (store->device != named.st_dev || store->inode != named.st_ino ||
+	    (named.st_mode & S_IWOTH)) {
 		return true;
 	}
 	store->suspect = (uint64_t)named.st_size < tdb_map_size(store->tdb);

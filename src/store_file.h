@@ -89,7 +89,8 @@ void store_file_close(struct store *store);
 
 /*
  * Whether the name stands for another file than the open one, or for none; or the file was
- * cut off, so that what lies behind its end can't be touched. It is to be closed then.
+ * cut off, so that what lies behind its end can't be touched, or opened to others. It is to be
+ * closed then.
  */
 bool store_file_replaced(struct store *store);
 

@@ -360,9 +360,14 @@ subtest 'configuration' => sub {
     finds('no rule', "$config: there is no rule");
     configure();
     chmod 0666, $config;
-    finds('everybody may write', "$config: mode is 0666");
-    configure(rules => "[rule x]\nkey = nonsense\nlimit = 1/hour\n");
     my ($status, $out, $err) = check();
+    is("$status$out", '78', 'everybody may write');
+    like($err, qr{\A$config: others may write it, so it is not used; chmod o-w $config\n\z}, 'is said once');
+    chown 0, 1, $config;
+    chmod 0664, $config;
+    finds('a group may write', "$config: mode is 0664") if $> == 0;
+    configure(rules => "[rule x]\nkey = nonsense\nlimit = 1/hour\n");
+    ($status, $out, $err) = check();
     is("$status$out", '78', 'bad: the status says so, and that is all');
     like($err, qr{\A$config:\d+: \N*nonsense\N*\n\z}, 'its errors are printed');
     postfix($limit . $data, ($spawn =~ s/- 0 spawn/- 7 spawn/r) . $smtp);

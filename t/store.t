@@ -51,6 +51,26 @@ subtest 'a file that is not a TDB' => sub {
     }
 };
 
+subtest 'a file that others may write' => sub {
+    my $t = limiter();
+    my ($one, $two) = ($t->helper, $t->helper);
+    is(ask($_), 'DUNNO') for $one, $two;
+    my $content = slurp($t->{database});
+    chmod 0646, $t->{database} or die $!;
+    is(ask($_), 'WARN trouble', 'is used by nobody: one that has it open, a new one') for $one, $two, $t->helper;
+    is(lines($t, "can't be opened: others may write it"), 3, 'said once by each') or diag $t->log_text;
+    is(slurp($t->{database}), $content, 'left as it was');
+    is((stat $t->{database})[2] & 07777, 0646, 'by its permissions too');
+    for my $command (['show'], ['reset', 'u']) {
+        my ($status, undef, $errors) = $t->ctl(@$command);
+        is($status, 69, "ctl $command->[0] does not either");
+        like($errors, qr/others may write it/);
+    }
+    chmod 0660, $t->{database} or die $!;
+    is(ask($one), 'DUNNO', 'goes on when it is closed to them');
+    like(ask($two), qr/Limit of 3/, 'with what is counted');
+};
+
 subtest 'an absent folder' => sub {
     my $t = limiter();
     $t->{database} = "$t->{dir}/folder/counters.tdb";
