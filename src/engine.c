@@ -217,7 +217,7 @@ static int new_record(struct candidate *candidate, struct store_item *item, stru
 	item->data = candidate->buffer;
 	item->size = plan->record_size;
 	item->empty = plan->empty_record;
-	return record_read(&candidate->record, candidate->bytes, plan->record_size, error);
+	return record_read_again(&candidate->record, candidate->bytes, plan->record_size, error);
 }
 
 /*
@@ -231,7 +231,7 @@ static int open_record(struct engine *engine, struct candidate *candidate, struc
 
 	candidate->plan = candidate->key.plan;
 	candidate->allowed = false;
-	if (item->stored && record_read(record, item->data, item->size, error)) {
+	if (item->stored && record_read_again(record, item->data, item->size, error)) {
 		return -1;
 	}
 	if (!item->stored || record->allowance) {
@@ -272,7 +272,7 @@ static bool has_room(
 	uint64_t amount = refused ? rule_amount(rule, &engine->request) : candidate->cost;
 
 	verdict->rule = rule;
-	verdict->key = candidate->key;
+	verdict->key = &candidate->key;
 	if (plan->limits.kind == LIMITS_DENY) {
 		verdict->used = candidate->cost;
 		verdict->wait_ms = RATE_NEVER;
@@ -351,7 +351,7 @@ static void note_allowed(struct engine *engine, struct engine_verdict *verdict)
 		}
 		if (plan->limits.kind != LIMITS_WINDOWS && !verdict->rule) {
 			verdict->rule = candidate->rule;
-			verdict->key = candidate->key;
+			verdict->key = &candidate->key;
 			verdict->unlimited = plan->limits.kind == LIMITS_UNLIMITED;
 			verdict->used =
 			    plan->layout.windows ? counter_used(&candidate->record, 0) : 0;
@@ -364,7 +364,7 @@ static void note_allowed(struct engine *engine, struct engine_verdict *verdict)
 			if (share > highest) {
 				highest = share;
 				verdict->rule = candidate->rule;
-				verdict->key = candidate->key;
+				verdict->key = &candidate->key;
 				verdict->limit = &plan->limits.at[j];
 				verdict->unlimited = false;
 				verdict->used = used;
@@ -396,7 +396,7 @@ static void note_warnings(struct engine *engine, struct candidate *candidate)
 			    &(struct engine_verdict){.status = ENGINE_WARNING,
 				.rule = rule,
 				.limit = limit,
-				.key = candidate->key,
+				.key = &candidate->key,
 				.used = used,
 				.remaining = limit->count > used ? limit->count - used : 0});
 		}

@@ -32,7 +32,7 @@ struct engine_verdict {
 	const struct rule *rule;
 	const struct limit *limit;
 	bool unlimited; /* limit is NULL because the key is exempt */
-	struct rule_key key;
+	const struct rule_key *key; /* until the next request; NULL if rule is */
 	uint64_t used; /* this request included */
 	uint64_t remaining; /* without it */
 	int64_t wait_ms; /* until the rule would let it pass; 0 if allowed, or RATE_NEVER */

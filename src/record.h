@@ -65,9 +65,13 @@ struct record {
 	struct record_transaction transaction[RECORD_TRANSACTIONS_MAX];
 
 	/* How it stands in the file; for the functions here alone. */
+	char header[RECORD_HEADER_MAX];
+	size_t header_length; /* 0: not known yet, nor are the three below */
+	uint64_t header_check;
+	size_t slot_size;
+	size_t size;
 	uint64_t sequence;
 	unsigned slot;
-	size_t header_length;
 	uint64_t log_head; /* where the next event goes */
 	uint64_t log_used; /* how many events are there */
 	uint64_t log_total;
@@ -87,6 +91,12 @@ void record_init(struct record *record, const struct record_layout *layout);
  * and why: another version, a layout that can't be, no slot with a good check.
  */
 int record_read(struct record *record, const char *bytes, size_t size, struct error *error);
+
+/*
+ * The same for a struct that is all zero or was used before: much faster if that had the
+ * same layout.
+ */
+int record_read_again(struct record *record, const char *bytes, size_t size, struct error *error);
 
 /* The log of a moving window as rate.h wants it; valid as long as the record and its bytes. */
 struct rate_log record_log(const struct record *record);

@@ -112,11 +112,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct engine_verdict verdict = {
 	    .status = (enum engine_status)(status % (ENGINE_ERROR + 1)),
 	    .unlimited = status & 0x80};
+	struct rule_key key;
 	struct config config;
 	struct error error;
 	size_t length;
 	char *action;
 
+	verdict.key = &key;
 	verdict.used = input_number(&input, 8);
 	verdict.remaining = input_number(&input, 8);
 	verdict.wait_ms = (int64_t)(input_number(&input, 8) >> 1);
@@ -131,8 +133,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	verdict.rule = &config.rule[0];
 	verdict.limit = which & 0x80 ? NULL : &config.rule[0].plan.limits.at[which >> 6 & 1];
-	if (!rule_key_of_request(verdict.rule, &request, secret, &verdict.key)) {
-		verdict.key = (struct rule_key){.text = "r:none", .length = 6, .prefix = 2};
+	if (!rule_key_of_request(verdict.rule, &request, secret, &key)) {
+		key = (struct rule_key){.text = "r:none", .length = 6, .prefix = 2};
 	}
 	check_action(&verdict, &config, &request);
 	check_line(&verdict, &request);
