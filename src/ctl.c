@@ -29,6 +29,10 @@ static const struct command {
 	"           [--top N] [--json]",
 	"how full each counter is, when it frees, refusals"},
     {"reset", ctl_reset, STORE_WRITE, "[--rule R] KEY... | --all", "forget counters"},
+    {"top", ctl_top, STORE_READ,
+	"[--rule R] [--key GLOB] [--over PCT] [--sort used|percent|key|last]\n"
+	"           [--interval SECONDS]",
+	"show, live on a terminal"},
     {"config", ctl_config, STORE_READ, "[NAME]", "effective settings, or one of them"},
 };
 

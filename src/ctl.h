@@ -25,6 +25,7 @@ struct ctl {
 int ctl_config(struct ctl *ctl, int argc, char **argv);
 int ctl_reset(struct ctl *ctl, int argc, char **argv);
 int ctl_show(struct ctl *ctl, int argc, char **argv);
+int ctl_top(struct ctl *ctl, int argc, char **argv);
 
 /* Says how the command is used, on stderr; returns EX_USAGE. */
 int ctl_usage(const char *command);

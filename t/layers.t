@@ -12,7 +12,7 @@ my @layers = (
     [qw(limit rate record counter template netaddr pattern key override allowance)],
     [qw(policy config config_key config_options config_rule store store_file store_rewrite)],
     [qw(rule quota engine verdict)],
-    [qw(policyd-ratelimit ctl ctl_config ctl_reset ctl_rows ctl_show output)],
+    [qw(policyd-ratelimit ctl ctl_config ctl_reset ctl_rows ctl_show ctl_top ctl_top_draw output screen)],
 );
 my %layer;
 for my $n (0 .. $#layers) { $layer{$_} = $n for @{$layers[$n]} }
