@@ -30,7 +30,7 @@ static const struct {
 
 /* What goes, one after the other, until a key has this many columns. */
 static const enum column dispensable[] = {BAR, REFUSED, ROOM, USED, LIMIT, RULE};
-#define KEY_WIDTH_MIN 16
+#define KEY_WIDTH_MIN 14
 #define RULE_WIDTH_MAX 16
 
 /* Lines that are not rows: the time, the counts and the titles above, the keys below. */
@@ -183,12 +183,12 @@ static void add_summary(const struct top *top, size_t shown, struct text *line)
 	add_count(line, rows->counters, "counter");
 	text_puts(line, ", ");
 	add_count(line, rows->rows, "window");
-	text_printf(line, ": %zu at 80 %% or more, %zu full", near, full);
+	text_printf(line, ", %zu at 80 %%+, %zu full", near, full);
 	if (shown < rows->rows) {
-		text_printf(line, "; %zu not shown", rows->rows - shown);
+		text_printf(line, ", %zu not shown", rows->rows - shown);
 	}
 	if (rows->damaged > 0) {
-		text_puts(line, "; ");
+		text_puts(line, ", ");
 		add_count(line, rows->damaged, "damaged record");
 	}
 }

@@ -179,6 +179,8 @@ static void leave(struct screen *screen)
 	sigaddset(&blocked, SIGTTOU);
 	sigprocmask(SIG_BLOCK, &blocked, &mask);
 	if (!background) {
+		/* TCOON alone does not undo Ctrl-S. */
+		tcflow(STDOUT_FILENO, TCOOFF);
 		tcflow(STDOUT_FILENO, TCOON);
 	}
 	put(screen, LEAVE);
