@@ -32,6 +32,10 @@ static const struct command {
 	"[--rule R] [--key GLOB] [--over PCT] [--sort used|percent|key|last]\n"
 	"       [--top N] [--json]",
 	"how full each counter is, when it frees, refusals", NULL, false},
+    {"top", ctl_top, STORE_READ,
+	"[--rule R] [--key GLOB] [--over PCT] [--sort used|percent|key|last]\n"
+	"       [--interval SECONDS]",
+	"show, live on a terminal", NULL, false},
     {"explain", ctl_explain, STORE_READ, "[ATTRIBUTE=VALUE...]", "what a request would get and why",
 	NULL, false},
     {"reset", ctl_reset, STORE_WRITE, "[--rule R] KEY... | --all", "forget counters", NULL, false},

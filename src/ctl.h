@@ -42,6 +42,7 @@ int ctl_load(struct ctl *ctl, int argc, char **argv);
 int ctl_reset(struct ctl *ctl, int argc, char **argv);
 int ctl_set(struct ctl *ctl, int argc, char **argv);
 int ctl_show(struct ctl *ctl, int argc, char **argv);
+int ctl_top(struct ctl *ctl, int argc, char **argv);
 int ctl_unset(struct ctl *ctl, int argc, char **argv);
 
 /* What comes before load takes on the account of the helper: opens the file. */

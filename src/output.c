@@ -39,8 +39,7 @@ struct output_cell output_string(const char *string)
 	return (struct output_cell){.text = string, .json = OUTPUT_STRING, .string = string};
 }
 
-/* Columns on the screen: bytes that start a character. */
-static size_t display_width(const char *text)
+size_t output_width(const char *text)
 {
 	size_t width = 0;
 
@@ -59,7 +58,7 @@ struct output *output_new(bool json, const struct output_column *columns, unsign
 	output->columns = n;
 	output->width = output_must(calloc(n, sizeof(*output->width)));
 	for (unsigned i = 0; i < n; i++) {
-		output->width[i] = columns[i].title ? display_width(columns[i].title) : 0;
+		output->width[i] = columns[i].title ? output_width(columns[i].title) : 0;
 	}
 	return output;
 }
@@ -101,7 +100,7 @@ void output_row(struct output *output, const struct output_cell *cells)
 		size_t width;
 
 		row[i] = output_must(strdup(cells[i].text ? cells[i].text : ""));
-		width = display_width(row[i]);
+		width = output_width(row[i]);
 		if (output->column[i].title && width > output->width[i]) {
 			output->width[i] = width;
 		}
@@ -119,7 +118,7 @@ static void print_line(const struct output *output, char *const *row)
 		if (!output->column[i].title) {
 			continue;
 		}
-		padding = output->width[i] - display_width(text);
+		padding = output->width[i] - output_width(text);
 		blanks += output->column[i].right ? padding : 0;
 		/* Blanks are written when something follows: no line ends in them. */
 		printf("%*s%s", (int)blanks, "", text);

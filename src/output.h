@@ -8,12 +8,16 @@
 #define OUTPUT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct output;
 
 /* The memory, or the end of the process where there is none. */
 void *output_must(void *memory);
+
+/* Columns that a text takes on a screen: bytes that start a character. */
+size_t output_width(const char *text);
 
 /* A column: its name in JSON, NULL if it is in the table alone, and the other way round. */
 struct output_column {

@@ -581,6 +581,10 @@ enum store_result store_walk(
 	}
 	store_bus_arm(true);
 	store_alarm_start(store);
+	/* Who only reads takes no lock that would show it. */
+	if (store->tdb && store_file_replaced(store)) {
+		store_file_close(store);
+	}
 	result = store_file_open(store, error);
 	if (result == STORE_OK && tdb_traverse_read(store->tdb, visit_record, &walk) < 0) {
 		result = store_fail(store, error, "can't be read");

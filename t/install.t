@@ -34,11 +34,13 @@ is($status, 0, 'make install') or diag $out . $err;
 my @expected = map {"/opt/limiter/$_"} (
     'libexec/policyd-ratelimit',
     'sbin/policyd-ratelimit-ctl',
+    'share/bash-completion/completions/policyd-ratelimit-ctl',
     (map {"share/doc/policyd-ratelimit/$_"} qw(HACKING.md LICENSE NEWS README.md master.cf.example
         migration.md performance.md policyd-ratelimit.conf)),
     'share/man/man5/policyd-ratelimit.conf.5',
     'share/man/man8/policyd-ratelimit-ctl.8',
     'share/man/man8/policyd-ratelimit.8',
+    'share/zsh/site-functions/_policyd-ratelimit-ctl',
 );
 is_deeply(files($root), ['/etc/limiter/policyd-ratelimit.conf', @expected], 'every file in its place');
 ok(-d "$root/srv/lib/policyd-ratelimit", 'the folder of the counters');

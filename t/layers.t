@@ -15,7 +15,7 @@ my @layers = (
     [qw(rule quota engine verdict)],
     [qw(policyd-ratelimit ctl ctl_allow ctl_check ctl_config ctl_explain ctl_load ctl_postconf ctl_postfix ctl_postfix_lists
         ctl_postfix_smtpd ctl_progress ctl_reset ctl_rows
-        ctl_show ctl_time output confine_filter)],
+        ctl_show ctl_time ctl_top ctl_top_draw output screen confine_filter)],
 );
 my %layer;
 for my $n (0 .. $#layers) { $layer{$_} = $n for @{$layers[$n]} }
