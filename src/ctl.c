@@ -46,6 +46,8 @@ static const struct command {
 	"set many: RULE<TAB>KEY<TAB>LIMITS[<TAB>UNTIL]", ctl_load_open, false},
     {"dump", ctl_dump, STORE_READ, "", "what is set, for load", NULL, false},
     {"clean", ctl_clean, STORE_WRITE, "", "rewrite the file without what has expired", NULL, true},
+    {"report", ctl_report, STORE_READ, "[--since TIME] [--mail ADDRESS [--always]] [--json]",
+	"who hit a limit, since when, how often", NULL, false},
     {"config", ctl_config, STORE_READ, "[--changed] [NAME]", "effective settings, or one of them",
 	NULL, false},
     {"check", ctl_check, STORE_READ, "[-P DIR]...",
