@@ -48,6 +48,7 @@ static const struct command {
     {"clean", ctl_clean, STORE_WRITE, "", "rewrite the file without what has expired", NULL, true},
     {"report", ctl_report, STORE_READ, "[--since TIME] [--mail ADDRESS [--always]] [--json]",
 	"who hit a limit, since when, how often", NULL, false},
+    {"metrics", ctl_metrics, STORE_READ, "", "OpenMetrics text, for Prometheus", NULL, false},
     {"config", ctl_config, STORE_READ, "[--changed] [NAME]", "effective settings, or one of them",
 	NULL, false},
     {"check", ctl_check, STORE_READ, "[-P DIR]...",
