@@ -14,7 +14,8 @@ my @layers = (
         store_salvage confine)],
     [qw(rule quota engine verdict)],
     [qw(policyd-ratelimit ctl ctl_allow ctl_check ctl_config ctl_explain ctl_load ctl_mail ctl_metrics ctl_postconf
-        ctl_postfix ctl_postfix_lists ctl_postfix_smtpd ctl_progress ctl_report ctl_reset ctl_rows ctl_show ctl_time output confine_filter)],
+        ctl_postfix ctl_postfix_lists ctl_postfix_smtpd ctl_progress ctl_report ctl_reset ctl_rows
+        ctl_show ctl_time output confine_filter)],
 );
 my %layer;
 for my $n (0 .. $#layers) { $layer{$_} = $n for @{$layers[$n]} }
