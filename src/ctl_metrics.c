@@ -319,7 +319,7 @@ static void print_database(const struct metrics *metrics)
 	    "Records in the counter file, with those that have expired and are still in it.");
 	print_number("database_records", metrics->records);
 	head("database_damaged_records", "",
-	    "Records that can't be read; policyd-ratelimit-ctl show names them.");
+	    "Records that can't be read: counters, which the command show names, and overrides.");
 	print_number("database_damaged_records", metrics->damaged + metrics->rows.damaged);
 	head("build_info", "", "Version of policyd-ratelimit-ctl; always 1.");
 	printf(PREFIX "build_info{version=\"");

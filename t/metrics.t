@@ -209,6 +209,13 @@ subtest 'promtool' => sub {
     is("$status$out$err", '0');
 };
 
+subtest 'the manual' => sub {
+    my ($page) = slurp(build_dir() . '/doc/policyd-ratelimit-ctl.8') =~ /^\.Ss metrics\n(.*?)^\.S[sh] /ms;
+    my %documented = map { ($_ => 1) } map { s/ Ns .*//r =~ /(\w+)/g } $page =~ /^\.It Sy (.*)/mg;
+    my %known = map { (s/\Apolicyd_ratelimit_//r => 1) } (metrics())[2] =~ /^# TYPE (\S+)/mg;
+    is_deeply([sort keys %documented], [sort keys %known], 'has every metric, and no other');
+};
+
 is(($t->ctl('metrics', 'x'))[0], 64, 'usage');
 
 done_testing;
