@@ -15,6 +15,7 @@ key = sasl_username
 limit = 10/hour, 100/day
 override = vip unlimited
 override = bulk 40/2 hours
+override = small 5/hour
 [rule volume]
 key = sender_domain
 count = bytes
@@ -172,6 +173,16 @@ subtest 'overrides' => sub {
         'kind=set rule=volume' => 0, 'kind=grant rule=volume' => 1, 'kind=set rule=idle' => 0,
         'kind=grant rule=idle' => 0}, 'those in force');
     is($sample->{policyd_ratelimit_database_damaged_records}, 0, 'all well-formed');
+};
+
+subtest 'a window that set added' => sub {
+    is(($t->ctl('set', 'users', 'odd', '4/3 hours'))[0], 0);
+    my $odd = $t->helper;
+    message($odd, sasl_username => 'odd', recipient_count => 2);
+    $odd->finish;
+    my ($sample) = metrics();
+    is($sample->{'policyd_ratelimit_used rule=users window=10800'}, 2, 'has its lines');
+    is($sample->{'policyd_ratelimit_fullest_ratio rule=users window=10800'}, 0.5);
 };
 
 subtest 'damaged records' => sub {
