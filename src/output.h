@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct output;
 
@@ -40,6 +41,9 @@ struct output_cell output_string(const char *string);
 
 /* Writes to stdout. columns must outlive the output. Ends the process if memory runs out. */
 struct output *output_new(bool json, const struct output_column *columns, unsigned n);
+
+/* Writes there instead; before the first row. */
+void output_to(struct output *output, FILE *stream);
 
 /* One cell for each column, in their order; copied. Strings must be UTF-8. */
 void output_row(struct output *output, const struct output_cell *cells);

@@ -13,8 +13,8 @@ my @layers = (
     [qw(policy config config_key config_options config_rule store store_file store_rewrite
         store_salvage confine)],
     [qw(rule quota engine verdict)],
-    [qw(policyd-ratelimit ctl ctl_allow ctl_check ctl_config ctl_explain ctl_load ctl_postconf ctl_postfix ctl_postfix_lists
-        ctl_postfix_smtpd ctl_progress ctl_reset ctl_rows
+    [qw(policyd-ratelimit ctl ctl_allow ctl_check ctl_config ctl_explain ctl_load ctl_mail ctl_metrics ctl_postconf ctl_postfix ctl_postfix_lists
+        ctl_postfix_smtpd ctl_progress ctl_report ctl_reset ctl_rows
         ctl_show ctl_time ctl_top ctl_top_draw output screen confine_filter)],
 );
 my %layer;

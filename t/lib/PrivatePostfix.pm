@@ -177,6 +177,7 @@ sub write_master_cf {
     my $dir = $self->{dir};
     write_file("$dir/etc/master.cf", <<"END");
 127.0.0.1:$self->{port} inet n - n - - smtpd
+pickup   unix  n - n 60 1 pickup
 cleanup  unix  n - n - 0 cleanup
 qmgr     unix  n - n 300 1 qmgr
 rewrite  unix  - - n - - trivial-rewrite
