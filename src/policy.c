@@ -32,42 +32,19 @@ bool policy_known(const char *name, size_t length)
 	return false;
 }
 
-/* Where the index of an attribute of that name is to be looked for: there, or behind. */
-static uint8_t place_of(const char *name, size_t length)
-{
-	const unsigned char *letters = (const unsigned char *)name;
-	uint32_t hash = (uint32_t)length;
-
-	if (length > 0) {
-		hash +=
-		    letters[0] * 37U + letters[length / 2] * 1009U + letters[length - 1] * 9176U;
-	}
-	return (uint8_t)(hash * UINT32_C(0x9e3779b1) >> 24);
-}
-
-/* The attribute of that name, or NULL, with *place being where it would belong. */
-static struct policy_attribute *look_up(
-    const struct policy_request *request, const char *name, size_t length, uint8_t *place)
-{
-	const struct policy_attribute *attribute;
-
-	/* There are twice as many places as attributes. */
-	for (*place = place_of(name, length); request->place[*place]; ++*place) {
-		attribute = &request->attribute[request->place[*place] - 1];
-		if (attribute->name_length == length &&
-		    memcmp(attribute->name, name, length) == 0) {
-			return (struct policy_attribute *)attribute;
-		}
-	}
-	return NULL;
-}
-
 const struct policy_attribute *policy_find(
     const struct policy_request *request, const char *name, size_t name_length)
 {
-	uint8_t place;
+	/* Of an attribute that comes twice the last one holds. */
+	for (size_t i = request->attributes; i-- > 0;) {
+		const struct policy_attribute *attribute = &request->attribute[i];
 
-	return look_up(request, name, name_length, &place);
+		if (attribute->name_length == name_length &&
+		    memcmp(attribute->name, name, name_length) == 0) {
+			return attribute;
+		}
+	}
+	return NULL;
 }
 
 const char *policy_value(const struct policy_request *request, const char *name)
@@ -80,17 +57,11 @@ const char *policy_value(const struct policy_request *request, const char *name)
 int policy_add(struct policy_request *request, const char *name, size_t name_length,
     const char *value, size_t value_length)
 {
-	uint8_t place;
-	struct policy_attribute *attribute = look_up(request, name, name_length, &place);
-
-	if (!attribute) {
-		if (request->attributes == POLICY_ATTRIBUTES_MAX) {
-			return -1;
-		}
-		attribute = &request->attribute[request->attributes++];
-		request->place[place] = (uint8_t)request->attributes;
+	if (request->attributes == POLICY_ATTRIBUTES_MAX) {
+		return -1;
 	}
-	*attribute = (struct policy_attribute){name, value, name_length, value_length};
+	request->attribute[request->attributes++] =
+	    (struct policy_attribute){name, value, name_length, value_length};
 	return 0;
 }
 
@@ -181,12 +152,6 @@ static bool ends_request(const struct policy_reader *reader)
 	    memcmp(reader->buffer + reader->end - 2, "\n\n", 2) == 0;
 }
 
-static void clear(struct policy_request *request)
-{
-	request->attributes = 0;
-	memset(request->place, 0, sizeof(request->place));
-}
-
 enum policy_result policy_read(
     struct policy_reader *reader, struct policy_request *request, struct error *error)
 {
@@ -196,7 +161,7 @@ enum policy_result policy_read(
 	const char *kind;
 	bool nul;
 
-	clear(request);
+	request->attributes = 0;
 	error->text[0] = '\0';
 	while (!ends_request(reader)) {
 		char *from = reader->buffer + reader->start + seen;

@@ -10,7 +10,6 @@
 #include "util.h"
 
 #include <stddef.h>
-#include <stdint.h>
 
 #define POLICY_REQUEST_MAX 65536
 #define POLICY_VALUE_MAX 8192
@@ -24,11 +23,9 @@ struct policy_attribute {
 	size_t value_length;
 };
 
-/* All zero: empty. */
 struct policy_request {
 	struct policy_attribute attribute[POLICY_ATTRIBUTES_MAX];
 	size_t attributes;
-	uint8_t place[256]; /* by a hash of the name, its index + 1; for policy.c alone */
 };
 
 /* Reads from one file descriptor. About 64 KiB large; zero it but for fd. */
@@ -54,7 +51,8 @@ enum policy_result {
 enum policy_result policy_read(
     struct policy_reader *reader, struct policy_request *request, struct error *error);
 
-/* Adds one attribute; the strings must outlive the request. -1: there are too many. */
+/* Adds one attribute, instead of an earlier one of that name; the strings must outlive the request.
+ * -1: there are too many. */
 int policy_add(struct policy_request *request, const char *name, size_t name_length,
     const char *value, size_t value_length);
 

@@ -104,7 +104,7 @@ static const unsigned char values[256] = {['0'] = 0,
 static const char usual_zero[] = "000000";
 
 /* The checks guard against accidents, not against somebody who may write the file. */
-static const uint8_t check_key[HASH_KEY_BYTES] = "ratelimit record";
+#define CHECK_SEED UINT64_C(0x726174656c696d69)
 
 static void put(char **p, unsigned width, uint64_t number)
 {
@@ -318,7 +318,7 @@ static int read_header(struct record_layout *layout, const char *s, const char *
 static uint64_t slot_check(const struct record *record, const char *bytes, const char *slot)
 {
 	size_t size = record->slot_size - WIDTH_CHECK - 1;
-	uint64_t check = hash_keyed(check_key, slot, size) ^ record->header_check;
+	uint64_t check = hash_quick(CHECK_SEED, slot, size) ^ record->header_check;
 
 	if (record->layout.strategy == RATE_MOVING) {
 		const char *p = slot + WIDTH_STATE;
@@ -331,7 +331,7 @@ static uint64_t slot_check(const struct record *record, const char *bytes, const
 		if (used > 0) {
 			uint64_t newest = (head ? head : record->layout.events) - 1;
 
-			check += hash_keyed(check_key, event_at(record, (char *)bytes, newest),
+			check += hash_quick(CHECK_SEED, event_at(record, (char *)bytes, newest),
 			    event_size(&record->layout));
 		}
 	}
@@ -446,7 +446,7 @@ static void set_frame(struct record *record)
 	const struct record_layout *layout = &record->layout;
 
 	record->header_length = write_header(layout, record->header);
-	record->header_check = hash_keyed(check_key, record->header, record->header_length);
+	record->header_check = hash_quick(CHECK_SEED, record->header, record->header_length);
 	record->slot_size = slot_size(layout);
 	record->size =
 	    record->header_length + 2 * record->slot_size + layout->events * event_size(layout);

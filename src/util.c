@@ -308,3 +308,21 @@ uint64_t hash_keyed(const uint8_t key[HASH_KEY_BYTES], const void *bytes, size_t
 	}
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
+
+static uint64_t mix(uint64_t hash, uint64_t word)
+{
+	hash = (hash ^ word) * UINT64_C(0xff51afd7ed558ccd);
+	return hash ^ hash >> 33;
+}
+
+uint64_t hash_quick(uint64_t seed, const void *bytes, size_t length)
+{
+	const uint8_t *b = bytes;
+	uint64_t hash = seed ^ length;
+
+	for (; length >= 8; length -= 8, b += 8) {
+		hash = mix(hash, little_endian_word(b));
+	}
+	hash = mix(hash, little_endian(b, length));
+	return mix(hash, 0);
+}

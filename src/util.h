@@ -77,6 +77,12 @@ const char *near_best(const struct near *near);
 
 #define HASH_KEY_BYTES 16
 
+/*
+ * A check against accidents, a few instructions for eight bytes: words, little-endian and
+ * the last one filled up with zeros, multiplied and mixed as MurmurHash3's finalizer does.
+ */
+uint64_t hash_quick(uint64_t seed, const void *bytes, size_t length);
+
 /* SipHash-1-3 (Aumasson and Bernstein), 64 bits: can't be steered without the key. */
 uint64_t hash_keyed(const uint8_t key[HASH_KEY_BYTES], const void *bytes, size_t length);
 

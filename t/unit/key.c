@@ -21,9 +21,12 @@ static void test_one(void **state)
 		const struct key_folding *folding;
 		const char *expected; /* NULL: nothing is left */
 	} cases[] = {
-	    {"User@X.org", KEY_TEXT, &plain, "user@x.org"}, {"", KEY_TEXT, &plain, NULL},
-	    {"User@X.org", KEY_TEXT, &exact, "User@X.org"}, {" ", KEY_TEXT, &plain, " "},
-	    {"\xc3\x84Z", KEY_TEXT, &plain, "\xc3\x84z"}, {"a+b", KEY_TEXT, &plus, "a+b"},
+	    {"User@X.org", KEY_TEXT, &plain, "user@x.org"},
+	    {"", KEY_TEXT, &plain, NULL},
+	    {"User@X.org", KEY_TEXT, &exact, "User@X.org"},
+	    {" ", KEY_TEXT, &plain, " "},
+	    {"\xc3\x84Z", KEY_TEXT, &plain, "\xc3\x84z"},
+	    {"a+b", KEY_TEXT, &plus, "a+b"},
 	    {"a+b%2b", KEY_TEXT, &plain, "a+b%2b"},
 	    {"User+tag@X.org", KEY_MAILBOX, &plain, "user+tag@x.org"},
 	    {"User+tag@X.org", KEY_MAILBOX, &plus, "user@x.org"},
@@ -34,9 +37,12 @@ static void test_one(void **state)
 	    {"user+@x.org", KEY_MAILBOX, &plus, "user@x.org"},
 	    {"+tag@x.org", KEY_MAILBOX, &plus, "+tag@x.org"},
 	    {"user@x+y.org", KEY_MAILBOX, &plus, "user@x+y.org"},
-	    {"user+tag", KEY_MAILBOX, &plus, "user"}, {"user", KEY_MAILBOX, &plus, "user"},
-	    {"+", KEY_MAILBOX, &plus, "+"}, {"@x.org", KEY_MAILBOX, &plus, "@x.org"},
-	    {"", KEY_MAILBOX, &plus, NULL}, {"\"a+b@c\"@x.org", KEY_MAILBOX, &plus, "\"a@x.org"},
+	    {"user+tag", KEY_MAILBOX, &plus, "user"},
+	    {"user", KEY_MAILBOX, &plus, "user"},
+	    {"+", KEY_MAILBOX, &plus, "+"},
+	    {"@x.org", KEY_MAILBOX, &plus, "@x.org"},
+	    {"", KEY_MAILBOX, &plus, NULL},
+	    {"\"a+b@c\"@x.org", KEY_MAILBOX, &plus, "\"a@x.org"},
 	    {"192.0.2.77", KEY_ADDRESS, &plain, "192.0.2.77"},
 	    {"192.0.2.77", KEY_ADDRESS, &plus, "192.0.2.0/24"},
 	    {"192.0.2.77", KEY_ADDRESS, &both, "0.0.0.0/0"},
@@ -46,12 +52,17 @@ static void test_one(void **state)
 	    {"2001:DB8:1:2:3::4", KEY_ADDRESS, &plus, "2001:db8:1::/48"},
 	    {"2001:DB8:1:2:3::4", KEY_ADDRESS, &exact, "2001:db8:1:2:3::4"},
 	    {"2001:DB8:1:2:3::4", KEY_ADDRESS, &both, "::/0"},
-	    {"unknown", KEY_ADDRESS, &plain, NULL}, {"", KEY_ADDRESS, &plain, NULL},
+	    {"unknown", KEY_ADDRESS, &plain, NULL},
+	    {"", KEY_ADDRESS, &plain, NULL},
 	    {"192.0.2.0/24", KEY_ADDRESS, &plain, NULL},
-	    {"User@X.org", KEY_DOMAIN, &plain, "x.org"}, {"User@X.org", KEY_DOMAIN, &exact, "X.org"},
-	    {"a@b@X.org", KEY_DOMAIN, &plain, "x.org"}, {"user+a@x.org", KEY_DOMAIN, &plus, "x.org"},
-	    {"x.org", KEY_DOMAIN, &plain, NULL}, {"user@", KEY_DOMAIN, &plain, NULL},
-	    {"", KEY_DOMAIN, &plain, NULL}, {"@x.org", KEY_DOMAIN, &plain, "x.org"},
+	    {"User@X.org", KEY_DOMAIN, &plain, "x.org"},
+	    {"User@X.org", KEY_DOMAIN, &exact, "X.org"},
+	    {"a@b@X.org", KEY_DOMAIN, &plain, "x.org"},
+	    {"user+a@x.org", KEY_DOMAIN, &plus, "x.org"},
+	    {"x.org", KEY_DOMAIN, &plain, NULL},
+	    {"user@", KEY_DOMAIN, &plain, NULL},
+	    {"", KEY_DOMAIN, &plain, NULL},
+	    {"@x.org", KEY_DOMAIN, &plain, "x.org"},
 	};
 
 	(void)state;
@@ -82,9 +93,23 @@ static void make_pair(struct text *text, const char *one, const char *other)
 static void test_pairs(void **state)
 {
 	static const char *const pairs[][2] = {
-	    {"a", "b"}, {"a+b", "c"}, {"a", "b+c"}, {"a+", "+c"}, {"a", "++c"}, {"a++", "c"},
-	    {"a%2b", "c"}, {"a%2bb", "c"}, {"a%2b", "b+c"}, {"a%", "c"}, {"a%25", "c"},
-	    {"a%252b", "c"}, {"a", "%2bc"}, {"a", "%2b+c"}, {"+", "+"}, {"a+%2b", "c"}, {"a%2b+", "c"},
+	    {"a", "b"},
+	    {"a+b", "c"},
+	    {"a", "b+c"},
+	    {"a+", "+c"},
+	    {"a", "++c"},
+	    {"a++", "c"},
+	    {"a%2b", "c"},
+	    {"a%2bb", "c"},
+	    {"a%2b", "b+c"},
+	    {"a%", "c"},
+	    {"a%25", "c"},
+	    {"a%252b", "c"},
+	    {"a", "%2bc"},
+	    {"a", "%2b+c"},
+	    {"+", "+"},
+	    {"a+%2b", "c"},
+	    {"a%2b+", "c"},
 	};
 	static char buffer[COUNT_OF(pairs)][256];
 
@@ -96,8 +121,9 @@ static void test_pairs(void **state)
 		make_pair(&text, pairs[i][0], pairs[i][1]);
 		check(text.length == strlen(buffer[i]), "%s: length", buffer[i]);
 		for (size_t j = 0; j < i; j++) {
-			check(strcmp(buffer[i], buffer[j]) != 0, "%s, %s and %s, %s are both \"%s\"",
-			    pairs[j][0], pairs[j][1], pairs[i][0], pairs[i][1], buffer[i]);
+			check(strcmp(buffer[i], buffer[j]) != 0,
+			    "%s, %s and %s, %s are both \"%s\"", pairs[j][0], pairs[j][1],
+			    pairs[i][0], pairs[i][1], buffer[i]);
 		}
 	}
 	check_string(buffer[0], "a+b", "a usual pair");
@@ -110,7 +136,8 @@ static void test_half_a_pair(void **state)
 	static const struct {
 		const char *value;
 		enum key_kind kind;
-	} cases[] = {{"", KEY_TEXT}, {"unknown", KEY_ADDRESS}, {"x.org", KEY_DOMAIN}, {"", KEY_MAILBOX}};
+	} cases[] = {
+	    {"", KEY_TEXT}, {"unknown", KEY_ADDRESS}, {"x.org", KEY_DOMAIN}, {"", KEY_MAILBOX}};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -127,8 +154,8 @@ static void test_half_a_pair(void **state)
 	}
 }
 
-static void fill(struct text *text, char *buffer, size_t size, size_t before, const char *character,
-    size_t n)
+static void fill(
+    struct text *text, char *buffer, size_t size, size_t before, const char *character, size_t n)
 {
 	text_init(text, buffer, size);
 	for (size_t i = 0; i < before; i++) {
@@ -141,7 +168,8 @@ static void fill(struct text *text, char *buffer, size_t size, size_t before, co
 
 static void test_cut(void **state)
 {
-	static const char *const characters[] = {"x", "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
+	static const char *const characters[] = {
+	    "x", "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
 	char buffer[2][2 * KEY_VALUE_MAX];
 	struct text text[2];
 

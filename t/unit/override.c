@@ -43,7 +43,8 @@ static const struct {
 	{{"192.0.2.1", "192.0.2.0/24"}, {"192.0.3.1", NULL}, {"a@x.org", "@x.org"},
 	    {"a@192.0.2.1", ".2.1"}, {"a+192.0.2.1", ".2.1"}}},
     {{"a+192.0.2.1", "a+b", "everything"},
-	{{"a+192.0.2.1", "a+192.0.2.1"}, {"a+b", "a+b"}, {"everything", "everything"}, {"a", NULL}}},
+	{{"a+192.0.2.1", "a+192.0.2.1"}, {"a+b", "a+b"}, {"everything", "everything"},
+	    {"a", NULL}}},
 };
 
 /* Each table, with its patterns added forwards, backwards, and shuffled. */
@@ -69,8 +70,8 @@ static void test_tables(void **state)
 			pattern[j - 1] = swapped;
 		}
 		for (size_t j = 0; j < n; j++) {
-			check(override_add(table, pattern[j], strlen(pattern[j]),
-				  (void *)pattern[j]) == 0,
+			check(override_add(
+				  table, pattern[j], strlen(pattern[j]), (void *)pattern[j]) == 0,
 			    "%s", pattern[j]);
 		}
 		for (size_t j = 0; j < KEYS && tables[t].find[j].key; j++) {
@@ -139,8 +140,8 @@ static void test_many(void **state)
 		unsigned longest = 0;
 
 		if (pattern[i][0]) {
-			check(override_find(table, pattern[i], strlen(pattern[i])) == pattern[i], "%s",
-			    pattern[i]);
+			check(override_find(table, pattern[i], strlen(pattern[i])) == pattern[i],
+			    "%s", pattern[i]);
 		}
 		for (unsigned j = 0; j < 4; j++) {
 			address.bytes[j] = (uint8_t)random_below(&seed, 12);
