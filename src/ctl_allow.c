@@ -24,9 +24,8 @@ static int check_network(const struct rule *rule, const char *key, const struct 
 	unsigned prefix = network->bits == 32 ? rule->ipv4_prefix : rule->ipv6_prefix;
 
 	if (network->prefix < prefix) {
-		return error_set(error,
-		    "\"%.60s\" is larger than the /%u that share a counter; %s", key, prefix,
-		    advice);
+		return error_set(error, "\"%.60s\" is larger than the /%u that share a counter; %s",
+		    key, prefix, advice);
 	}
 	if (network->prefix > prefix && strchr(key, '/')) {
 		return error_set(error,

@@ -171,8 +171,7 @@ void rule_key_of_bytes(const struct rule *rule, const char *bytes, size_t length
 	key->source = NULL;
 	if (config_key_can_be(rule, KEY_ADDRESS) &&
 	    netaddr_read_network(bytes, length, &network) == 0) {
-		netaddr_mask(
-		    &network, network.bits == 32 ? rule->ipv4_prefix : rule->ipv6_prefix);
+		netaddr_mask(&network, network.bits == 32 ? rule->ipv4_prefix : rule->ipv6_prefix);
 		netaddr_format(&network, &text);
 	} else {
 		key_add(&text, bytes, length,
