@@ -356,6 +356,10 @@ subtest 'dump and load' => sub {
     is(($t->ctl('dump'))[1], $dump);
     is(passing($helper, 20, 'users', 'bob'), 5, 'a running helper follows: 8');
     is(passing($helper, 50, 'exact', 'bob'), 21, '10 and five grants');
+    is(passing($helper, 20, 'users', 'alice'), 2, 'of a key with a counter that had no limits of its own');
+    is(($t->ctl({text => "users\talice\t9/hour\n"}, 'load', '-'))[0], 0);
+    is(passing($helper, 20, 'users', 'alice'), 4, 'its use stays, its limits are new');
+    $t->ctl('unset', 'users', 'alice');
 
     my $empty = limiter();
     is_deeply([$empty->ctl({text => $dump}, 'load', '-')], [0, $loaded, ''], 'where there is no file yet');
@@ -697,6 +701,8 @@ END
 
     # Whatever explain says of a request, the helper does; and explain counts nothing.
     my ($compared, $denied) = (0, 0);
+    # So that the helper has no reason to rewrite the file meanwhile.
+    is(($t->ctl('clean'))[0], 0);
     for my $rule (@names) {
         for my $key ('bob', 'alice', 'boss@example.com', '') {
             for my $state ('RCPT', 'DATA', 'END-OF-MESSAGE', 'VRFY') {
