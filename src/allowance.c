@@ -25,8 +25,8 @@ void allowance_format(const struct allowance *allowance, struct text *text)
 {
 	char check[CHECK_DIGITS + 1];
 
-	text_printf(text, FORMAT_VERSION "%lld %s|", (long long)allowance->until_s,
-	    allowance->limits[0] ? allowance->limits : "-");
+	text_printf(text, FORMAT_VERSION "%lld %lld %s|", (long long)allowance->changed_ms,
+	    (long long)allowance->until_s, allowance->limits[0] ? allowance->limits : "-");
 	for (unsigned i = 0; i < allowance->grants; i++) {
 		text_printf(text, "%lld +%llu|", (long long)allowance->grant[i].until_s,
 		    (unsigned long long)allowance->grant[i].count);
@@ -52,6 +52,10 @@ static int read_fields(struct allowance *allowance, const char *s, const char *e
 	const char *bar;
 	uint64_t number;
 
+	if (read_number(&s, end, ' ', &number)) {
+		return -1;
+	}
+	allowance->changed_ms = (int64_t)number;
 	if (read_number(&s, end, ' ', &number)) {
 		return -1;
 	}

@@ -3,9 +3,10 @@
  * record beside the key's counter, to bytes and back. Pure.
  *
  *   key     ":set:" and the counter's, RULE:KEY
- *   record  "1 UNTIL LIMITS|UNTIL +N|...|CHECK": version 1; limits as policyd-ratelimit.conf(5)
- *           has them, "-" for none; grants; times in seconds since the epoch, 0 for
- *           always; 11 digits of a checksum.
+ *   record  "1 CHANGED UNTIL LIMITS|UNTIL +N|...|CHECK": version 1; when it was made, in
+ *           milliseconds since the epoch; limits as policyd-ratelimit.conf(5) has them, "-"
+ *           for none; grants; ends in seconds since the epoch, 0 for always; 11 digits of
+ *           a checksum.
  *
  * A counter's record says whether to look for one (record.h), so that keys without
  * an allowance cost nothing more.
@@ -28,6 +29,7 @@
 #define ALLOWANCE_SIZE_MAX (ALLOWANCE_LIMITS_SIZE + ALLOWANCE_GRANTS_MAX * 44 + 64)
 
 struct allowance {
+	int64_t changed_ms; /* the later one of two copies holds, where a file was damaged */
 	char limits[ALLOWANCE_LIMITS_SIZE]; /* instead of the file's; "" for none */
 	int64_t until_s; /* of limits; 0: for good */
 	struct allowance_grant {

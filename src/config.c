@@ -292,8 +292,9 @@ static bool check_line(struct parse *parse, const char *line, size_t length)
 		    "in one line with its option");
 		return false;
 	}
+	/* Behind the '=' inih lets it be, but not if there were a blank. */
 	for (size_t i = 0; i + 1 < length; i++) {
-		if (isspace((unsigned char)line[i]) && line[i + 1] == ';') {
+		if ((isspace((unsigned char)line[i]) || i == equals) && line[i + 1] == ';') {
 			complain(parse, parse->line,
 			    "a ';' behind a blank starts a comment and would "
 			    "cut the value; take it out, comments have lines "
@@ -386,8 +387,8 @@ static size_t read_all(int fd, char *bytes, size_t size)
 	return done;
 }
 
-/* The whole file, to be freed; NULL and errno. */
-static char *read_file(const char *path, size_t *size, struct config_stamp *stamp)
+/* The whole file, to be freed; NULL and errno, or *exposed if others may write it. */
+static char *read_file(const char *path, size_t *size, struct config_stamp *stamp, bool *exposed)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct config_stamp after;
@@ -406,6 +407,10 @@ static char *read_file(const char *path, size_t *size, struct config_stamp *stam
 			break;
 		}
 		*stamp = stamp_of(&st);
+		*exposed = st.st_mode & S_IWOTH;
+		if (*exposed) {
+			break;
+		}
 		bytes = malloc((size_t)st.st_size + 1);
 		if (!bytes) {
 			break;
@@ -428,12 +433,18 @@ int config_load(const char *path, struct config *config, struct config_stamp *st
     config_report *report, void *data)
 {
 	struct parse parse = {.path = path, .config = config, .report = report, .data = data};
+	bool exposed = false;
 	char *bytes;
 	size_t size = 0;
 
 	config_init(config);
 	*stamp = config_stamp_get(path);
-	bytes = read_file(path, &size, stamp);
+	bytes = read_file(path, &size, stamp, &exposed);
+	if (exposed) {
+		complain(
+		    &parse, 0, "others may write it, so it is not used; chmod o-w %.400s", path);
+		return -1;
+	}
 	if (!bytes) {
 		complain(&parse, 0, "can't be read: %s", strerror(errno));
 		/* It may be readable next time without having changed. */

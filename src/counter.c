@@ -69,10 +69,6 @@ void counter_charge(struct record *record, char *bytes, uint64_t cost)
 	const struct record_layout *layout = &record->layout;
 
 	if (layout->strategy == RATE_MOVING) {
-		/* The sum of all costs ever must not come to its end; so it starts anew in time. */
-		if (record->log_total > LIMIT_COUNT_MAX / 2 && !is_used(record)) {
-			record_log_forget(record);
-		}
 		record_log_add(record, bytes, record->stamp_ms, cost);
 		return;
 	}

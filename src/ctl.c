@@ -6,6 +6,8 @@
  */
 #include "ctl.h"
 
+#include "engine.h"
+
 #include <err.h>
 #include <errno.h>
 #include <getopt.h>
@@ -24,26 +26,37 @@ static const struct command {
 	const char *arguments;
 	const char *help;
 	int (*prepare)(struct ctl *ctl, int argc, char **argv); /* before the account changes */
+	bool salvages; /* a damaged file */
 } commands[] = {
     {"show", ctl_show, STORE_READ,
 	"[--rule R] [--key GLOB] [--over PCT] [--sort used|percent|key|last]\n"
 	"       [--top N] [--json]",
-	"how full each counter is, when it frees, refusals", NULL},
+	"how full each counter is, when it frees, refusals", NULL, false},
+    {"top", ctl_top, STORE_READ,
+	"[--rule R] [--key GLOB] [--over PCT] [--sort used|percent|key|last]\n"
+	"       [--interval SECONDS]",
+	"show, live on a terminal", NULL, false},
     {"explain", ctl_explain, STORE_READ, "[ATTRIBUTE=VALUE...]", "what a request would get and why",
-	NULL},
-    {"reset", ctl_reset, STORE_WRITE, "[--rule R] KEY... | --all", "forget counters", NULL},
+	NULL, false},
+    {"reset", ctl_reset, STORE_WRITE, "[--rule R] KEY... | --all", "forget counters", NULL, false},
     {"set", ctl_set, STORE_CREATE, "[--for TIME] RULE KEY LIMITS",
-	"other limits for a key, at once", NULL},
-    {"unset", ctl_unset, STORE_WRITE, "RULE KEY", "back to the configuration", NULL},
+	"other limits for a key, at once", NULL, false},
+    {"unset", ctl_unset, STORE_WRITE, "RULE KEY", "back to the configuration", NULL, false},
     {"grant", ctl_grant, STORE_CREATE, "--for TIME RULE KEY +N",
-	"N more in each window, for a while", NULL},
-    {"limits", ctl_limits, STORE_READ, "[--rule R] [--json]", "what is set and granted", NULL},
+	"N more in each window, for a while", NULL, false},
+    {"limits", ctl_limits, STORE_READ, "[--rule R] [--json]", "what is set and granted", NULL,
+	false},
     {"load", ctl_load, STORE_CREATE, "[--replace] FILE",
-	"set many: RULE<TAB>KEY<TAB>LIMITS[<TAB>UNTIL]", ctl_load_open},
-    {"dump", ctl_dump, STORE_READ, "", "what is set, for load", NULL},
-    {"clean", ctl_clean, STORE_WRITE, "", "rewrite the file without what has expired", NULL},
+	"set many: RULE<TAB>KEY<TAB>LIMITS[<TAB>UNTIL]", ctl_load_open, false},
+    {"dump", ctl_dump, STORE_READ, "", "what is set, for load", NULL, false},
+    {"clean", ctl_clean, STORE_WRITE, "", "rewrite the file without what has expired", NULL, true},
+    {"report", ctl_report, STORE_READ, "[--since TIME] [--mail ADDRESS [--always]] [--json]",
+	"who hit a limit, since when, how often", NULL, false},
+    {"metrics", ctl_metrics, STORE_READ, "", "OpenMetrics text, for Prometheus", NULL, false},
     {"config", ctl_config, STORE_READ, "[--changed] [NAME]", "effective settings, or one of them",
-	NULL},
+	NULL, false},
+    {"check", ctl_check, STORE_READ, "[-P DIR]...",
+	"what is wrong, on Postfix's side too, and what mends it", NULL, false},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -175,7 +188,10 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 
 	/* Each command has options of its own. */
 	optind = 0;
-	if (config_load(ctl->config_path, &ctl->config, &stamp, print_complaint, NULL) == 0) {
+	ctl->config_is_bad =
+	    config_load(ctl->config_path, &ctl->config, &stamp, print_complaint, NULL) != 0;
+	/* Only what looks for faults may go on with one. */
+	if (!ctl->config_is_bad || command->run == ctl_check) {
 		status = command->prepare ? command->prepare(ctl, argc, argv) : 0;
 	}
 	if (status == 0) {
@@ -186,6 +202,7 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 		options.mode = ctl->config.database_mode;
 		options.max_size = ctl->config.database_max_size;
 		options.lock_timeout_ms = ctl->config.lock_timeout_ms;
+		options.salvage = command->salvages ? &engine_salvage : NULL;
 		if (options.access == STORE_CREATE && !is_user(&ctl->config)) {
 			options.access = STORE_WRITE;
 		}

@@ -14,11 +14,13 @@
 
 /* Exit statuses; those of sysexits.h mean what they mean there. */
 #define CTL_NO_MATCH 1
+#define CTL_FAULTS 1
 
 /* A command gets its own name and arguments as argc and argv, and returns the exit status. */
 struct ctl {
 	const char *config_path;
 	struct config config;
+	bool config_is_bad; /* for check alone: its rules must not be used */
 	struct store *store; /* not opened yet */
 	struct quotas *quotas;
 
@@ -29,6 +31,7 @@ struct ctl {
 };
 
 /* The commands; each is documented in policyd-ratelimit-ctl(8). */
+int ctl_check(struct ctl *ctl, int argc, char **argv);
 int ctl_clean(struct ctl *ctl, int argc, char **argv);
 int ctl_config(struct ctl *ctl, int argc, char **argv);
 int ctl_dump(struct ctl *ctl, int argc, char **argv);
@@ -36,9 +39,12 @@ int ctl_explain(struct ctl *ctl, int argc, char **argv);
 int ctl_grant(struct ctl *ctl, int argc, char **argv);
 int ctl_limits(struct ctl *ctl, int argc, char **argv);
 int ctl_load(struct ctl *ctl, int argc, char **argv);
+int ctl_metrics(struct ctl *ctl, int argc, char **argv);
+int ctl_report(struct ctl *ctl, int argc, char **argv);
 int ctl_reset(struct ctl *ctl, int argc, char **argv);
 int ctl_set(struct ctl *ctl, int argc, char **argv);
 int ctl_show(struct ctl *ctl, int argc, char **argv);
+int ctl_top(struct ctl *ctl, int argc, char **argv);
 int ctl_unset(struct ctl *ctl, int argc, char **argv);
 
 /* What comes before load takes on the account of the helper: opens the file. */

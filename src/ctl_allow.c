@@ -148,7 +148,7 @@ int ctl_wish_apply(
 struct change {
 	struct ctl *ctl;
 	const struct ctl_wish *wish; /* NULL: unset */
-	int64_t now_s;
+	int64_t now_ms;
 	char bytes[ALLOWANCE_SIZE_MAX];
 	bool found;
 	struct error error;
@@ -167,7 +167,7 @@ static enum store_result change_allowance(void *data, struct store_item *item, s
 	/* A damaged one is as good as none. */
 	change->found = item[0].stored &&
 	    allowance_read(&allowance, item[0].data, item[0].size, &error) == 0 &&
-	    allowance_prune(&allowance, change->now_s);
+	    allowance_prune(&allowance, change->now_ms / 1000);
 	if (!change->wish) {
 		memset(&allowance, 0, sizeof(allowance));
 		if (!change->found) {
@@ -176,6 +176,7 @@ static enum store_result change_allowance(void *data, struct store_item *item, s
 	} else if (ctl_wish_apply(change->ctl, change->wish, &allowance, &change->error)) {
 		return STORE_STOP;
 	}
+	allowance.changed_ms = change->now_ms;
 	text_init(&text, change->bytes, sizeof(change->bytes));
 	allowance_format(&allowance, &text);
 	item[0].changed = true;
@@ -193,7 +194,7 @@ static enum store_result change_allowance(void *data, struct store_item *item, s
 static int change_key(
     struct ctl *ctl, const struct rule_key *key, const struct ctl_wish *wish, bool *found)
 {
-	struct change change = {.ctl = ctl, .wish = wish, .now_s = clock_now_ms() / 1000};
+	struct change change = {.ctl = ctl, .wish = wish, .now_ms = clock_now_ms()};
 	char allowance_text[sizeof(ALLOWANCE_PREFIX) + sizeof(key->text)];
 	struct store_item item[2] = {{.key = allowance_text}, {.key = key->text}};
 	enum store_result result;

@@ -293,7 +293,7 @@ static bool add(
     void *data, size_t i, const char **key, size_t *key_length, const char **bytes, size_t *size)
 {
 	struct load *load = data;
-	struct allowance allowance = {.until_s = 0};
+	struct allowance allowance = {.changed_ms = load->now_ms};
 	const struct wanted *wanted;
 	struct text text;
 
@@ -446,6 +446,7 @@ int ctl_clean(struct ctl *ctl, int argc, char **argv)
 	struct clean clean = {.now_ms = clock_now_ms()};
 	struct store_rewriting rewriting = {.keep = keep_alive, .data = &clean};
 	enum store_result result;
+	const char *notice;
 	struct error error;
 
 	if (argc > 1) {
@@ -454,6 +455,10 @@ int ctl_clean(struct ctl *ctl, int argc, char **argv)
 	ctl_progress_start(&clean.progress, "records looked at");
 	result = rewrite(ctl, &rewriting, &error);
 	ctl_progress_end(&clean.progress);
+	notice = store_notice(ctl->store);
+	if (notice) {
+		warnx("%s", notice);
+	}
 	if (result != STORE_OK) {
 		return ctl_store_failed(result, &error);
 	}

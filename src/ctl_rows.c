@@ -163,6 +163,13 @@ static int compare_rows(const void *left, const void *right, void *data)
 	return order ? order : compare_numbers(a->window, b->window);
 }
 
+void ctl_rows_sort(struct ctl_rows *rows)
+{
+	if (rows->rows > 0) {
+		qsort_r(rows->row, rows->rows, sizeof(*rows->row), compare_rows, rows);
+	}
+}
+
 int ctl_rows_read(struct ctl *ctl, struct ctl_rows *rows)
 {
 	enum store_result result;
@@ -171,12 +178,14 @@ int ctl_rows_read(struct ctl *ctl, struct ctl_rows *rows)
 	rows->ctl = ctl;
 	rows->now_ms = clock_now_ms();
 	result = store_walk(ctl->store, read_counter, rows, &error);
+	if (result != STORE_OK && rows->error) {
+		*rows->error = error;
+		return EX_UNAVAILABLE;
+	}
 	if (result != STORE_OK) {
 		return ctl_store_failed(result, &error);
 	}
-	if (rows->rows > 0) {
-		qsort_r(rows->row, rows->rows, sizeof(*rows->row), compare_rows, rows);
-	}
+	ctl_rows_sort(rows);
 	return EX_OK;
 }
 

@@ -36,6 +36,7 @@ struct ctl_rows {
 	const char *glob; /* of keys; NULL: all */
 	uint64_t over_percent;
 	enum ctl_order order;
+	struct error *error; /* where the store's error goes; NULL: it is printed */
 
 	int64_t now_ms;
 	struct ctl_row *row;
@@ -55,6 +56,9 @@ struct ctl_rows {
  */
 int ctl_rows_read(struct ctl *ctl, struct ctl_rows *rows);
 void ctl_rows_free(struct ctl_rows *rows);
+
+/* Sorts again, after another order was set. */
+void ctl_rows_sort(struct ctl_rows *rows);
 
 /* The options --rule, --key, --over and --sort; others are for other. 0, or an exit status. */
 int ctl_rows_option(

@@ -217,7 +217,7 @@ static int new_record(struct candidate *candidate, struct store_item *item, stru
 	item->data = candidate->buffer;
 	item->size = plan->record_size;
 	item->empty = plan->empty_record;
-	return record_read(&candidate->record, candidate->bytes, plan->record_size, error);
+	return record_read_again(&candidate->record, candidate->bytes, plan->record_size, error);
 }
 
 /*
@@ -231,7 +231,7 @@ static int open_record(struct engine *engine, struct candidate *candidate, struc
 
 	candidate->plan = candidate->key.plan;
 	candidate->allowed = false;
-	if (item->stored && record_read(record, item->data, item->size, error)) {
+	if (item->stored && record_read_again(record, item->data, item->size, error)) {
 		return -1;
 	}
 	if (!item->stored || record->allowance) {
@@ -272,7 +272,7 @@ static bool has_room(
 	uint64_t amount = refused ? rule_amount(rule, &engine->request) : candidate->cost;
 
 	verdict->rule = rule;
-	verdict->key = candidate->key;
+	verdict->key = &candidate->key;
 	if (plan->limits.kind == LIMITS_DENY) {
 		verdict->used = candidate->cost;
 		verdict->wait_ms = RATE_NEVER;
@@ -351,7 +351,7 @@ static void note_allowed(struct engine *engine, struct engine_verdict *verdict)
 		}
 		if (plan->limits.kind != LIMITS_WINDOWS && !verdict->rule) {
 			verdict->rule = candidate->rule;
-			verdict->key = candidate->key;
+			verdict->key = &candidate->key;
 			verdict->unlimited = plan->limits.kind == LIMITS_UNLIMITED;
 			verdict->used =
 			    plan->layout.windows ? counter_used(&candidate->record, 0) : 0;
@@ -364,7 +364,7 @@ static void note_allowed(struct engine *engine, struct engine_verdict *verdict)
 			if (share > highest) {
 				highest = share;
 				verdict->rule = candidate->rule;
-				verdict->key = candidate->key;
+				verdict->key = &candidate->key;
 				verdict->limit = &plan->limits.at[j];
 				verdict->unlimited = false;
 				verdict->used = used;
@@ -396,7 +396,7 @@ static void note_warnings(struct engine *engine, struct candidate *candidate)
 			    &(struct engine_verdict){.status = ENGINE_WARNING,
 				.rule = rule,
 				.limit = limit,
-				.key = candidate->key,
+				.key = &candidate->key,
 				.used = used,
 				.remaining = limit->count > used ? limit->count - used : 0});
 		}
@@ -461,8 +461,7 @@ static void report_damage(
 
 	text_init(&text, buffer, sizeof(buffer));
 	text_printable(&text, candidate->key.text, candidate->key.length, NULL);
-	error_set(engine->error,
-	    "%s: the record of \"%s\" is damaged: %s; reset it with policyd-ratelimit-ctl",
+	error_set(engine->error, "%s: the record of \"%s\" is damaged: %s",
 	    engine->config->database, buffer, why->text);
 }
 
@@ -485,7 +484,9 @@ static enum store_result decide(void *data, struct store_item *item, size_t item
 		if (open_record(engine, candidate, &item[i], now_ms, &why)) {
 			report_damage(engine, candidate, &why);
 			verdict->status = ENGINE_ERROR;
-			return STORE_STOP;
+			/* What a later version wrote is not damaged, and stays. */
+			return record_is_newer(item[i].data, item[i].size) ? STORE_STOP
+									   : STORE_DAMAGED;
 		}
 		if (candidate->skipped) {
 			continue;
@@ -685,3 +686,41 @@ bool engine_keep(void *data, const char *key, size_t key_length, const char **by
 	counter_advance(&record, *now_ms);
 	return counter_is_alive(&record);
 }
+
+static bool mend(const char *key, size_t key_length, char *bytes, size_t size)
+{
+	struct allowance allowance;
+	struct record record;
+	struct error error;
+	size_t length;
+
+	if (allowance_counter_key(key, key_length, &length)) {
+		return allowance_read(&allowance, bytes, size, &error) == 0;
+	}
+	if (record_is_newer(bytes, size)) {
+		return true;
+	}
+	if (record_read(&record, bytes, size, &error)) {
+		return false;
+	}
+	if (record.layout.strategy == RATE_MOVING && record_log_mend(&record)) {
+		record_write(&record, bytes);
+	}
+	return true;
+}
+
+static bool newer(const char *a, size_t a_size, const char *b, size_t b_size)
+{
+	struct allowance a_allowance, b_allowance;
+	struct record a_record, b_record;
+	struct error error;
+
+	if (allowance_read(&a_allowance, a, a_size, &error) == 0 &&
+	    allowance_read(&b_allowance, b, b_size, &error) == 0) {
+		return a_allowance.changed_ms > b_allowance.changed_ms;
+	}
+	return record_read(&a_record, a, a_size, &error) == 0 &&
+	    record_read(&b_record, b, b_size, &error) == 0 && a_record.stamp_ms > b_record.stamp_ms;
+}
+
+const struct store_salvage engine_salvage = {mend, newer};

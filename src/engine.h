@@ -32,7 +32,7 @@ struct engine_verdict {
 	const struct rule *rule;
 	const struct limit *limit;
 	bool unlimited; /* limit is NULL because the key is exempt */
-	struct rule_key key;
+	const struct rule_key *key; /* until the next request; NULL if rule is */
 	uint64_t used; /* this request included */
 	uint64_t remaining; /* without it */
 	int64_t wait_ms; /* until the rule would let it pass; 0 if allowed, or RATE_NEVER */
@@ -92,5 +92,8 @@ enum store_result engine_explain(struct engine *engine, const struct policy_requ
 
 /* A store_keep: counters and allowances that still matter. data: int64_t, now in ms. */
 bool engine_keep(void *data, const char *key, size_t key_length, const char **bytes, size_t *size);
+
+/* What the store asks about counters and allowances of a damaged file. */
+extern const struct store_salvage engine_salvage;
 
 #endif

@@ -14,6 +14,7 @@
 
 struct output {
 	bool json;
+	FILE *stream;
 	const struct output_column *column;
 	unsigned columns;
 	size_t rows;
@@ -39,8 +40,7 @@ struct output_cell output_string(const char *string)
 	return (struct output_cell){.text = string, .json = OUTPUT_STRING, .string = string};
 }
 
-/* Columns on the screen: bytes that start a character. */
-static size_t display_width(const char *text)
+size_t output_width(const char *text)
 {
 	size_t width = 0;
 
@@ -55,13 +55,19 @@ struct output *output_new(bool json, const struct output_column *columns, unsign
 	struct output *output = output_must(calloc(1, sizeof(*output)));
 
 	output->json = json;
+	output->stream = stdout;
 	output->column = columns;
 	output->columns = n;
 	output->width = output_must(calloc(n, sizeof(*output->width)));
 	for (unsigned i = 0; i < n; i++) {
-		output->width[i] = columns[i].title ? display_width(columns[i].title) : 0;
+		output->width[i] = columns[i].title ? output_width(columns[i].title) : 0;
 	}
 	return output;
+}
+
+void output_to(struct output *output, FILE *stream)
+{
+	output->stream = stream;
 }
 
 static void json_row(struct output *output, const struct output_cell *cells)
@@ -79,8 +85,8 @@ static void json_row(struct output *output, const struct output_cell *cells)
 						       : json_null();
 		json_object_set_new(object, output->column[i].name, output_must(value));
 	}
-	fputs(output->rows ? ",\n " : "[", stdout);
-	json_dumpf(object, stdout, 0);
+	fputs(output->rows ? ",\n " : "[", output->stream);
+	json_dumpf(object, output->stream, 0);
 	json_decref(object);
 }
 
@@ -101,7 +107,7 @@ void output_row(struct output *output, const struct output_cell *cells)
 		size_t width;
 
 		row[i] = output_must(strdup(cells[i].text ? cells[i].text : ""));
-		width = display_width(row[i]);
+		width = output_width(row[i]);
 		if (output->column[i].title && width > output->width[i]) {
 			output->width[i] = width;
 		}
@@ -119,19 +125,19 @@ static void print_line(const struct output *output, char *const *row)
 		if (!output->column[i].title) {
 			continue;
 		}
-		padding = output->width[i] - display_width(text);
+		padding = output->width[i] - output_width(text);
 		blanks += output->column[i].right ? padding : 0;
 		/* Blanks are written when something follows: no line ends in them. */
-		printf("%*s%s", (int)blanks, "", text);
+		fprintf(output->stream, "%*s%s", (int)blanks, "", text);
 		blanks = 2 + (output->column[i].right ? 0 : padding);
 	}
-	putchar('\n');
+	fputc('\n', output->stream);
 }
 
 void output_end(struct output *output)
 {
 	if (output->json) {
-		puts(output->rows ? "]" : "[]");
+		fputs(output->rows ? "]\n" : "[]\n", output->stream);
 	} else if (output->rows > 0) {
 		print_line(output, NULL);
 		for (size_t i = 0; i < output->rows; i++) {

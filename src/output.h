@@ -8,12 +8,17 @@
 #define OUTPUT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct output;
 
 /* The memory, or the end of the process where there is none. */
 void *output_must(void *memory);
+
+/* Columns that a text takes on a screen: bytes that start a character. */
+size_t output_width(const char *text);
 
 /* A column: its name in JSON, NULL if it is in the table alone, and the other way round. */
 struct output_column {
@@ -36,6 +41,9 @@ struct output_cell output_string(const char *string);
 
 /* Writes to stdout. columns must outlive the output. Ends the process if memory runs out. */
 struct output *output_new(bool json, const struct output_column *columns, unsigned n);
+
+/* Writes there instead; before the first row. */
+void output_to(struct output *output, FILE *stream);
 
 /* One cell for each column, in their order; copied. Strings must be UTF-8. */
 void output_row(struct output *output, const struct output_cell *cells);

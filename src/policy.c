@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -55,9 +56,17 @@ const char *policy_value(const struct policy_request *request, const char *name)
 int policy_add(struct policy_request *request, const char *name, size_t name_length,
     const char *value, size_t value_length)
 {
-	struct policy_attribute *attribute;
+	unsigned bit = (unsigned)(name_length * 31 + (unsigned char)name[0] * 7 +
+			   (unsigned char)name[name_length - 1] * 3) %
+	    256;
+	uint64_t mask = UINT64_C(1) << bit % 64;
+	struct policy_attribute *attribute = NULL;
 
-	attribute = (struct policy_attribute *)policy_find(request, name, name_length);
+	/* Most names are not there yet: a look at one bit saves looking for them. */
+	if (request->names[bit / 64] & mask) {
+		attribute = (struct policy_attribute *)policy_find(request, name, name_length);
+	}
+	request->names[bit / 64] |= mask;
 	if (!attribute) {
 		if (request->attributes == POLICY_ATTRIBUTES_MAX) {
 			return -1;
@@ -119,13 +128,13 @@ static int skip_request(struct policy_reader *reader)
 
 /* Cuts one line into an attribute; keeps the first complaint. */
 static enum policy_result take_line(
-    struct policy_request *request, char *line, size_t length, struct error *error)
+    struct policy_request *request, char *line, size_t length, bool nul, struct error *error)
 {
 	char *equals = memchr(line, '=', length);
 	size_t name_length, value_length;
 
 	line[length] = '\0';
-	if (memchr(line, '\0', length)) {
+	if (nul && memchr(line, '\0', length)) {
 		error_set(error, "a NUL byte in the request");
 		return POLICY_BAD;
 	}
@@ -148,6 +157,19 @@ static enum policy_result take_line(
 	return POLICY_REQUEST;
 }
 
+/* Whether what is there ends as a request does: then there is one, whole. */
+static bool ends_request(const struct policy_reader *reader)
+{
+	return reader->end - reader->start >= 2 &&
+	    memcmp(reader->buffer + reader->end - 2, "\n\n", 2) == 0;
+}
+
+static void clear(struct policy_request *request)
+{
+	request->attributes = 0;
+	memset(request->names, 0, sizeof(request->names));
+}
+
 enum policy_result policy_read(
     struct policy_reader *reader, struct policy_request *request, struct error *error)
 {
@@ -155,9 +177,11 @@ enum policy_result policy_read(
 	size_t line = 0; /* behind reader->start, so that fill may move both */
 	size_t seen = 0;
 	const char *kind;
+	bool nul;
 
+	clear(request);
 	error->text[0] = '\0';
-	for (;;) {
+	while (!ends_request(reader)) {
 		char *from = reader->buffer + reader->start + seen;
 		char *newline = memchr(from, '\n', reader->end - reader->start - seen);
 
@@ -172,12 +196,10 @@ enum policy_result policy_read(
 		}
 		seen = reader->end - reader->start;
 		if (seen == POLICY_REQUEST_MAX) {
-			request->attributes = 0;
 			error_set(error, "the request is longer than %d bytes", POLICY_REQUEST_MAX);
 			return skip_request(reader) ? POLICY_BAD : POLICY_END;
 		}
 		if (!fill(reader)) {
-			request->attributes = 0;
 			if (seen > 0) {
 				error_set(error, "the input ended within a request");
 			}
@@ -186,7 +208,7 @@ enum policy_result policy_read(
 	}
 
 	/* Complete: from here on nothing moves. */
-	request->attributes = 0;
+	nul = memchr(reader->buffer + reader->start, '\0', reader->end - reader->start) != NULL;
 	for (;;) {
 		char *start = reader->buffer + reader->start;
 		char *newline = memchr(start, '\n', reader->end - reader->start);
@@ -197,7 +219,7 @@ enum policy_result policy_read(
 		if (length == 0) {
 			break;
 		}
-		if (take_line(request, start, length, &complaint) == POLICY_BAD &&
+		if (take_line(request, start, length, nul, &complaint) == POLICY_BAD &&
 		    result == POLICY_REQUEST) {
 			result = POLICY_BAD;
 			*error = complaint;

@@ -10,6 +10,7 @@
 #include "util.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 #define POLICY_REQUEST_MAX 65536
 #define POLICY_VALUE_MAX 8192
@@ -26,6 +27,7 @@ struct policy_attribute {
 struct policy_request {
 	struct policy_attribute attribute[POLICY_ATTRIBUTES_MAX];
 	size_t attributes;
+	uint64_t names[4]; /* a bit for each name that may be there */
 };
 
 /* Reads from one file descriptor. About 64 KiB large; zero it but for fd. */

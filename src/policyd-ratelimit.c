@@ -7,6 +7,7 @@
  */
 #include "clock.h"
 #include "config.h"
+#include "confine.h"
 #include "engine.h"
 #include "log.h"
 #include "policy.h"
@@ -114,11 +115,53 @@ static void use_config(struct helper *helper)
 	struct store_options options = {.path = config->database,
 	    .mode = config->database_mode,
 	    .max_size = config->database_max_size,
-	    .lock_timeout_ms = config->lock_timeout_ms};
+	    .lock_timeout_ms = config->lock_timeout_ms,
+	    .salvage = &engine_salvage};
 
 	helper->store = store_new(&options);
 	helper->engine = helper->store ? engine_new(config, helper->store) : NULL;
 	helper->usable = helper->engine != NULL;
+	confine_files(helper->config_path, config->database, config->log_path);
+}
+
+/*
+ * Where a changed configuration names files that this process can't reach any more, those of
+ * the present one remain.
+ */
+static void keep_places(const struct helper *helper, struct config *config, struct config *old)
+{
+	char line[LINE_MAX_BYTES];
+	struct text text;
+
+	text_init(&text, line, sizeof(line));
+	if (!confine_reaches_database(config->database)) {
+		char *database = config->database;
+
+		text_printf(&text, "%s: database = %s", helper->config_path, database);
+		config->database = old->database;
+		old->database = database;
+	}
+	if (config->log_path && !confine_reaches_log(config->log_path)) {
+		struct config other = *config;
+
+		if (text.length > 0) {
+			text_puts(&text, " and log_target = ");
+		} else {
+			text_printf(&text, "%s: log_target = ", helper->config_path);
+		}
+		text_puts(&text, other.log_target);
+		config->log_target = old->log_target;
+		config->log_facility = old->log_facility;
+		config->log_path = old->log_path;
+		old->log_target = other.log_target;
+		old->log_path = other.log_path;
+	}
+	if (text.length > 0 && config->log != CONFIG_LOG_NONE) {
+		text_puts(&text,
+		    ": this process can't reach the folder and goes on as before until its "
+		    "connection ends (postfix reload)");
+		log_line(LOG_LEVEL_WARNING, line);
+	}
 }
 
 /* Reads the file. A bad one replaces a bad one, but a good one stays in force. */
@@ -133,6 +176,9 @@ static void load_config(struct helper *helper)
 
 	changed = !config_stamp_same(&before, &helper->stamp);
 	if (good || !helper->usable) {
+		if (good && helper->usable) {
+			keep_places(helper, &config, &helper->config);
+		}
 		drop_config(helper);
 		helper->config = config;
 		log_to(config.log_facility, config.log_path);
@@ -267,9 +313,13 @@ static int answer(struct helper *helper, const struct error *bad)
 static void keep_house(struct helper *helper)
 {
 	struct store_rewriting rewriting = {.keep = engine_keep, .only_if_due = true};
+	const char *notice = helper->store ? store_notice(helper->store) : NULL;
 	struct error error;
 	int64_t now_ms;
 
+	if (notice && helper->config.log != CONFIG_LOG_NONE) {
+		log_line(LOG_LEVEL_ERROR, notice);
+	}
 	if (!helper->store || !store_rewrite_due(helper->store)) {
 		return;
 	}
@@ -342,6 +392,7 @@ int main(int argc, char **argv)
 	bool wrong = false;
 	int option;
 
+	confine_environment();
 	secure_descriptors();
 	signal(SIGPIPE, SIG_IGN);
 	while ((option = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
@@ -365,6 +416,7 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	helper.reader.fd = STDIN_FILENO;
+	confine_process();
 	wait_for_config(&helper);
 	load_config(&helper);
 	if (wrong) {

@@ -33,12 +33,75 @@
 
 static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
 
-/* Values of the digits, for bytes from '-' on; 64 for what is none. */
-#define NO 64
-static const unsigned char values[] = {62, NO, NO, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, NO, NO, NO, NO, NO,
-    NO, NO, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
-    32, 33, 34, 35, NO, NO, NO, NO, 63, NO, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49,
-    50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61};
+/* Their values; bytes that are no digits count as 0: the check has been compared before. */
+static const unsigned char values[256] = {['0'] = 0,
+    ['1'] = 1,
+    ['2'] = 2,
+    ['3'] = 3,
+    ['4'] = 4,
+    ['5'] = 5,
+    ['6'] = 6,
+    ['7'] = 7,
+    ['8'] = 8,
+    ['9'] = 9,
+    ['A'] = 10,
+    ['B'] = 11,
+    ['C'] = 12,
+    ['D'] = 13,
+    ['E'] = 14,
+    ['F'] = 15,
+    ['G'] = 16,
+    ['H'] = 17,
+    ['I'] = 18,
+    ['J'] = 19,
+    ['K'] = 20,
+    ['L'] = 21,
+    ['M'] = 22,
+    ['N'] = 23,
+    ['O'] = 24,
+    ['P'] = 25,
+    ['Q'] = 26,
+    ['R'] = 27,
+    ['S'] = 28,
+    ['T'] = 29,
+    ['U'] = 30,
+    ['V'] = 31,
+    ['W'] = 32,
+    ['X'] = 33,
+    ['Y'] = 34,
+    ['Z'] = 35,
+    ['a'] = 36,
+    ['b'] = 37,
+    ['c'] = 38,
+    ['d'] = 39,
+    ['e'] = 40,
+    ['f'] = 41,
+    ['g'] = 42,
+    ['h'] = 43,
+    ['i'] = 44,
+    ['j'] = 45,
+    ['k'] = 46,
+    ['l'] = 47,
+    ['m'] = 48,
+    ['n'] = 49,
+    ['o'] = 50,
+    ['p'] = 51,
+    ['q'] = 52,
+    ['r'] = 53,
+    ['s'] = 54,
+    ['t'] = 55,
+    ['u'] = 56,
+    ['v'] = 57,
+    ['w'] = 58,
+    ['x'] = 59,
+    ['y'] = 60,
+    ['z'] = 61,
+    ['-'] = 62,
+    ['_'] = 63};
+
+/* Most numbers are of this width, and most of those are 0. */
+#define WIDTH_USUAL 6
+static const char usual_zero[] = "000000";
 
 /* The checks guard against accidents, not against somebody who may write the file. */
 static const uint8_t check_key[HASH_KEY_BYTES] = "ratelimit record";
@@ -47,6 +110,11 @@ static void put(char **p, unsigned width, uint64_t number)
 {
 	uint64_t max = (UINT64_C(1) << (6 * width)) - 1;
 
+	if (width == WIDTH_USUAL && number == 0) {
+		memcpy(*p, usual_zero, WIDTH_USUAL);
+		*p += WIDTH_USUAL;
+		return;
+	}
 	if (number > max) {
 		number = max;
 	}
@@ -57,23 +125,30 @@ static void put(char **p, unsigned width, uint64_t number)
 	*p += width;
 }
 
-/* Bytes that are no digits count as some digit: the check has been compared before. */
 static uint64_t get(const char **p, unsigned width)
 {
+	const char *end = *p + width;
 	uint64_t number = 0;
 
-	for (unsigned i = 0; i < width; i++) {
-		unsigned index = (unsigned char)(*p)[i] - '-';
-
-		number = number << 6 | (index < sizeof(values) ? values[index] & 63 : 0);
+	if (width == WIDTH_USUAL && memcmp(*p, usual_zero, WIDTH_USUAL) == 0) {
+		*p = end;
+		return 0;
 	}
-	*p += width;
+	for (; *p < end; ++*p) {
+		number = number << 6 | values[(unsigned char)**p];
+	}
 	return number;
 }
 
 static unsigned count_width(const struct record_layout *layout)
 {
 	return layout->count == COUNT_BYTES ? WIDTH_BYTES : WIDTH_COUNT;
+}
+
+/* The largest count. */
+static uint64_t count_mask(const struct record_layout *layout)
+{
+	return (UINT64_C(1) << (6 * count_width(layout))) - 1;
 }
 
 static unsigned buckets_of(const struct record_layout *layout)
@@ -98,12 +173,12 @@ static size_t slot_size(const struct record_layout *layout)
 
 static char *slot_at(const struct record *record, char *bytes, unsigned slot)
 {
-	return bytes + record->header_length + slot * slot_size(&record->layout);
+	return bytes + record->header_length + slot * record->slot_size;
 }
 
 static char *event_at(const struct record *record, char *bytes, uint64_t position)
 {
-	return bytes + record->header_length + 2 * slot_size(&record->layout) +
+	return bytes + record->header_length + 2 * record->slot_size +
 	    position * event_size(&record->layout);
 }
 
@@ -242,10 +317,9 @@ static int read_header(struct record_layout *layout, const char *s, const char *
  */
 static uint64_t slot_check(const struct record *record, const char *bytes, const char *slot)
 {
-	size_t size = slot_size(&record->layout) - WIDTH_CHECK - 1;
-	uint64_t check = hash_keyed(check_key, slot, size);
+	size_t size = record->slot_size - WIDTH_CHECK - 1;
+	uint64_t check = hash_keyed(check_key, slot, size) ^ record->header_check;
 
-	check ^= hash_keyed(check_key, bytes, record->header_length);
 	if (record->layout.strategy == RATE_MOVING) {
 		const char *p = slot + WIDTH_STATE;
 		uint64_t head = get(&p, WIDTH_POSITION);
@@ -267,7 +341,7 @@ static uint64_t slot_check(const struct record *record, const char *bytes, const
 static bool slot_good(const struct record *record, const char *bytes, unsigned slot)
 {
 	const char *start = slot_at(record, (char *)bytes, slot);
-	const char *p = start + slot_size(&record->layout) - WIDTH_CHECK - 1;
+	const char *p = start + record->slot_size - WIDTH_CHECK - 1;
 
 	return get(&p, WIDTH_CHECK) == slot_check(record, bytes, start);
 }
@@ -366,26 +440,50 @@ static bool later(uint64_t a, uint64_t b)
 	return ((a - b) & mask) - 1 < mask / 2;
 }
 
-int record_read(struct record *record, const char *bytes, size_t size, struct error *error)
+/* What follows from the layout. */
+static void set_frame(struct record *record)
+{
+	const struct record_layout *layout = &record->layout;
+
+	record->header_length = write_header(layout, record->header);
+	record->header_check = hash_keyed(check_key, record->header, record->header_length);
+	record->slot_size = slot_size(layout);
+	record->size =
+	    record->header_length + 2 * record->slot_size + layout->events * event_size(layout);
+}
+
+/* Reads the header, and sees that it is as it would be written. */
+static int read_frame(struct record *record, const char *bytes, size_t size, struct error *error)
 {
 	const char *end = memchr(bytes, '|', size < RECORD_HEADER_MAX ? size : RECORD_HEADER_MAX);
 	struct record_layout layout;
-	char header[RECORD_HEADER_MAX];
-	const char *sequence[2];
-	unsigned slot;
 
+	record->header_length = 0;
 	if (!end || read_header(&layout, bytes, end)) {
 		return error_set(error, "not a counter of version " FORMAT_VERSION);
 	}
 	record_init(record, &layout);
-	record->header_length = write_header(&layout, header);
-	if (record->header_length != (size_t)(end + 1 - bytes) ||
-	    memcmp(header, bytes, record->header_length) != 0) {
-		return error_set(error, "not a counter of version " FORMAT_VERSION);
+	set_frame(record);
+	if (record->header_length == (size_t)(end + 1 - bytes) &&
+	    memcmp(record->header, bytes, record->header_length) == 0) {
+		return 0;
 	}
-	if (size != record_size(&layout)) {
-		return error_set(
-		    error, "%zu bytes long instead of %zu", size, record_size(&layout));
+	record->header_length = 0;
+	return error_set(error, "not a counter of version " FORMAT_VERSION);
+}
+
+int record_read_again(struct record *record, const char *bytes, size_t size, struct error *error)
+{
+	const char *sequence[2];
+	unsigned slot;
+
+	if ((record->header_length == 0 || size < record->header_length ||
+		memcmp(record->header, bytes, record->header_length) != 0) &&
+	    read_frame(record, bytes, size, error)) {
+		return -1;
+	}
+	if (size != record->size) {
+		return error_set(error, "%zu bytes long instead of %zu", size, record->size);
 	}
 	record->log_bytes = bytes;
 	sequence[0] = slot_at(record, (char *)bytes, 0);
@@ -402,15 +500,21 @@ int record_read(struct record *record, const char *bytes, size_t size, struct er
 	return 0;
 }
 
+int record_read(struct record *record, const char *bytes, size_t size, struct error *error)
+{
+	record->header_length = 0;
+	return record_read_again(record, bytes, size, error);
+}
+
 void record_write_new(struct record *record, char *bytes)
 {
 	struct record empty;
-	char header[RECORD_HEADER_MAX];
 
 	record_init(&empty, &record->layout);
 	empty.allowance = record->allowance;
-	empty.header_length = record->header_length = write_header(&record->layout, header);
-	memcpy(bytes, header, empty.header_length);
+	set_frame(&empty);
+	set_frame(record);
+	memcpy(bytes, empty.header, empty.header_length);
 	memset(event_at(&empty, bytes, 0), digits[0],
 	    record->layout.events * event_size(&record->layout));
 	write_slot(&empty, bytes, 0);
@@ -443,6 +547,9 @@ static struct rate_event log_at(const void *data, size_t i)
 
 	event.stamp_ms = (int64_t)get(&p, WIDTH_STAMP);
 	event.before = get(&p, count_width(&record->layout));
+	/* The total starts again at 0 when it comes to its end; the differences are true. */
+	event.before =
+	    record->log_total - ((record->log_total - event.before) & count_mask(&record->layout));
 	return event;
 }
 
@@ -454,7 +561,12 @@ struct rate_log record_log(const struct record *record)
 void record_log_add(struct record *record, char *bytes, int64_t now_ms, uint64_t cost)
 {
 	char *p = event_at(record, bytes, record->log_head);
+	uint64_t most = count_mask(&record->layout) / record->layout.events;
 
+	/* Over any limit of a moving window, and the sum of a full log is still a count. */
+	cost = cost < most ? cost : most;
+	/* Before the year 1970 nothing happened. */
+	now_ms = now_ms > 0 ? now_ms : 0;
 	/* Stamps never fall: a clock that was set back a little stands still for a while. */
 	if (record->log_used > 0) {
 		int64_t newest_ms = log_at(record, record->log_used - 1).stamp_ms;
@@ -463,7 +575,7 @@ void record_log_add(struct record *record, char *bytes, int64_t now_ms, uint64_t
 	}
 	put(&p, WIDTH_STAMP, (uint64_t)now_ms);
 	put(&p, count_width(&record->layout), record->log_total);
-	record->log_total += cost;
+	record->log_total = (record->log_total + cost) & count_mask(&record->layout);
 	record->log_head = (record->log_head + 1) % record->layout.events;
 	/* One place stays free: what it holds may be the newest event of the other slot. */
 	if (record->log_used < record->layout.events - 1) {
@@ -475,6 +587,40 @@ void record_log_forget(struct record *record)
 {
 	record->log_used = 0;
 	record->log_total = 0;
+}
+
+bool record_log_mend(struct record *record)
+{
+	uint64_t most = count_mask(&record->layout) / record->layout.events;
+	uint64_t younger = 0;
+	int64_t stamp_ms = INT64_MAX;
+	size_t good = 0;
+
+	/* From the newest on, which the slot's check covers. */
+	while (good < record->log_used) {
+		struct rate_event event = log_at(record, record->log_used - 1 - good);
+		uint64_t sum = record->log_total - event.before;
+
+		if (event.stamp_ms > stamp_ms || sum < younger || sum - younger > most) {
+			record->log_used = good;
+			return true;
+		}
+		stamp_ms = event.stamp_ms;
+		younger = sum;
+		good++;
+	}
+	return false;
+}
+
+bool record_is_newer(const char *bytes, size_t size)
+{
+	size_t digits = 0;
+
+	while (digits < size && bytes[digits] >= '0' && bytes[digits] <= '9') {
+		digits++;
+	}
+	return digits > 0 && digits + 2 < size && bytes[digits] == ' ' &&
+	    strchr("fsm", bytes[digits + 1]) && strncmp(bytes, FORMAT_VERSION " ", 2) != 0;
 }
 
 void record_log_clamp(struct record *record, char *bytes, int64_t now_ms)

@@ -65,9 +65,13 @@ struct record {
 	struct record_transaction transaction[RECORD_TRANSACTIONS_MAX];
 
 	/* How it stands in the file; for the functions here alone. */
+	char header[RECORD_HEADER_MAX];
+	size_t header_length; /* 0: not known yet, nor are the three below */
+	uint64_t header_check;
+	size_t slot_size;
+	size_t size;
 	uint64_t sequence;
 	unsigned slot;
-	size_t header_length;
 	uint64_t log_head; /* where the next event goes */
 	uint64_t log_used; /* how many events are there */
 	uint64_t log_total;
@@ -88,12 +92,19 @@ void record_init(struct record *record, const struct record_layout *layout);
  */
 int record_read(struct record *record, const char *bytes, size_t size, struct error *error);
 
+/*
+ * The same for a struct that is all zero or was used before: much faster if that had the
+ * same layout.
+ */
+int record_read_again(struct record *record, const char *bytes, size_t size, struct error *error);
+
 /* The log of a moving window as rate.h wants it; valid as long as the record and its bytes. */
 struct rate_log record_log(const struct record *record);
 
 /*
  * Adds an event to a moving window's log, into bytes, which record was read
- * from and record_write goes to. The oldest event goes if the log is full.
+ * from and record_write goes to. The oldest event goes if the log is full. A cost
+ * far over every limit of a moving window counts as less, so that all of them have a sum.
  */
 void record_log_add(struct record *record, char *bytes, int64_t now_ms, uint64_t cost);
 
@@ -113,6 +124,15 @@ void record_write_new(struct record *record, char *bytes);
  * from record_write_new.
  */
 void record_convert(const struct record *old, struct record *record, char *bytes);
+
+/*
+ * Forgets the oldest events of a log up to one that can't be, its stamp or sum falling: of
+ * a file that holds pages of several moments. Whether there were any; record_write is due then.
+ */
+bool record_log_mend(struct record *record);
+
+/* Whether bytes look like a record of a later version of the format. */
+bool record_is_newer(const char *bytes, size_t size);
 
 /* Empties the log, without writing to it. */
 void record_log_forget(struct record *record);

@@ -34,6 +34,8 @@ struct store *store_new(const struct store_options *options)
 
 	if (store) {
 		store->options = *options;
+		/* The helper won't be able to read it later. */
+		store_boot_id();
 	}
 	return store;
 }
@@ -50,17 +52,45 @@ void store_close(struct store *store)
 	free(store);
 }
 
+const char *store_notice(struct store *store)
+{
+	bool noticed = store->noticed;
+
+	store->noticed = false;
+	return noticed ? store->notice.text : NULL;
+}
+
+/* What callers get: they need not tell damage from other errors. */
+static enum store_result final(enum store_result result)
+{
+	return result == STORE_DAMAGED ? STORE_ERROR : result;
+}
+
+static enum store_result open_with_alarm(struct store *store, struct error *error)
+{
+	enum store_result result;
+
+	if (store->tdb) {
+		return STORE_OK;
+	}
+	store_alarm_start(store);
+	result = store_file_open(store, error);
+	store_alarm_stop();
+	return result;
+}
+
 enum store_result store_secret(struct store *store, const uint8_t **secret, struct error *error)
 {
-	enum store_result result = STORE_OK;
+	enum store_result result;
 
 	*secret = store->secret;
-	if (!store->tdb) {
-		store_alarm_start(store);
-		result = store_file_open(store, error);
-		store_alarm_stop();
+	if (sigsetjmp(store_bus_jump, 0)) {
+		return final(store_bus_recover(store, error));
 	}
-	return result;
+	store_bus_arm(true);
+	result = open_with_alarm(store, error);
+	store_bus_arm(false);
+	return final(result);
 }
 
 /* An update while it is under way. */
@@ -239,20 +269,23 @@ static enum store_result insert(
     struct store *store, const struct store_item *item, struct error *error)
 {
 	TDB_DATA key = store_tdb_data(item->key, item->key_length);
-	struct rlimit old, new;
+	struct rlimit new;
 	int failed;
 
-	if (tdb_map_size(store->tdb) > store->options.max_size || getrlimit(RLIMIT_FSIZE, &old)) {
+	if (tdb_map_size(store->tdb) > store->options.max_size ||
+	    getrlimit(RLIMIT_FSIZE, &store->limit)) {
 		goto full;
 	}
-	new = old;
+	new = store->limit;
 	if (new.rlim_cur > store->options.max_size) {
 		new.rlim_cur = store->options.max_size;
 	}
 	signal(SIGXFSZ, SIG_IGN);
+	store->limited = true;
 	setrlimit(RLIMIT_FSIZE, &new);
 	failed = tdb_store(store->tdb, key, store_tdb_data(item->empty, item->size), TDB_INSERT);
-	setrlimit(RLIMIT_FSIZE, &old);
+	setrlimit(RLIMIT_FSIZE, &store->limit);
+	store->limited = false;
 	if (!failed) {
 		uint64_t size = tdb_map_size(store->tdb);
 
@@ -361,7 +394,7 @@ static enum store_result try_update(struct update *update, bool transaction, sto
 	return result;
 }
 
-enum store_result store_update(struct store *store, struct store_item *item, size_t items,
+static enum store_result update_file(struct store *store, struct store_item *item, size_t items,
     store_change *change, void *data, struct error *error)
 {
 	struct update update = {.store = store, .item = item, .items = items};
@@ -389,6 +422,12 @@ enum store_result store_update(struct store *store, struct store_item *item, siz
 			transaction = true;
 		} else if (again) {
 			store_file_close(store);
+		} else if (result == STORE_DAMAGED && store->options.salvage) {
+			struct error why = *error;
+
+			update_alarm(&update);
+			result = store_file_salvage(store, why.text, true, error);
+			again = result == STORE_OK;
 		}
 	}
 	if (update.alarmed) {
@@ -398,11 +437,30 @@ enum store_result store_update(struct store *store, struct store_item *item, siz
 		error_set(error, "%s: replaced again and again", store->options.path);
 		result = STORE_BUSY;
 	}
-	if (result == STORE_ERROR) {
+	if (result == STORE_ERROR || result == STORE_DAMAGED) {
 		/* Whatever it was, the next request starts from the file as it is then. */
 		store_file_close(store);
 	}
 	return result;
+}
+
+enum store_result store_update(struct store *store, struct store_item *item, size_t items,
+    store_change *change, void *data, struct error *error)
+{
+	volatile bool again = false;
+	enum store_result result;
+
+	if (sigsetjmp(store_bus_jump, 0)) {
+		result = store_bus_recover(store, error);
+		if (again) {
+			return final(result);
+		}
+		again = true;
+	}
+	store_bus_arm(true);
+	result = update_file(store, item, items, change, data, error);
+	store_bus_arm(false);
+	return final(result);
 }
 
 struct look {
@@ -518,12 +576,21 @@ enum store_result store_walk(
 	struct walk walk = {.visit = visit, .data = data};
 	enum store_result result;
 
+	if (sigsetjmp(store_bus_jump, 0)) {
+		return final(store_bus_recover(store, error));
+	}
+	store_bus_arm(true);
 	store_alarm_start(store);
+	/* Who only reads takes no lock that would show it. */
+	if (store->tdb && store_file_replaced(store)) {
+		store_file_close(store);
+	}
 	result = store_file_open(store, error);
 	if (result == STORE_OK && tdb_traverse_read(store->tdb, visit_record, &walk) < 0) {
 		result = store_fail(store, error, "can't be read");
 	}
 	store_alarm_stop();
+	store_bus_arm(false);
 	free(walk.buffer);
-	return result;
+	return final(result);
 }

@@ -28,6 +28,16 @@ enum store_access {
 	STORE_READ, /* changes nothing; read permission will do */
 };
 
+/*
+ * What the store asks about records when it saves what can be read of a damaged file.
+ * mend: whether a record can be used, after bytes within it were set right where need be.
+ * newer: which of two that can be used, of the same key, is of the later time.
+ */
+struct store_salvage {
+	bool (*mend)(const char *key, size_t key_length, char *record, size_t size);
+	bool (*newer)(const char *a, size_t a_size, const char *b, size_t b_size);
+};
+
 /* path is used until store_close; it is not copied. */
 struct store_options {
 	const char *path;
@@ -35,6 +45,7 @@ struct store_options {
 	uint64_t max_size; /* in bytes; an insert that would need more is refused */
 	int64_t lock_timeout_ms; /* longest wait of one call for other processes */
 	enum store_access access;
+	const struct store_salvage *salvage; /* NULL: a damaged file is an error */
 };
 
 enum store_result {
@@ -43,6 +54,7 @@ enum store_result {
 	STORE_BUSY, /* another process holds a lock for longer than lock_timeout */
 	STORE_FORBIDDEN, /* permission to open the file is missing */
 	STORE_ABSENT, /* there is no file, and access does not say to make one */
+	STORE_DAMAGED, /* a record, or the file, is damaged; an error where it is not salvaged */
 	STORE_ERROR, /* the file can't be used */
 	STORE_STOP, /* the caller's function said so */
 };
@@ -78,10 +90,14 @@ typedef enum store_result store_change(void *data, struct store_item *item, size
 struct store *store_new(const struct store_options *options);
 void store_close(struct store *store);
 
+/* What has been done to a damaged file, to be logged once; NULL, or until the next call. */
+const char *store_notice(struct store *store);
+
 /*
  * Reads the records of all keys, which must differ, under their locks, calls change,
  * and writes what it changed: all or, if anything fails, none. A process that is
- * killed meanwhile leaves each record as it was or as it was to be.
+ * killed meanwhile leaves each record as it was or as it was to be. Where change returns
+ * STORE_DAMAGED, since a record can't be used, the file is salvaged and change called anew.
  */
 enum store_result store_update(struct store *store, struct store_item *item, size_t items,
     store_change *change, void *data, struct error *error);

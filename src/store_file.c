@@ -21,8 +21,11 @@
 #define FORMAT_VERSION "1"
 
 /* Rule names have no ':', so no counter's key starts with one. */
-#define META_WRITE FORMAT_VERSION " secret=%016llx%016llx rewritten=%llx took=%llx size=%llx"
-#define META_READ FORMAT_VERSION " secret=%16llx%16llx rewritten=%llx took=%llx size=%llx"
+#define META_WRITE                                                                                 \
+	FORMAT_VERSION " secret=%016llx%016llx rewritten=%llx took=%llx size=%llx boot=%llx"
+#define META_READ FORMAT_VERSION " secret=%16llx%16llx rewritten=%llx took=%llx size=%llx boot=%llx"
+
+#define BOOT_ID "/proc/sys/kernel/random/boot_id"
 
 /* The alarm that bounds waiting for locks; tdb_setalarm_sigptr looks at it. */
 volatile sig_atomic_t store_alarm_rang;
@@ -89,7 +92,9 @@ enum store_result store_fail(struct store *store, struct error *error, const cha
 	    store->message[0] ? store->message
 		: store->tdb  ? tdb_errorstr(store->tdb)
 			      : strerror(errno));
-	return forbidden ? STORE_FORBIDDEN : STORE_ERROR;
+	return forbidden                                    ? STORE_FORBIDDEN
+	    : code == TDB_ERR_CORRUPT || code == TDB_ERR_IO ? STORE_DAMAGED
+							    : STORE_ERROR;
 }
 
 void store_file_close(struct store *store)
@@ -111,71 +116,114 @@ void store_meta_write(const struct store *store, char meta[STORE_META_SIZE])
 	memset(meta, ' ', STORE_META_SIZE);
 	length = snprintf(meta, STORE_META_SIZE, META_WRITE, half[0], half[1],
 	    (unsigned long long)store->rewritten_ms, (unsigned long long)store->rewrite_took_ms,
-	    (unsigned long long)store->rewritten_size);
+	    (unsigned long long)store->rewritten_size, (unsigned long long)store->boot_id);
 	meta[length] = ' ';
 }
 
-static int meta_read(TDB_DATA key, TDB_DATA data, void *private)
+enum store_meta store_meta_read(struct store *store, const char *bytes, size_t size)
 {
-	struct store *store = private;
 	char meta[STORE_META_SIZE + 1];
-	unsigned long long half[2], rewritten, took, size;
+	unsigned long long half[2], rewritten, took, file_size, boot = 0;
+	size_t digits;
 
-	(void)key;
-	if (data.dsize != STORE_META_SIZE) {
-		return -1;
+	if (size != STORE_META_SIZE) {
+		return STORE_META_BAD;
 	}
-	memcpy(meta, data.dptr, STORE_META_SIZE);
+	memcpy(meta, bytes, STORE_META_SIZE);
 	meta[STORE_META_SIZE] = '\0';
-	if (sscanf(meta, META_READ, &half[0], &half[1], &rewritten, &took, &size) != 5) {
-		return -1;
+	digits = strspn(meta, "0123456789");
+	if (digits > 0 && strncmp(meta + digits, " secret=", 8) == 0 &&
+	    strncmp(meta, FORMAT_VERSION " ", 2) != 0) {
+		return STORE_META_NEWER;
+	}
+	if (sscanf(meta, META_READ, &half[0], &half[1], &rewritten, &took, &file_size, &boot) < 5) {
+		return STORE_META_BAD;
 	}
 	memcpy(store->secret, half, sizeof(half));
 	store->rewritten_ms = (int64_t)rewritten;
 	store->rewrite_took_ms = (int64_t)took;
-	store->rewritten_size = size;
-	return 0;
+	store->rewritten_size = file_size;
+	store->boot_id = boot;
+	return STORE_META_OK;
+}
+
+static int read_meta(TDB_DATA key, TDB_DATA data, void *private)
+{
+	(void)key;
+	return (int)store_meta_read(private, (const char *)data.dptr, data.dsize);
+}
+
+enum store_meta store_meta_load(struct store *store)
+{
+	TDB_DATA key = store_tdb_data(STORE_META_KEY, strlen(STORE_META_KEY));
+	int result = tdb_parse_record(store->tdb, key, read_meta, store);
+
+	return result < 0 ? STORE_META_BAD : (enum store_meta)result;
+}
+
+uint64_t store_boot_id(void)
+{
+	static uint64_t id;
+	uint8_t none[HASH_KEY_BYTES] = {0};
+	char text[64];
+	ssize_t length;
+	int fd;
+
+	if (id == 0) {
+		fd = open(BOOT_ID, O_RDONLY | O_CLOEXEC);
+		length = fd >= 0 ? read(fd, text, sizeof(text)) : 0;
+		if (fd >= 0) {
+			close(fd);
+		}
+		id = length > 0 ? hash_keyed(none, text, (size_t)length) : 0;
+	}
+	return id;
+}
+
+/* Makes the :meta record of a file that has none. */
+static enum store_result meta_make(struct store *store, struct error *error)
+{
+	TDB_DATA key = store_tdb_data(STORE_META_KEY, strlen(STORE_META_KEY));
+	char meta[STORE_META_SIZE];
+
+	store->rewritten_ms = clock_now_ms();
+	store->rewrite_took_ms = 0;
+	store->rewritten_size = tdb_map_size(store->tdb);
+	store->boot_id = store_boot_id();
+	if (getrandom(store->secret, sizeof(store->secret), 0) < 0) {
+		return store_fail(store, error, "no random bytes");
+	}
+	store_meta_write(store, meta);
+	if (tdb_store(store->tdb, key, store_tdb_data(meta, STORE_META_SIZE), TDB_INSERT)) {
+		return store_fail(store, error, "its record :meta can't be written");
+	}
+	return STORE_OK;
 }
 
 static enum store_result meta_open(struct store *store, struct error *error)
 {
 	TDB_DATA key = store_tdb_data(STORE_META_KEY, strlen(STORE_META_KEY));
+	bool reads = store->options.access == STORE_READ;
 	enum store_result result = STORE_OK;
-	char meta[STORE_META_SIZE];
-	int found;
+	enum store_meta meta;
 
-	if (store->options.access == STORE_READ) {
-		found = tdb_parse_record(store->tdb, key, meta_read, store);
-		if (found != 0 && tdb_error(store->tdb) != TDB_ERR_NOEXIST) {
-			return store_fail(store, error, "its record :meta can't be read");
-		}
-		return STORE_OK;
-	}
-	if (tdb_chainlock(store->tdb, key)) {
+	if (!reads && tdb_chainlock(store->tdb, key)) {
 		return store_fail(store, error, "can't be locked");
 	}
-	if (tdb_exists(store->tdb, key)) {
-		if (tdb_parse_record(store->tdb, key, meta_read, store)) {
-			snprintf(store->message, sizeof(store->message),
-			    "it is not of version " FORMAT_VERSION);
-			result = store_fail(store, error, "its record :meta can't be read");
-		}
-	} else {
-		store->rewritten_ms = clock_now_ms();
-		store->rewrite_took_ms = 0;
-		store->rewritten_size = tdb_map_size(store->tdb);
-		if (getrandom(store->secret, sizeof(store->secret), 0) < 0) {
-			result = store_fail(store, error, "no random bytes");
-		} else {
-			store_meta_write(store, meta);
-			if (tdb_store(store->tdb, key, store_tdb_data(meta, STORE_META_SIZE),
-				TDB_INSERT)) {
-				result =
-				    store_fail(store, error, "its record :meta can't be written");
-			}
-		}
+	meta = store_meta_load(store);
+	if (meta == STORE_META_NEWER) {
+		error_set(error, "%s: it is of a newer version than " FORMAT_VERSION,
+		    store->options.path);
+		result = STORE_ERROR;
+	} else if (meta != STORE_META_OK && tdb_error(store->tdb) == TDB_ERR_NOEXIST) {
+		result = reads ? STORE_OK : meta_make(store, error);
+	} else if (meta != STORE_META_OK) {
+		store_fail(store, error, "its record :meta can't be read");
+		result = STORE_DAMAGED;
 	}
-	tdb_chainunlock(store->tdb, key);
+	if (!reads) {
+		tdb_chainunlock(store->tdb, key);
+	}
 	return result;
 }
 
@@ -216,6 +264,13 @@ static struct tdb_context *open_tdb(
 	store->message[0] = '\0';
 	gate = open_flags & O_CREAT ? -1 : wait_for_open(path, open_flags);
 	if (gate == -1 && !(open_flags & O_CREAT)) {
+		return NULL;
+	}
+	if (gate >= 0 && fstat(gate, &st) == 0 && (st.st_mode & S_IWOTH)) {
+		snprintf(store->message, sizeof(store->message),
+		    "others may write it and may have done so; see what it holds, then chmod o-w");
+		close(gate);
+		errno = ENOTSUP; /* none of those that mean damage */
 		return NULL;
 	}
 	tdb = tdb_open_ex(path, (int)hash_size, TDB_NOSYNC | TDB_INCOMPATIBLE_HASH, open_flags,
@@ -294,13 +349,12 @@ static enum store_result create_file(struct store *store, struct error *error)
 	return result;
 }
 
-enum store_result store_file_open(struct store *store, struct error *error)
+/* One try to open the file as it is, or to make it. */
+static enum store_result open_file(struct store *store, struct error *error)
 {
 	enum store_result result;
+	bool damaged;
 
-	if (store->tdb) {
-		return STORE_OK;
-	}
 	for (int i = 0; !store->tdb && i < STORE_TRIES; i++) {
 		store->tdb = open_tdb(store, store->options.path, STORE_HASH_SIZE_NEW, O_RDWR);
 		if (store->tdb || errno != ENOENT || store->options.access != STORE_CREATE) {
@@ -323,10 +377,12 @@ enum store_result store_file_open(struct store *store, struct error *error)
 			    store->options.path);
 			return STORE_ABSENT;
 		}
+		damaged = errno == EIO || errno == EINVAL;
 		if (errno == EIO && !store->message[0]) {
 			snprintf(store->message, sizeof(store->message), "it is not a TDB file");
 		}
-		return store_fail(store, error, "can't be opened");
+		result = store_fail(store, error, "can't be opened");
+		return damaged && result == STORE_ERROR ? STORE_DAMAGED : result;
 	}
 	result = meta_open(store, error);
 	if (result != STORE_OK) {
@@ -335,18 +391,94 @@ enum store_result store_file_open(struct store *store, struct error *error)
 	return result;
 }
 
-bool store_file_replaced(const struct store *store)
+enum store_result store_file_open(struct store *store, struct error *error)
+{
+	enum store_result result = STORE_OK;
+	struct error why;
+
+	for (int i = 0; !store->tdb && i < STORE_TRIES; i++) {
+		bool suspect = store->suspect && store->options.salvage;
+
+		store->suspect = false;
+		result = suspect ? STORE_DAMAGED : open_file(store, error);
+		if (suspect) {
+			error_set(error, "%s: cut off while it was in use", store->options.path);
+		}
+		if (result == STORE_OK && store->options.salvage &&
+		    store->boot_id != store_boot_id()) {
+			result = store_boot_check(store, error);
+		} else if (result == STORE_DAMAGED && store->options.salvage) {
+			why = *error;
+			result = store_file_salvage(store, why.text, true, error);
+		}
+		if (result != STORE_OK) {
+			store_file_close(store);
+			return result;
+		}
+	}
+	return result;
+}
+
+bool store_file_replaced(struct store *store)
 {
 	struct stat named;
 
 	if (stat(store->options.path, &named)) {
 		return errno == ENOENT;
 	}
-	if (store->device != named.st_dev || store->inode != named.st_ino) {
+	if (store->device != named.st_dev || store->inode != named.st_ino ||
+	    (named.st_mode & S_IWOTH)) {
 		return true;
 	}
-	/* Cut off: what lies behind its end can't be touched. */
-	return (uint64_t)named.st_size < tdb_map_size(store->tdb);
+	store->suspect = (uint64_t)named.st_size < tdb_map_size(store->tdb);
+	return store->suspect;
+}
+
+static volatile sig_atomic_t bus_armed;
+sigjmp_buf store_bus_jump;
+
+static void on_bus(int signal_number)
+{
+	if (!bus_armed) {
+		signal(signal_number, SIG_DFL);
+		return;
+	}
+	bus_armed = 0;
+	siglongjmp(store_bus_jump, 1);
+}
+
+void store_bus_arm(bool armed)
+{
+	static bool ready;
+
+	if (!ready) {
+		/* Not blocked while it is handled, since the handler does not return. */
+		struct sigaction action = {.sa_handler = on_bus, .sa_flags = SA_NODEFER};
+
+		sigaction(SIGBUS, &action, NULL);
+		ready = true;
+	}
+	bus_armed = armed;
+}
+
+enum store_result store_bus_recover(struct store *store, struct error *error)
+{
+	struct tdb_context *tdb = store->tdb;
+
+	store_alarm_stop();
+	if (store->limited) {
+		setrlimit(RLIMIT_FSIZE, &store->limit);
+		store->limited = false;
+	}
+	store->tdb = NULL;
+	store->suspect = true;
+	if (tdb && sigsetjmp(store_bus_jump, 0) == 0) {
+		store_bus_arm(true);
+		tdb_close(tdb);
+	}
+	store_bus_arm(false);
+	error_set(error, "%s: cut off while it was in use, or its disk fails", store->options.path);
+	return STORE_DAMAGED;
 }
 
 struct tdb_context *store_file_make(struct store *store, const char *path, unsigned hash_size)

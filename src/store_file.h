@@ -9,7 +9,10 @@
 
 #include "store.h"
 
+#include <limits.h>
+#include <setjmp.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 struct tdb_context;
 struct TDB_DATA;
@@ -35,12 +38,29 @@ struct store {
 	int64_t rewritten_ms;
 	int64_t rewrite_took_ms;
 	uint64_t rewritten_size;
+	uint64_t boot_id; /* when it was last found to be sound */
 	bool rewrite_due;
+
+	struct error notice; /* for store_notice */
+	bool noticed;
+	int64_t salvaged_ms; /* by the monotonic clock, 0: never */
+	struct rlimit limit; /* of the process, while an insert has lowered it */
+	bool limited;
+	bool suspect; /* the file was cut off while it was open */
 
 	char *buffer[STORE_ITEMS_MAX]; /* copies of an update's records; grow as needed */
 	size_t buffer_size[STORE_ITEMS_MAX];
 	char message[200]; /* TDB's last words */
 };
+
+/*
+ * A file that was cut off, or a disk that fails, shows as SIGBUS when TDB touches its map.
+ * Each entry of the store: if (sigsetjmp(store_bus_jump, 0)) return store_bus_recover(…);
+ * then store_bus_arm(true), its work, and store_bus_arm(false).
+ */
+extern sigjmp_buf store_bus_jump;
+void store_bus_arm(bool armed);
+enum store_result store_bus_recover(struct store *store, struct error *error);
 
 /* Set when store_alarm_start's time is up; the wait for a lock ends then. */
 extern volatile sig_atomic_t store_alarm_rang;
@@ -60,17 +80,51 @@ bool store_is_meta(struct TDB_DATA key);
 /* The result for a failure of TDB's or of the system's, and its text. */
 enum store_result store_fail(struct store *store, struct error *error, const char *what);
 
-/* Opens the file if it is not open, and makes it if access is STORE_CREATE. */
+/*
+ * Opens the file if it is not open, and makes it if access is STORE_CREATE. Where the store
+ * salvages, a damaged one is, and one from before the machine was started is looked at.
+ */
 enum store_result store_file_open(struct store *store, struct error *error);
 void store_file_close(struct store *store);
 
-/* Whether the name stands for another file than the open one, or for none, or was cut off. */
-bool store_file_replaced(const struct store *store);
+/*
+ * Whether the name stands for another file than the open one, or for none; or the file was
+ * cut off, so that what lies behind its end can't be touched, or opened to others. It is to be
+ * closed then.
+ */
+bool store_file_replaced(struct store *store);
+
+/*
+ * Saves every record that can be read into a new file and leaves a notice that begins with
+ * why; keep: the damaged one is kept aside. Does nothing if another process was faster. The
+ * store is closed then.
+ */
+enum store_result store_file_salvage(
+    struct store *store, const char *why, bool keep, struct error *error);
+
+/* Of a file that was written before the machine was started: looks whether it is sound. */
+enum store_result store_boot_check(struct store *store, struct error *error);
 
 /* A new TDB of that hash size at path, which must not exist; NULL, errno, store->message. */
 struct tdb_context *store_file_make(struct store *store, const char *path, unsigned hash_size);
 
-/* The :meta record for what the store knows of its file. */
+/* The :meta record for what the store knows of its file, and back; load reads it there. */
+enum store_meta { STORE_META_OK, STORE_META_BAD, STORE_META_NEWER };
 void store_meta_write(const struct store *store, char meta[STORE_META_SIZE]);
+enum store_meta store_meta_read(struct store *store, const char *bytes, size_t size);
+enum store_meta store_meta_load(struct store *store);
+
+/* A number for the time since the machine was started; 0 if there is none. */
+uint64_t store_boot_id(void);
+
+/* PATH.new, where PATH is a symbolic link of the file that it leads to. 0, or -1 and why. */
+int store_new_path(
+    const struct store *store, char real[PATH_MAX], char new[PATH_MAX], struct error *error);
+
+/* Writes a record into a new file without wasting room. 0 or -1. */
+int store_write_new(struct tdb_context *tdb, struct TDB_DATA key, struct TDB_DATA record);
+
+/* Hash chains for that many keys. */
+unsigned store_hash_size(size_t keys);
 
 #endif

@@ -41,14 +41,21 @@ struct rewrite {
  * Writes a record, in two steps: TDB gives a new record a quarter more room than it
  * asks for, which would be wasted on what never grows.
  */
-static int write_record(struct rewrite *rewrite, TDB_DATA key, TDB_DATA record)
+int store_write_new(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record)
 {
 	TDB_DATA part = record;
 
 	part.dsize = (key.dsize + record.dsize) * 4 / 5 + 4;
 	part.dsize = part.dsize > key.dsize ? part.dsize - key.dsize : 1;
-	if ((part.dsize < record.dsize && tdb_store(rewrite->to, key, part, TDB_INSERT)) ||
-	    tdb_store(rewrite->to, key, record, TDB_REPLACE)) {
+	return (part.dsize < record.dsize && tdb_store(tdb, key, part, TDB_INSERT)) ||
+		tdb_store(tdb, key, record, TDB_REPLACE)
+	    ? -1
+	    : 0;
+}
+
+static int write_record(struct rewrite *rewrite, TDB_DATA key, TDB_DATA record)
+{
+	if (store_write_new(rewrite->to, key, record)) {
 		rewrite->failed = true;
 	}
 	return rewrite->failed;
@@ -97,7 +104,7 @@ static int copy_all(struct store *store, struct rewrite *rewrite)
 	return 0;
 }
 
-static unsigned choose_hash_size(size_t keys)
+unsigned store_hash_size(size_t keys)
 {
 	/* As many chains again as there are keys: the file is rewritten when it has doubled. */
 	size_t size = keys * 2 + 1;
@@ -105,6 +112,16 @@ static unsigned choose_hash_size(size_t keys)
 	return size < HASH_SIZE_MIN ? HASH_SIZE_MIN
 	    : size > HASH_SIZE_MAX  ? HASH_SIZE_MAX
 				    : (unsigned)size;
+}
+
+int store_new_path(
+    const struct store *store, char real[PATH_MAX], char new[PATH_MAX], struct error *error)
+{
+	if (!realpath(store->options.path, real) ||
+	    snprintf(new, PATH_MAX, "%s.new", real) >= PATH_MAX) {
+		return error_set(error, "%s: %s", store->options.path, strerror(errno));
+	}
+	return 0;
 }
 
 /* With all of the old file locked: makes PATH.new and gives it PATH's name. */
@@ -119,10 +136,7 @@ static enum store_result write_new_file(
 	char path[PATH_MAX];
 	char meta[STORE_META_SIZE];
 
-	/* Where the name is a symbolic link, the file that it leads to is replaced. */
-	if (!realpath(store->options.path, real) ||
-	    snprintf(path, sizeof(path), "%s.new", real) >= (int)sizeof(path)) {
-		error_set(error, "%s: %s", store->options.path, strerror(errno));
+	if (store_new_path(store, real, path, error)) {
 		return STORE_ERROR;
 	}
 	if (copy_all(store, rewrite)) {
@@ -133,7 +147,7 @@ static enum store_result write_new_file(
 		error_set(error, "%s: can't be removed: %s", path, strerror(errno));
 		return STORE_ERROR;
 	}
-	rewrite->to = store_file_make(store, path, choose_hash_size(rewrite->kept));
+	rewrite->to = store_file_make(store, path, store_hash_size(rewrite->kept));
 	if (!rewrite->to) {
 		error_set(error, "%s: can't be made: %s", path, strerror(errno));
 		/* Its first bytes may have found room. */
@@ -218,7 +232,7 @@ static enum store_result try_rewrite(
 	return result;
 }
 
-enum store_result store_rewrite(
+static enum store_result rewrite_file(
     struct store *store, struct store_rewriting *rewriting, struct error *error)
 {
 	enum store_result result = STORE_OK;
@@ -228,6 +242,14 @@ enum store_result store_rewrite(
 	for (int i = 0; again && i < STORE_TRIES; i++) {
 		again = false;
 		result = try_rewrite(store, rewriting, &again, error);
+		if (result == STORE_DAMAGED && store->options.salvage) {
+			struct error why = *error;
+
+			store_alarm_start(store);
+			result = store_file_salvage(store, why.text, true, error);
+			store_alarm_stop();
+			again = result == STORE_OK;
+		}
 		if (rewriting->only_if_due) {
 			return result;
 		}
@@ -237,4 +259,19 @@ enum store_result store_rewrite(
 		return STORE_BUSY;
 	}
 	return result;
+}
+
+enum store_result store_rewrite(
+    struct store *store, struct store_rewriting *rewriting, struct error *error)
+{
+	enum store_result result;
+
+	if (sigsetjmp(store_bus_jump, 0)) {
+		store_bus_recover(store, error);
+		return STORE_ERROR;
+	}
+	store_bus_arm(true);
+	result = rewrite_file(store, rewriting, error);
+	store_bus_arm(false);
+	return result == STORE_DAMAGED ? STORE_ERROR : result;
 }

@@ -5,6 +5,7 @@
  */
 #include "util.h"
 
+#include <endian.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -272,18 +273,27 @@ static uint64_t little_endian(const uint8_t *bytes, size_t length)
 	return word;
 }
 
+/* The same of eight bytes, at once. */
+static uint64_t little_endian_word(const uint8_t *bytes)
+{
+	uint64_t word;
+
+	memcpy(&word, bytes, sizeof(word));
+	return le64toh(word);
+}
+
 uint64_t hash_keyed(const uint8_t key[HASH_KEY_BYTES], const void *bytes, size_t length)
 {
 	const uint8_t *b = bytes;
-	uint64_t k0 = little_endian(key, 8);
-	uint64_t k1 = little_endian(key + 8, 8);
+	uint64_t k0 = little_endian_word(key);
+	uint64_t k1 = little_endian_word(key + 8);
 	uint64_t v[4] = {k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261,
 	    k1 ^ 0x7465646279746573};
 	size_t left = length;
 	uint64_t word;
 
 	for (; left >= 8; left -= 8, b += 8) {
-		word = little_endian(b, 8);
+		word = little_endian_word(b);
 		v[3] ^= word;
 		sip_round(v);
 		v[0] ^= word;

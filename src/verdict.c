@@ -32,7 +32,7 @@ static void add_limit(const struct engine_verdict *verdict, struct text *text)
 /* The attribute, or the pair, that gave the key. */
 static void add_field(const struct engine_verdict *verdict, struct text *text)
 {
-	const struct config_key *source = verdict->key.source;
+	const struct config_key *source = verdict->key->source;
 
 	if (!source) {
 		text_puts(text, "everything");
@@ -61,8 +61,8 @@ static bool own_value(
 	if (ascii_same(name, length, "rule")) {
 		text_puts(text, rule->name);
 	} else if (ascii_same(name, length, "key")) {
-		text_add(text, verdict->key.text + verdict->key.prefix,
-		    verdict->key.length - verdict->key.prefix);
+		text_add(text, verdict->key->text + verdict->key->prefix,
+		    verdict->key->length - verdict->key->prefix);
 	} else if (ascii_same(name, length, "field")) {
 		add_field(verdict, text);
 	} else if (ascii_same(name, length, "limit")) {
@@ -186,7 +186,7 @@ void verdict_line(const struct engine_verdict *verdict, const struct policy_requ
 	text_puts(text, ", rule=");
 	text_puts(text, verdict->rule ? verdict->rule->name : "-");
 	add_value(
-	    text, ", key=", verdict->rule ? verdict->key.text + verdict->key.prefix : "-", "");
+	    text, ", key=", verdict->rule ? verdict->key->text + verdict->key->prefix : "-", "");
 	add_numbers(text, verdict);
 	text_printf(text, ", status=%s", names[verdict->status]);
 	if (wait_ms == RATE_NEVER) {

@@ -47,6 +47,8 @@ my @cases = (
         "1: text behind the ']' of a section; options stand in lines of their own"],
     ["${rule}action ;x = REJECT no\n", "4: a ';' behind a blank starts a comment and would cut the "
         . 'value; take it out, comments have lines of their own'],
+    ["${rule}override =;x 1/day\n", "4: a ';' behind a blank starts a comment and would cut the "
+        . 'value; take it out, comments have lines of their own'],
     ["${rule}action = REJECT no ; more\n", "4: a ';' behind a blank starts a comment and would cut the "
         . 'value; take it out, comments have lines of their own'],
     ["${rule}action = REJECT " . 'x' x 190 . "\n", '4: the line has 206 bytes, 198 are allowed'],
@@ -207,6 +209,32 @@ subtest 'a bad file, and one that is mended' => sub {
     rename $t->{config}, "$t->{config}.away";
     $helper->ask for 1 .. 3;
     is($helper->ask, 'REJECT better', 'an absent one too leaves the last good one');
+};
+
+subtest 'a file that others may write' => sub {
+    my $t = RateTest->new;
+    my $good = "[rule r]\nkey = everything\nlimit = 0/hour\naction = REJECT good\n";
+    # The group may: it is who the administrator says.
+    my $t2 = RateTest->new(rules => $good);
+    chmod 0664, $t2->{config} or die $!;
+    is($t2->helper->ask, 'REJECT good', 'one that its group may write is used');
+    $t->configure(global => {on_error => 'REDIRECT evil@example.com'}, rules => $good);
+    chmod 0646, $t->{config} or die $!;
+    my ($status, undef, $errors) = $t->ctl('config');
+    is_deeply([$status, $errors],
+        [78, "$t->{config}: others may write it, so it is not used; chmod o-w $t->{config}\n"], 'ctl');
+    my $helper = $t->helper;
+    is($helper->ask, 'DUNNO', 'nothing in it is used, on_error neither');
+    ok(!-e $t->{logfile}, 'nor log_target');
+    chmod 0644, $t->{config} or die $!;
+    ok(becomes($helper, 'REJECT good'), 'closed to others: taken up');
+    $t->configure(rules => $good =~ s/good/changed/r);
+    chmod 0666, $t->{config} or die $!;
+    my $end = time + 10;
+    sleep 0.02 while $helper->ask eq 'REJECT good' && $t->log_text !~ /last good/ && time < $end;
+    like($t->log_text, qr/: others may write it, so it is not used; chmod o-w \Q$t->{config}\E\n.*last good one stays/,
+        'a running helper says so');
+    is($helper->ask, 'REJECT good', 'and keeps the last good one');
 };
 
 subtest 'a file that is half written when a helper starts' => sub {

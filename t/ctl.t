@@ -136,7 +136,7 @@ subtest 'usage' => sub {
         [[], 0, qr/^usage: .*^  reset /ms],
         [['--help'], 0, qr/^usage: /],
         [['--version'], 0, qr/^policyd-ratelimit \d/],
-        [['shwo'], 64, qr/there is no command "shwo"; one of show, explain, .*config\n/],
+        [['shwo'], 64, qr/there is no command "shwo"; one of show, top, explain, .*config, check\n/],
         [['--what'], 64, qr/--help shows the options/],
         [['show', 'x'], 64, qr/^usage: policyd-ratelimit-ctl show /],
         [['show', '--what'], 64, qr/usage: policyd-ratelimit-ctl show /],

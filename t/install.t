@@ -34,13 +34,18 @@ is($status, 0, 'make install') or diag $out . $err;
 my @expected = map {"/opt/limiter/$_"} (
     'libexec/policyd-ratelimit',
     'sbin/policyd-ratelimit-ctl',
+    'share/bash-completion/completions/policyd-ratelimit-ctl',
     (map {"share/doc/policyd-ratelimit/$_"} qw(HACKING.md LICENSE NEWS README.md master.cf.example
-        migration.md policyd-ratelimit.conf)),
+        migration.md performance.md policyd-ratelimit.conf)),
+    (map {"share/doc/policyd-ratelimit/examples/$_"} 'grafana-dashboard.json',
+        (map { ("policyd-ratelimit-$_.service", "policyd-ratelimit-$_.timer") } qw(clean metrics report)),
+        'policyd-ratelimit.cron'),
     'share/man/man5/policyd-ratelimit.conf.5',
     'share/man/man8/policyd-ratelimit-ctl.8',
     'share/man/man8/policyd-ratelimit.8',
+    'share/zsh/site-functions/_policyd-ratelimit-ctl',
 );
-is_deeply(files($root), ['/etc/limiter/policyd-ratelimit.conf', @expected], 'every file in its place');
+is_deeply(files($root), [sort '/etc/limiter/policyd-ratelimit.conf', @expected], 'every file in its place');
 ok(-d "$root/srv/lib/policyd-ratelimit", 'the folder of the counters');
 is((stat _)[2] & 0007, 0, 'closed to others');
 
@@ -53,9 +58,13 @@ like($out, qr{^global\.user = ratelimit$}m);
 like((run($ctl, '--help'))[1], qr{/etc/limiter/policyd-ratelimit\.conf});
 my $master = slurp("$root/opt/limiter/share/doc/policyd-ratelimit/master.cf.example");
 like($master, qr{user=ratelimit\b.*argv=/opt/limiter/libexec/policyd-ratelimit}s, 'the spawn entry');
+my $examples = join '', map { slurp($_) } glob "$root/opt/limiter/share/doc/policyd-ratelimit/examples/*";
+like($examples, qr{^ExecStart=/opt/limiter/sbin/policyd-ratelimit-ctl report }m, 'units');
+like($examples, qr{^ReadWritePaths=/srv/lib/policyd-ratelimit$}m);
+like($examples, qr{^User=ratelimit$}m);
 my $pages = join '', map { slurp($_) } glob "$root/opt/limiter/share/man/man?/*";
 like($pages, qr{/etc/limiter/policyd-ratelimit\.conf}, 'manual pages');
-unlike($pages . $master, qr/\@[a-z]+dir\@|\@user\@/, 'no placeholder is left');
+unlike($pages . $master . $examples, qr/\@[a-z]+dir\@|\@user\@/, 'no placeholder is left');
 
 spew($conf, slurp($conf) . "# changed\n");
 is((run(@make, 'install'))[0], 0, 'installed once more');

@@ -9,10 +9,9 @@ use Test::More;
 use RateTest qw(run slurp spew source_dir build_dir);
 
 # Commands whose example is not run, and why.
-my %not_run = (
-    check => 'it looks at the Postfix of the machine',
-    top   => 'it needs a terminal, and goes on until it is stopped',
-);
+my %not_run = (check => 'it looks at the Postfix of the machine');
+# It needs a terminal, and goes on until it is stopped.
+$not_run{top} = 'tmux is not installed' if !grep { -x "$_/tmux" } split /:/, $ENV{PATH};
 
 my $page   = source_dir() . '/doc/policyd-ratelimit-ctl.8.in';
 my $manual = slurp($page);
@@ -23,9 +22,30 @@ $ENV{TZ} = 'UTC';
 sub plain { my ($roff) = @_; return $roff =~ s/\\&//gr =~ s/\\-/-/gr =~ s/\\e/\\/gr }
 sub roff  { my ($text) = @_; return $text =~ s/\\/\\e/gr =~ s/^(?=[.'])/\\&/gmr }
 
-# Breaks a line as the page does: at blanks, in JSON between members.
+# The screen of a command that fills the terminal.
+sub screen {
+    my ($t, $command) = @_;
+    my @tmux = ('tmux', '-u', '-S', "$t->{dir}/tmux", '-f', '/dev/null');
+    local %ENV = (%ENV, PATH => "$t->{dir}/bin:$ENV{PATH}", LC_ALL => 'C.UTF-8');
+    delete @ENV{qw(TMUX NO_COLOR)};
+    my %clock = $t->clock_environment;
+    run(@tmux, 'new-session', '-d', '-x', 80, '-y', 9,
+        join ' ', 'env', (map {"'$_=$clock{$_}'"} sort keys %clock), $command =~ s/\n//r);
+    my ($screen, $before) = ('', '');
+    for (1 .. 200) {
+        $screen = (run(@tmux, 'capture-pane', '-p'))[1];
+        last if $screen eq $before && $screen =~ /\S/;
+        $before = $screen;
+        select undef, undef, undef, 0.1;
+    }
+    run(@tmux, 'kill-server');
+    return (0, $screen);
+}
+
+# Breaks a line as the page does: at blanks, in JSON between members; no line of a table.
 sub fold {
     my ($line) = @_;
+    return $line if 4 < (() = $line =~ /\S {2,}/g);
     my $place = $line =~ /\A[\[ ]\{"/ ? qr/,/ : qr/\S/;
     my @parts;
     while (length $line > $width && substr($line, 0, $width + 1) =~ /\A( *\S.*$place) +/) {
@@ -126,7 +146,9 @@ $manual =~ s{^(\.Bd -literal[^\n]*\n)(# [^\n]*policyd-ratelimit-ctl .*?)^(\.Ed)$
         @shown{@names} = (1) x @names;
         my $got = $expected;
         if (!grep { $not_run{$_} } @names) {
-            my ($status, $out) = shell($t, from_page($t, plain($command)));
+            my ($status, $out) = (grep { $_ eq 'top' } @names)
+                ? screen($t, from_page($t, plain($command)))
+                : shell($t, from_page($t, plain($command)));
             like($status, qr/\A(?:0|1|65)\z/, $command =~ s/\n//gr);
             $got = roff(join '', map { fold($_) . "\n" } split /\n/, to_page($t, $out));
             if ($ENV{UPDATE_MANUAL}) {

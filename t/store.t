@@ -42,12 +42,33 @@ subtest 'a file that is not a TDB' => sub {
         my $t = limiter();
         spew($t->{database}, $content);
         my $helper = $t->helper;
-        is(ask($helper), 'WARN trouble') for 1 .. 3;
-        is(lines($t, 'counters\.tdb: can\'t be opened: it is not a TDB file'), 1, 'said once');
-        is(slurp($t->{database}), $content, 'left as it was');
-        unlink $t->{database};
-        is(ask($helper), 'DUNNO', 'goes on as soon as it is gone');
-        }
+        is(ask($helper), 'DUNNO', 'is replaced') for 1 .. 3;
+        like(ask($helper), qr/Limit of 3/, 'by one that counts');
+        is(lines($t, 'counters\.tdb: can\'t be opened: it is not a TDB file: 0 records were saved'), 1, 'said once');
+        my ($aside, @more) = glob "$t->{database}.damaged-*";
+        is_deeply(\@more, [], 'one file is kept');
+        is(slurp($aside), $content, 'as it was');
+    }
+};
+
+subtest 'a file that others may write' => sub {
+    my $t = limiter();
+    my ($one, $two) = ($t->helper, $t->helper);
+    is(ask($_), 'DUNNO') for $one, $two;
+    my $content = slurp($t->{database});
+    chmod 0646, $t->{database} or die $!;
+    is(ask($_), 'WARN trouble', 'is used by nobody: one that has it open, a new one') for $one, $two, $t->helper;
+    is(lines($t, "can't be opened: others may write it"), 3, 'said once by each') or diag $t->log_text;
+    is(slurp($t->{database}), $content, 'left as it was');
+    is((stat $t->{database})[2] & 07777, 0646, 'by its permissions too');
+    for my $command (['show'], ['reset', 'u']) {
+        my ($status, undef, $errors) = $t->ctl(@$command);
+        is($status, 69, "ctl $command->[0] does not either");
+        like($errors, qr/others may write it/);
+    }
+    chmod 0660, $t->{database} or die $!;
+    is(ask($one), 'DUNNO', 'goes on when it is closed to them');
+    like(ask($two), qr/Limit of 3/, 'with what is counted');
 };
 
 subtest 'an absent folder' => sub {
@@ -141,16 +162,20 @@ subtest 'damaged records' => sub {
     is_deeply(used($t), {u => 3, other => 1}, 'goes on from there');
     damage($t, qr/r:u1 s12 r8 1h\|0002 (.)/, 'z');
     damage($t, qr/r:u1 s12 r8 1h\|.*?\|0003 (.)/, 'z');
-    is(ask($helper), 'WARN trouble') for 1 .. 3;
-    is(lines($t, 'the record of "r:u" is damaged: neither of its two slots has a good checksum'), 1,
-        'both slots: said once');
-    is(ask($helper, 'other'), 'DUNNO', 'other keys go on');
     my ($status, undef, $errors) = $t->ctl('show');
     is($status, 69);
-    like($errors, qr/the record of "r:u" is damaged/);
-    is_deeply([$t->ctl('reset', 'u')], [0, "1 counter reset\n", '']);
-    is(ask($helper), 'DUNNO', 'after a reset') for 1 .. 3;
+    like($errors, qr/the record of "r:u" is damaged/, 'both slots: show says so');
+    is_deeply([$t->ctl('reset', 'u')], [0, "1 counter reset\n", ''], 'reset makes it new');
+    is(ask($helper), 'DUNNO') for 1 .. 3;
     isnt(ask($helper), 'DUNNO');
+    damage($t, qr/r:u1 s12 r8 1h\|(000.) /, 'zzzz');
+    damage($t, qr/r:u1 s12 r8 1h\|.*?\|(000.) /, 'zzzz');
+    is(ask($helper), 'DUNNO', 'the helper makes the file anew without it') for 1 .. 3;
+    isnt(ask($helper), 'DUNNO', 'and counts');
+    is(lines($t, 'the record of "r:u" is damaged: neither of its two slots has a good checksum: '
+        . '1 records were saved into a new file, \d are damaged'), 1, 'said once');
+    is(used($t)->{other}, 1, 'other keys keep their counts');
+    is(scalar(my @aside = glob "$t->{database}.damaged-*"), 1, 'the damaged file is kept');
 };
 
 subtest 'a lock that is not given back' => sub {

@@ -34,10 +34,11 @@ sub missing {
 sub path { return split(/:/, $ENV{PATH} // ''), qw(/usr/sbin /sbin /usr/local/sbin) }
 
 # new(restrictions => {smtpd_recipient_restrictions => '...', ...}, config => "[rule ...] ...")
-# config is what follows [global], which is added here.
+# config is what follows [global], which is added here. parent is where its folder is made.
 sub new {
     my ($class, %option) = @_;
-    my $dir  = tempdir('policyd-ratelimit-XXXXXXXX', DIR => '/tmp', CLEANUP => 0);
+    my $parent = $option{parent} // '/tmp';
+    my $dir  = tempdir('policyd-ratelimit-XXXXXXXX', DIR => $parent, CLEANUP => 0);
     my $self = bless {dir => $dir, owner => $$, password => random_word()}, $class;
     weaken($alive{$dir} = $self);
     $SIG{$_} = \&end_by_signal for @SIGNALS;
@@ -176,6 +177,7 @@ sub write_master_cf {
     my $dir = $self->{dir};
     write_file("$dir/etc/master.cf", <<"END");
 127.0.0.1:$self->{port} inet n - n - - smtpd
+pickup   unix  n - n 60 1 pickup
 cleanup  unix  n - n - 0 cleanup
 qmgr     unix  n - n 300 1 qmgr
 rewrite  unix  - - n - - trivial-rewrite

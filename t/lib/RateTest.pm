@@ -236,7 +236,7 @@ sub wait {
     my ($self) = @_;
     return if !$self->{pid};
     waitpid $self->{pid}, 0;
-    delete $self->{pid};
+    forget_clock(delete $self->{pid});
     return $? & 127 ? 'signal ' . ($? & 127) : $? >> 8;
 }
 
@@ -252,6 +252,14 @@ sub DESTROY {
     local ($?, $!);
     CORE::kill 'KILL', $self->{pid};
     waitpid $self->{pid}, 0;
+    forget_clock($self->{pid});
+    return;
+}
+
+# What libfaketime leaves of a process that was killed, or may not remove files.
+sub forget_clock {
+    my ($pid) = @_;
+    unlink "/dev/shm/faketime_shm_$pid", "/dev/shm/sem.faketime_sem_$pid";
     return;
 }
 

@@ -9,10 +9,11 @@
 #include "allowance.h"
 
 #define NOW INT64_C(1795176000)
+#define CHANGED_MS INT64_C(1795175999123)
 
 static struct allowance make(const char *limits, int64_t until_s)
 {
-	struct allowance allowance = {.until_s = until_s};
+	struct allowance allowance = {.changed_ms = CHANGED_MS, .until_s = until_s};
 
 	snprintf(allowance.limits, sizeof(allowance.limits), "%s", limits);
 	return allowance;
@@ -30,6 +31,7 @@ static size_t format(const struct allowance *allowance, char *bytes)
 static void check_same(const struct allowance *a, const struct allowance *b, const char *name)
 {
 	check_string(a->limits, b->limits, name);
+	check(a->changed_ms == b->changed_ms, "%s: changed %lld", name, (long long)a->changed_ms);
 	check(a->until_s == b->until_s, "%s: until %lld", name, (long long)a->until_s);
 	check(a->grants == b->grants, "%s: %u grants", name, a->grants);
 	for (unsigned i = 0; i < a->grants; i++) {
@@ -82,7 +84,8 @@ static void test_round_trip(void **state)
 		check_same(&back, &example[i], bytes);
 	}
 	format(&example[5], bytes);
-	check(strncmp(bytes, "1 1795176000 1/hour|1795176001 +5|1795176002 +", 46) == 0,
+	check(
+	    strncmp(bytes, "1 1795175999123 1795176000 1/hour|1795176001 +5|1795176002 +", 60) == 0,
 	    "not the documented format: %s", bytes);
 }
 
@@ -120,10 +123,11 @@ static void test_damage(void **state)
 /* A good checksum, but not what we write: the text stands for the record without it. */
 static void test_foreign(void **state)
 {
-	static const char *const records[] = {"2 0 5/hour|", "10 0 5/hour|", " 0 5/hour|", "1 0 |",
-	    "1 0|", "1  5/hour|", "1 x 5/hour|", "1 -1 5/hour|", "1 0 5/hour|1 5|", "1 0 -|1 +|",
-	    "1 0 -|+5|", "1 0 -|1 +5", "1 0 -|1 +5|x|", "1 0 -|9223372036854775808 +5|",
-	    "1 0 -|1 +1|1 +1|1 +1|1 +1|1 +1|1 +1|1 +1|1 +1|1 +1|"};
+	static const char *const records[] = {"2 7 0 5/hour|", "10 7 0 5/hour|", " 7 0 5/hour|",
+	    "1 0 5/hour|", "1 7 0 |", "1 7 0|", "1 7  5/hour|", "1 7 x 5/hour|", "1 x 0 5/hour|",
+	    "1 7 -1 5/hour|", "1 7 0 5/hour|1 5|", "1 7 0 -|1 +|", "1 7 0 -|+5|", "1 7 0 -|1 +5",
+	    "1 7 0 -|1 +5|x|", "1 7 0 -|9223372036854775808 +5|",
+	    "1 7 0 -|1 +1|1 +1|1 +1|1 +1|1 +1|1 +1|1 +1|1 +1|1 +1|"};
 	static const uint8_t secret[HASH_KEY_BYTES] = "ratelimit record";
 	char bytes[ALLOWANCE_SIZE_MAX];
 	struct allowance back;
@@ -139,8 +143,8 @@ static void test_foreign(void **state)
 		check(!back.limits[0] && back.grants == 0, "\"%s\": something is left", records[i]);
 	}
 	/* The checksum here is the one of the format: with good text it is taken. */
-	snprintf(bytes, sizeof(bytes), "1 0 5/hour|%011llx",
-	    (unsigned long long)hash_keyed(secret, "1 0 5/hour|", 11) >> 20);
+	snprintf(bytes, sizeof(bytes), "1 7 0 5/hour|%011llx",
+	    (unsigned long long)hash_keyed(secret, "1 7 0 5/hour|", 13) >> 20);
 	check(allowance_read(&back, bytes, strlen(bytes), &error) == 0, "%s", error.text);
 }
 

@@ -399,9 +399,12 @@ static void test_saturation(void **state)
 {
 	static const struct {
 		const char *header;
-		uint64_t most;
-	} cases[] = {{"1 f m2 1h", LIMIT_COUNT_MAX}, {"1 f b2 1h", LIMIT_BYTES_MAX},
-	    {"1 s12 r2 1h", LIMIT_COUNT_MAX}, {"1 m5 b2 1h", LIMIT_BYTES_MAX}};
+		uint64_t most, used;
+	} cases[] = {{"1 f m2 1h", LIMIT_COUNT_MAX, LIMIT_COUNT_MAX},
+	    {"1 f b2 1h", LIMIT_BYTES_MAX, LIMIT_BYTES_MAX},
+	    {"1 s12 r2 1h", LIMIT_COUNT_MAX, LIMIT_COUNT_MAX},
+	    /* The most that one event may count, so that five of them have a sum, and 5. */
+	    {"1 m5 b2 1h", LIMIT_BYTES_MAX, LIMIT_BYTES_MAX / 5 + 5}};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -418,12 +421,60 @@ static void test_saturation(void **state)
 		record.transaction[0].charged = RECORD_CHARGED_MAX + 1;
 		record_write(&record, bytes);
 		record_read(&record, bytes, record_size(&record.layout), &error);
-		check(counter_used(&record, 0) == cases[i].most, "%s: %llu used", cases[i].header,
+		check(counter_used(&record, 0) == cases[i].used, "%s: %llu used", cases[i].header,
 		    (unsigned long long)counter_used(&record, 0));
 		check(record.denied == (1 << 30) - 1 && record.denied_s == (INT64_C(1) << 36) - 1 &&
 			record.transaction[0].charged == RECORD_CHARGED_MAX,
 		    "%s: a number wrapped", cases[i].header);
 	}
+}
+
+/* A log that is never without an event counts right when its sum of all costs comes to an end. */
+static void test_endless_log(void **state)
+{
+	static const char *const headers[] = {"1 m5 m8 1h", "1 m10002 b8 1h"};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(headers); i++) {
+		static char bytes[200000];
+		int64_t now_ms = START_MS;
+		struct record record;
+		struct error error;
+
+		new_record(&record, headers[i], bytes);
+		record.log_total = (i ? LIMIT_BYTES_MAX : LIMIT_COUNT_MAX) - 20;
+		record_log_add(&record, bytes, now_ms, 7);
+		for (unsigned n = 2; n < 40; n++) {
+			uint64_t used = n < 3 ? 7 * n : 21;
+
+			now_ms += HOUR / 3;
+			counter_advance(&record, now_ms);
+			counter_charge(&record, bytes, 7);
+			record_write(&record, bytes);
+			check(record_read(&record, bytes, record_size(&record.layout), &error) == 0,
+			    "%s: %s", headers[i], error.text);
+			check(counter_used(&record, 0) == used, "%s: %llu used after event %u",
+			    headers[i], (unsigned long long)counter_used(&record, 0), n);
+		}
+	}
+}
+
+/* Events that would have come before 1970 are not taken for some that are to come. */
+static void test_before_1970(void **state)
+{
+	char old_bytes[4096] = "", bytes[4096] = "";
+	struct record old, record;
+
+	(void)state;
+	new_record(&old, "1 f m8 100y,9000y", old_bytes);
+	counter_advance(&old, START_MS);
+	old.window[0].bucket[0] = 3;
+	old.window[1].bucket[0] = 5;
+	new_record(&record, "1 m9 m8 100y,9000y", bytes);
+	record_convert(&old, &record, bytes);
+	check(counter_used(&record, 1) == 5, "%llu used of the longer window",
+	    (unsigned long long)counter_used(&record, 1));
+	check(!counter_is_ahead(&record, START_MS), "an event to come");
 }
 
 /* A log whose sum of all costs can't grow any more still counts what comes. */
@@ -496,6 +547,8 @@ int main(void)
 	    cmocka_unit_test(test_convert_keeps_use),
 	    cmocka_unit_test(test_saturation),
 	    cmocka_unit_test(test_saturated_log),
+	    cmocka_unit_test(test_endless_log),
+	    cmocka_unit_test(test_before_1970),
 	    cmocka_unit_test(test_log),
 	};
 

@@ -1,0 +1,31 @@
+/*
+ * The yardstick of `make bench`: answers every policy request without looking at it.
+ * The floor of the protocol and of process start. Not a program to install.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include <string.h>
+#include <unistd.h>
+
+int main(void)
+{
+	static const char answer[] = "action=DUNNO\n\n";
+	static char buffer[65536];
+	size_t length = 0;
+
+	for (;;) {
+		ssize_t n = read(STDIN_FILENO, buffer + length, sizeof(buffer) - length);
+
+		if (n <= 0) {
+			return n < 0;
+		}
+		length += (size_t)n;
+		if (length < 2 || memcmp(buffer + length - 2, "\n\n", 2) != 0) {
+			continue;
+		}
+		length = 0;
+		if (write(STDOUT_FILENO, answer, sizeof(answer) - 1) != sizeof(answer) - 1) {
+			return 1;
+		}
+	}
+}

@@ -1,0 +1,476 @@
+#!/usr/bin/perl
+# policyd-ratelimit-ctl check: silent where all is well; each fault is found, in one line,
+# alone, and gone when the line that mends it is followed. The real postconf on real folders.
+# SPDX-License-Identifier: BSD-2-Clause
+use strict;
+use warnings;
+use Test::More;
+use RateTest qw(run slurp spew source_dir build_dir);
+
+$ENV{PATH} .= ':/usr/sbin:/sbin';
+plan skip_all => 'needs postconf' if !grep { -x "$_/postconf" } split /:/, $ENV{PATH};
+delete $ENV{MAIL_CONFIG};
+
+# Root's helper runs as another account, which has to get at everything here.
+my $user = $> == 0 ? 'nobody' : getpwuid $>;
+my ($uid, $gid) = (getpwnam $user)[2, 3];
+my $rules = "[rule users]\nkey = sasl_username\nlimit = 10/hour\n";
+my $bytes = "[rule volume]\nkey = sasl_username\ncount = bytes\nlimit = 1GiB/day\n";
+my $t     = RateTest->new;
+my ($dir, $config) = ($t->{dir}, $t->{config});
+my $database = $t->{database} = "$dir/db/counters.tdb";
+my $helper   = "$dir/policyd-ratelimit";
+chmod 0755, $dir;
+spew($helper, "#!/bin/sh\n");
+chmod 0755, $helper;
+
+# All as it should be, but for what a test asks for.
+sub configure {
+    my (%args) = @_;
+    $t->configure(global => {user => $user, database => $database, log => 'none', %{$args{global} // {}}},
+        rules => $args{rules} // $rules);
+    chmod 0644, $config;
+    run('rm', '-rf', "$dir/db");
+    mkdir "$dir/db" or die $!;
+    chmod 0750, "$dir/db";
+    chown $uid, $gid, "$dir/db";
+    return;
+}
+
+my $spawn  = "policyd-ratelimit unix - n n - 0 spawn user=$user argv=$helper -c $config\n";
+my $smtp   = "smtp inet n - y - - smtpd\n";
+my $submit = "submission inet n - y - - smtpd\n    -o smtpd_sasl_auth_enable=yes\n"
+    . "    -o smtpd_relay_restrictions=permit_sasl_authenticated,reject\n";
+my $ask    = 'check_policy_service { unix:private/policyd-ratelimit, default_action=DUNNO }';
+my $limit  = "policyd-ratelimit_time_limit = 3600\n";
+my $data   = "smtpd_data_restrictions = $ask\n";
+my $relay  = "smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination\n";
+
+# Postfix, and so postconf, waits for seconds if main.cf is new, lest it was not written to its end.
+sub spew_old {
+    my ($file, $text) = @_;
+    spew($file, $text);
+    utime time - 60, time - 60, $file;
+    return;
+}
+
+# A folder of Postfix's: main.cf, of which the first lines are always there, and master.cf.
+sub postfix {
+    my ($main, $master, $name) = @_;
+    my $folder = "$dir/" . ($name // 'postfix');
+    mkdir $folder;
+    spew_old("$folder/main.cf", "compatibility_level = 3.6\nsmtpd_sasl_auth_enable = no\n$main");
+    spew_old("$folder/master.cf", $master);
+    return $folder;
+}
+
+sub check { return $t->ctl('check', map { ('-P', $_) } @_ ? @_ : "$dir/postfix") }
+
+sub silent {
+    my ($name, @folders) = @_;
+    is_deeply([check(@folders)], [0, '', ''], $name);
+    return;
+}
+
+# Does what a finding says.
+sub mend {
+    my ($line) = @_;
+    my ($where, $rest) = $line =~ m{^(/[^:]*): (.*)$} or return;
+    my ($service)  = $rest =~ /^(\S+): /;
+    my (@commands) = $rest =~ /; run: (.*)$/;
+    for my $command (@commands) {
+        local $ENV{PATH} = build_dir() . ":$ENV{PATH}";
+        run('sh', '-c', $command);
+    }
+    my (undef, @writes) = split /; write: /, $rest;
+    for my $write (@writes) {
+        my $text = slurp($where);
+        my ($name) = $write =~ /^(\S+)/;
+        # Where this build would be installed there may be none.
+        $write =~ s/argv=(\S+)/'argv=' . (-x $1 ? $1 : $helper)/e;
+        if ($write =~ /^-o /) {
+            $text =~ s/^(\Q$service\E .*\n(?:\s.*\n)*)/$1    $write\n/m;
+        } elsif ($where =~ /master\.cf$/) {
+            $text =~ s/^\Q$name\E .*\n(?:\s.*\n)*//mg;
+            $text .= "$write\n";
+        } elsif ($where eq $config && $name =~ /^(?:database|user)/) {
+            $text =~ s/^$name = .*\n//m;
+            $text =~ s/^(\[global\]\n)/$1$write\n/m;
+        } else {
+            $text .= "$write\n";
+        }
+        spew_old($where, $text);
+    }
+    return;
+}
+
+# One finding, that line; and silence once its advice was followed.
+sub finds {
+    my ($name, $pattern, @folders) = @_;
+    my ($status, $out, $err) = check(@folders);
+    is("$status$err", '1', "$name: status");
+    like($out, qr/\A$pattern[^\n]*; (?:write|run): [^\n]+\n\z/, $name);
+    mend($_) for split /\n/, $out;
+    silent("$name: mended", @folders);
+    return;
+}
+
+subtest 'silent: master.cf.example' => sub {
+    configure();
+    my $text = slurp(source_dir() . '/master.cf.example');
+    $text =~ s/user=policyd-ratelimit/user=$user/;
+    $text =~ s{/usr/local/libexec/policyd-ratelimit$}{$helper -c $config}m;
+    my ($entry) = $text =~ /^(policyd-ratelimit unix .*\n(?: .*\n)*)/m;
+    my ($time, @variant) = map {s/^#//mgr} grep {/\A#(?:[a-z]|    -o )/} split /^#\n/m, $text;
+    is(scalar @variant, 7, 'samples in it') or diag explain \@variant;
+    my ($a, $b, $c, $list, $submission, $braces, $recipients) = @variant;
+    $_ =~ s/^# .*\n//mg for @variant;
+    $recipients =~ s/^[^ ].*\n//mg;
+    for my $services ('', $smtp) {
+        postfix($time . $a, $entry . $services);
+        silent('A');
+        postfix($time . $b, $entry . $services);
+        silent('B');
+        postfix($time . $c, $entry . $services);
+        silent('C');
+        postfix($time . $a . $c, $entry . $services);
+        silent('A and C');
+        postfix($time . $list, $entry . $services . $submission);
+        silent('submission with a list of main.cf');
+        (my $other = $submission) =~ s/^    -o smtpd_data_restrictions=.*\n/$braces/m or die;
+        postfix($time, $entry . $services . $other);
+        silent('submission with braces');
+        $other =~ s/^    -o (?:smtpd_re|\{).*\n(?:         .*\n)?//mg;
+        postfix($time, $entry . $services . $other . $recipients);
+        silent('submission with B');
+    }
+    configure(rules => $rules . $bytes);
+    postfix($time . $a . $c, $entry . $smtp);
+    silent('C, with a rule that counts bytes');
+};
+
+subtest 'silent: other good set-ups' => sub {
+    configure();
+    my %good = (
+        'as it is here'       => [$limit . $data, $spawn . $smtp . $submit],
+        'a class'             => ["${limit}smtpd_restriction_classes = c\nc = $ask\nsmtpd_data_restrictions = c\n", $spawn . $smtp],
+        'a class of a table'  => ["${limit}smtpd_restriction_classes = c\nc = $ask\n"
+            . "smtpd_sender_restrictions = check_sasl_access static:c\n", $spawn . $smtp . $submit],
+        'permit behind it'    => ["${limit}smtpd_data_restrictions = $ask, permit\n", $spawn . $smtp],
+        'a content filter'    => ["${limit}${data}smtpd_sasl_auth_enable = yes\n",
+            "$spawn$smtp" . "127.0.0.1:10025 inet n - n - - smtpd -o smtpd_data_restrictions=\n"],
+        'an absolute path'    => ["queue_directory = $dir\n${limit}smtpd_data_restrictions = check_policy_service "
+            . "{ unix:$dir/private/policyd-ratelimit, default_action=DUNNO }\n", $spawn . $smtp],
+        'an action for all'   => ["${limit}smtpd_policy_service_default_action = DUNNO\n"
+            . "smtpd_data_restrictions = check_policy_service unix:private/policyd-ratelimit\n", $spawn . $smtp],
+        'a port'              => ["127.0.0.1:10040_time_limit = 1h\nsmtpd_data_restrictions = "
+            . ($ask =~ s/unix:\S+,/inet:localhost:10040,/r) . "\n",
+            ($spawn =~ s/^\S+ unix/127.0.0.1:10040 inet/r) . $smtp],
+        'a public socket'     => [$limit . ($data =~ s/private/public/r), ($spawn =~ s/unix -/unix n/r) . $smtp],
+        'time in hours'       => ["policyd-ratelimit_time_limit = 1h\n$data", $spawn . $smtp],
+        'a group'             => [$limit . $data, ($spawn =~ s/(user=\S+)/$1:nogroup/r) . $smtp],
+        'reject, then a list' => ["${limit}smtpd_client_restrictions = permit_sasl_authenticated, reject\n"
+            . "smtpd_sender_restrictions = $ask\n", $spawn . $smtp],
+        'a list that an -o fills' => ["${limit}smtpd_data_restrictions = \$mua\nmua =\n",
+            $spawn . $smtp . "$submit    -o { mua = $ask }\n"],
+        'two limiters'        => ["$limit$data" . "other_time_limit = 1h\n", $spawn . $smtp
+            . "other unix - n n - 0 spawn user=$user argv=$helper -c $dir/other.conf\n"
+            . "$submit    -o { smtpd_data_restrictions = check_policy_service unix:private/other }\n"],
+    );
+    for my $name (sort keys %good) {
+        postfix(@{$good{$name}});
+        silent($name);
+    }
+};
+
+subtest 'the service' => sub {
+    configure();
+    my $master = "$dir/postfix/master.cf: policyd-ratelimit:";
+    my @cases  = (
+        ['no service',   "$dir/postfix/master.cf: no service runs the helper", sub {''}],
+        ['another user', "$master user=somebody is not the user", sub {s/user=\S+/user=somebody/r}],
+        ['longer user',  "$master user=${user}x is not the user", sub {s/user=\S+/user=${user}x/r}],
+        ['no user',      "$master it has no user=", sub {s/user=\S+ //r}],
+        ['chroot',       "$master chroot is y", sub {s/n n - 0/n y - 0/r}],
+        ['unpriv',       "$master unpriv is y", sub {s/- n n/- - n/r}],
+        ['maxproc',      "$master maxproc is 100, not 0", sub {s/- 0 spawn/- - spawn/r}],
+        ['maxproc 5',    "$master maxproc is 5, not 0", sub {s/- 0 spawn/- 5 spawn/r}],
+        ['another configuration', "$master the helper reads /other, not $config", sub {s/-c \S+/-c \/other/r}],
+        ['and in one word',       "$master the helper reads /other, not", sub {s/-c \S+/-c\/other/r}],
+        ['and with a long name',  "$master the helper reads /other, not", sub {s/-c \S+/--config=\/other/r}],
+        ['none',                  "$master the helper reads /\\S+, not $config", sub {s/ -c \S+//r}],
+    );
+    for my $case (@cases) {
+        my ($name, $pattern, $change) = @$case;
+        my ($broken) = map { $change->($_) } $spawn;
+        postfix($limit . $data, $broken . $smtp);
+        finds($name, $pattern);
+    }
+    postfix($data, $spawn . $smtp);
+    finds('time limit', "$dir/postfix/main.cf: policyd-ratelimit_time_limit is 1000s");
+    postfix("policyd-ratelimit_time_limit = 1h\nsmtpd_policy_service_max_ttl = 2h\n$data", $spawn . $smtp);
+    finds('time limit in hours', "$dir/postfix/main.cf: policyd-ratelimit_time_limit is 1h, .*\\(7200s\\)");
+    postfix("compatibility_level = 0\nsmtpd_relay_restrictions = reject_unauth_destination\n$limit$data",
+        ($spawn =~ s/n n - 0/n - - 0/r) . $smtp);
+    finds('chroot by default', "$master chroot is y");
+
+    postfix($limit . $data, ($spawn =~ s/argv=\S+/argv=$dir\/no\/policyd-ratelimit/r) . $smtp);
+    my ($status, $out) = check();
+    like("$status $out", qr{\A1 $master $dir/no/policyd-ratelimit can't be run: No such file.*; write: policyd-\N+\n\z},
+        'no such program');
+    postfix("mail_owner = $user\n$limit$data", $spawn . $smtp);
+    ($status, $out) = check();
+    like("$status $out", qr{\A1 $config: user = $user is mail_owner\N+; write: user = \S+\n\z}, 'the owner of mail');
+};
+
+subtest 'the lists' => sub {
+    configure();
+    my ($main, $master) = map {"$dir/postfix/$_"} qw(main.cf master.cf);
+    my $plain = 'check_policy_service unix:private/policyd-ratelimit';
+    my $early = 'stands before reject_unauth_destination';
+    my @cases = (
+        ['no check', "$main: no list has check_policy_service", '', $smtp],
+        ['no check, other restrictions', "$main: no list has check_policy_service",
+            "smtpd_data_restrictions = reject_unauth_pipelining, permit\n", $smtp],
+        ['behind permit_mynetworks', "$main: smtpd_data_restrictions: \\S+ stands behind permit_mynetworks:",
+            "smtpd_data_restrictions = permit_mynetworks, $ask\n", $smtp],
+        ['behind permit_sasl_authenticated', "$main: smtpd_data_restrictions: \\S+ stands behind permit_sasl_authenticated:",
+            "smtpd_data_restrictions = permit_sasl_authenticated, $ask\n", $smtp],
+        ['behind both', "$main: smtpd_recipient_restrictions: \\S+ stands behind permit_mynetworks, permit_sasl_authenticated:",
+            "smtpd_recipient_restrictions = permit_mynetworks permit_sasl_authenticated reject_unauth_destination $ask\n", $smtp],
+        ['behind permit', "$main: smtpd_end_of_data_restrictions: \\S+ stands behind permit:",
+            "smtpd_end_of_data_restrictions = reject_rbl_client b.example, permit, $ask\n", $smtp],
+        ['behind another permit', "$main: smtpd_data_restrictions: \\S+ stands behind permit_tls_clientcerts:",
+            "smtpd_data_restrictions = permit_tls_clientcerts, $ask\n", $smtp],
+        ['behind reject', "$main: smtpd_data_restrictions: \\S+ stands behind reject:",
+            "smtpd_data_restrictions = warn_if_reject reject, reject, $ask\n", $smtp],
+        ['behind a permit in a class', "$main: smtpd_data_restrictions: \\S+ stands behind permit_mynetworks:",
+            "smtpd_restriction_classes = c\nc = permit_mynetworks\nsmtpd_data_restrictions = c, $ask\n", $smtp],
+        ['behind permit in a list of master.cf', "$master: submission: smtpd_data_restrictions: \\S+ stands behind permit_sasl",
+            '', "$smtp$submit    -o { smtpd_data_restrictions = permit_sasl_authenticated, $ask }\n"],
+        ['in the client list', "$main: smtpd_client_restrictions: \\S+ $early", "smtpd_client_restrictions = $ask\n", $smtp],
+        ['in the sender list', "$main: smtpd_sender_restrictions: \\S+ $early",
+            "smtpd_sender_restrictions = reject_non_fqdn_sender, $ask\n", $smtp],
+        ['in the relay list', "$main: smtpd_relay_restrictions: \\S+ $early",
+            "smtpd_relay_restrictions = $ask, permit_mynetworks, reject_unauth_destination\n", $smtp],
+        ['before the relay list', "$main: smtpd_recipient_restrictions: \\S+ $early",
+            "smtpd_relay_before_recipient_restrictions = no\n${relay}smtpd_recipient_restrictions = $ask\n", $smtp],
+        ['no relay list', "$main: smtpd_recipient_restrictions: \\S+ $early",
+            "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = $ask, permit_mynetworks, reject_unauth_destination\n", $smtp],
+        ['too early to count', "$main: smtpd_sender_restrictions: \\S+ with smtpd_delay_reject = no",
+            "smtpd_delay_reject = no\nsmtpd_sender_restrictions = reject_unauth_destination, $ask\n", $smtp],
+        ['no default_action', "$main: smtpd_data_restrictions: check_policy_service without default_action",
+            "smtpd_data_restrictions = $plain, permit\n", $smtp],
+        ['no default_action in braces', "$main: smtpd_data_restrictions: check_policy_service without default_action",
+            "smtpd_data_restrictions = check_policy_service { unix:private/policyd-ratelimit, timeout=10s }\n", $smtp],
+        ['a wrong name', "$main: smtpd_data_restrictions: it asks unix:private/ratelimit, and the service is unix:private/policyd",
+            "smtpd_data_restrictions = check_policy_service { unix:private/ratelimit, default_action=DUNNO }\n", $smtp],
+        ['a public socket', "$main: smtpd_data_restrictions: it asks unix:public/policyd-ratelimit, and",
+            "smtpd_data_restrictions = check_policy_service { unix:public/policyd-ratelimit, default_action=DUNNO }\n", $smtp],
+        ['replaced by an -o', "$master: submission: its own smtpd_data_restrictions has no check_policy_service",
+            $data, "$smtp$submit    -o smtpd_data_restrictions=\n"],
+        ['replaced by all', "$master: smtp: its own smtpd_data_restrictions has no check_policy_service",
+            $data, $smtp =~ s/$/ -o smtpd_data_restrictions=permit/r],
+        ['the stock -o of a submission entry', "$master: submission: its own smtpd_recipient_restrictions has no",
+            "smtpd_recipient_restrictions = $ask\n",
+            "$smtp$submit    -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject\n"],
+        ['another service with logins', "$master: submissions: users can log in, and no list",
+            '', "$smtp$submit    -o { smtpd_data_restrictions = $ask }\n" . $submit =~ s/submission/submissions/r],
+    );
+    for my $case (@cases) {
+        my ($name, $pattern, $lists, $services) = @$case;
+        postfix($limit . $lists, $spawn . $services);
+        finds($name, $pattern);
+    }
+    # Following one line must not undo another.
+    postfix("${limit}smtpd_data_restrictions = permit_mynetworks, $plain\n", $spawn . $smtp);
+    my (undef, $two) = check();
+    is(() = $two =~ /^\Q$main\E: smtpd_data_restrictions: /mg, 2, 'two faults of one check');
+    mend($_) for split /\n/, $two;
+    silent('two faults of one check: mended');
+    configure(rules => $rules . $bytes);
+    postfix($limit . $data, $spawn . $smtp);
+    finds('bytes are never counted', "$main: smtpd_end_of_data_restrictions: no check_policy_service: rule volume,");
+    postfix($limit . $data . ($data =~ s/data/end_of_data/r),
+        "$spawn$smtp$submit    -o smtpd_end_of_data_restrictions=\n");
+    finds('nor where users are', "$master: submission: smtpd_end_of_data_restrictions: no check_policy_service");
+};
+
+subtest 'instances' => sub {
+    configure();
+    my $one = postfix($limit . $data, $spawn . $smtp, 'one');
+    my $two = postfix($limit . $data, $spawn . $smtp, 'two');
+    silent('two that are well', $one, $two);
+    postfix($limit . $data, ($spawn =~ s/- 0 spawn/- 7 spawn/r) . $smtp, 'two');
+    finds('one of two', "$two/master.cf: policyd-ratelimit: maxproc is 7", $one, $two);
+    postfix($limit, $smtp, 'two');
+    my ($status, $out) = check($one, $two);
+    is($status, 1);
+    is(() = $out =~ m{^$two/}mg, 2, 'one that does nothing, if it is named') or diag $out;
+
+    local $ENV{MAIL_CONFIG} = $one;
+    postfix("multi_instance_directories = $two\n$limit$data", $spawn . $smtp, 'one');
+    is_deeply([$t->ctl('check')], [0, '', ''], 'the default, and one that it names and that only passes mail on');
+    postfix($limit, $smtp . $submit, 'two');
+    ($status, $out) = $t->ctl('check');
+    is(() = $out =~ m{^$two/}mg, 2, 'one where users log in') or diag $out;
+
+    my @none = $t->ctl('check', '-P', "$dir/none");
+    is("$none[0]$none[2]", '1');
+    like($none[1], qr{\A$dir/none: postconf: fatal: \N*$dir/none/main\.cf: No such file\N*: Postfix's side was not checked; run: \N+\n\z},
+        'no such folder');
+    postfix($limit . $data, "no entry\n", 'odd');
+    like(($t->ctl('check', '-P', "$dir/odd"))[1], qr{\A$dir/odd: postconf: fatal: \N*; run: \N+\n\z}, 'no such master.cf');
+};
+
+# Stands in for postconf.
+sub fake_postconf {
+    my ($text) = @_;
+    mkdir "$dir/bin";
+    chmod 0755, "$dir/bin";
+    spew("$dir/bin/postconf", $text);
+    chmod 0755, "$dir/bin/postconf";
+    return "$dir/bin";
+}
+
+subtest 'postconf' => sub {
+    configure();
+    local $ENV{PATH} = '/nonexistent';
+    if (-x '/usr/sbin/postconf') {
+        postfix($limit . $data, $spawn . $smtp);
+        silent('found where PATH lacks it');
+    }
+    for my $odd ('', 'x', ' =', '= =', "a b c d e f g smtpd {{{", "a/b/c = }}", "smtp inet - - - - - smtpd -o",
+        "policyd-ratelimit unix - - - - - spawn argv=", "x unix n n n n n spawn argv=/policyd-ratelimit -c {",
+        "smtpd_data_restrictions = check_policy_service", "smtpd_data_restrictions = check_policy_service {\n",
+        "smtpd_restriction_classes = a b\na = a b\nb = a a a a b b b b\nsmtpd_data_restrictions = a b a b a b",
+        "smtpd_data_restrictions = " . 'permit ' x 9999, "\xff\xfe = \x01\nsmtpd_data_restrictions = {\xff\x1b") {
+        local $ENV{PATH} = fake_postconf("#!/bin/sh\n/bin/cat <<'END'\n$odd\nEND\n") . ':/bin';
+        my ($status, $out, $err) = check();
+        is("$status$err", '1', 'odd output: ' . substr $odd =~ s/[^ -~]/?/gr, 0, 50) or diag $out;
+        unlike($out, qr/[^ -~\n]/, 'is made printable');
+    }
+    local $ENV{PATH} = fake_postconf("#!/bin/sh\necho warning >&2\necho 'fatal: no' >&2\nexit 3\n");
+    like((check())[1], qr{\A$dir/postfix: fatal: no: Postfix's side}, 'the last of its messages');
+};
+
+subtest 'configuration' => sub {
+    configure(rules => '');
+    postfix($limit . $data, $spawn . $smtp);
+    finds('no rule', "$config: there is no rule");
+    configure();
+    chmod 0666, $config;
+    my ($status, $out, $err) = check();
+    is("$status$out", '78', 'everybody may write');
+    like($err, qr{\A$config: others may write it, so it is not used; chmod o-w $config\n\z}, 'is said once');
+    chown 0, 1, $config;
+    chmod 0664, $config;
+    finds('a group may write', "$config: mode is 0664") if $> == 0;
+    configure(rules => "[rule x]\nkey = nonsense\nlimit = 1/hour\n");
+    ($status, $out, $err) = check();
+    is("$status$out", '78', 'bad: the status says so, and that is all');
+    like($err, qr{\A$config:\d+: \N*nonsense\N*\n\z}, 'its errors are printed');
+    postfix($limit . $data, ($spawn =~ s/- 0 spawn/- 7 spawn/r) . $smtp);
+    ($status, $out) = check();
+    is($status, 78);
+    like($out, qr/\A\N+maxproc is 7\N+\n\z/, 'and what can be checked is');
+    postfix($limit . $data, $spawn . $smtp);
+    configure(global => {user => 'no-such-user'});
+    like((check())[1], qr/^$config: there is no account "no-such-user": \N+; run: useradd \N+ no-such-user$/m, 'no account');
+SKIP: {
+        skip 'needs root', 2 if $> != 0;
+        configure();
+        chmod 0600, $config;
+        finds('the helper cannot read it', "$config: nobody can't read it");
+    }
+    configure();
+    is(($t->ctl('check', @$_))[0], 64, "usage: @$_") for ['x'], ['-x'], ['-P'];
+    unlike(($t->ctl('check', '-x'))[2], qr/usage.*usage/s);
+};
+
+# A counter file with two counters, of the account's.
+sub database {
+    configure(@_);
+    my $maker = $t->helper;
+    $maker->ask(sasl_username => $_) for 'ann@example.com', 'bob@example.com';
+    $maker->finish;
+    chown $uid, $gid, $database;
+    return;
+}
+
+sub damage {
+    my ($key, $change) = @_;
+    my $bytes = slurp($database);
+    my $at    = index $bytes, $key;
+    die "$key is not there" if $at < 0;
+    my $record = substr $bytes, $at + length $key, 1000;
+    $change->() for $record;
+    substr($bytes, $at + length $key, 1000) = $record;
+    spew($database, $bytes);
+    return;
+}
+
+subtest 'database' => sub {
+    postfix($limit . $data, $spawn . $smtp);
+    database();
+    silent('a counter file');
+    configure();
+    rmdir "$dir/db";
+    finds('no folder', "$dir/db: the folder of the counters is missing");
+    configure();
+    chmod 0777, "$dir/db";
+    finds('everybody may write to the folder', "$dir/db: mode is 0777");
+    configure();
+    chmod 0550, "$dir/db";
+    finds('the account may not', "$dir/db: $user can't write to the folder") if $> == 0;
+    database();
+    chmod 0600, $database;
+    finds('mode', "$database: mode is 0600, not database_mode: who is to read it can't");
+    database();
+    chmod 0662, $database;
+    finds('writable by others', "$database: mode is 0662, not database_mode: others can change");
+    database(global => {database_max_size => '64K'});
+    truncate $database, 60_000;
+    finds('nearly full', "$config: $database has 0 MiB, 90 %");
+    database();
+    spew($database, 'no database at all');
+    finds('no TDB', "$database: can't be opened: it is not a TDB file: nothing is limited");
+    database();
+    truncate $database, 30_000;
+    finds('cut off', "$database: ");
+    database();
+    damage('users:bob@example.com', sub {s/(?<=\|)([^|]+)\|([^|]+)(?=\|)/'!' x length($1) . '|' . '!' x length $2/e});
+    finds('a damaged record', "$database: the record of \"users:bob\@example.com\" can't be read");
+    database();
+    damage('users:ann@example.com', sub {s/1 s12/2 s12/});
+    finds('a later version', "$database: the record of \"users:ann\@example.com\" can't be read: not a counter of version");
+
+SKIP: {
+        # A disk of a megabyte, in a name space of its own.
+        configure(global => {database_max_size => '2M'});
+        my @small = ('unshare', '-m', 'sh', '-c', 'mount -t tmpfs -o size=1M none "$0" && chown "$1" "$0" && '
+            . 'chmod 750 "$0" && shift && exec "$@"', "$dir/db", $user);
+        skip 'no disk that is small enough', 3 if $> != 0 || (run(@small, 'true'))[0] != 0;
+        my @ctl = (@small, build_dir() . '/policyd-ratelimit-ctl', '-c', $config, 'check', '-P', "$dir/postfix");
+        my ($status, $out, $err) = run(@ctl);
+        is("$status$err", '1');
+        is($out, "$config: 1 MiB are free on the disk of $database, and it may grow by 2 MiB: new keys are not "
+            . "counted once the disk is full; write: database_max_size = 512K\n", 'disk');
+        mend($out);
+        is_deeply([run(@ctl)], [0, '', ''], 'disk: mended');
+    }
+
+SKIP: {
+        skip 'needs root', 1 if $> != 0;
+        configure();
+        chown 0, 0, "$dir/db";
+        finds('the folder of another', "$dir/db: nobody can't write to the folder");
+        database();
+        chown 0, $gid, $database;
+        finds('the file of another', "$database: belongs to uid 0, not to nobody");
+        configure(global => {user => 'root'});
+        like((check())[1], qr/^$config: user = root: /m, 'root');
+    }
+};
+
+done_testing;

@@ -1,0 +1,173 @@
+/*
+ * Fuzz target: the configuration file. A good one, printed as policyd-ratelimit-ctl does
+ * and written as a file again, must be good too, and print the same.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "fuzz.h"
+
+#include "config.h"
+#include "rule.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINE_MAX_BYTES 198 /* what the file may have */
+
+struct reports {
+	const char *path;
+	unsigned n;
+	bool print;
+};
+
+static void take_report(void *data, const char *message)
+{
+	struct reports *reports = data;
+
+	reports->n++;
+	must(
+	    strncmp(message, reports->path, strlen(reports->path)) == 0, "\"%s\": where?", message);
+	must(is_clean(message, strlen(message), ""), "\"%s\" is not printable", message);
+	if (reports->print) {
+		fprintf(stderr, "%s\n", message);
+	}
+}
+
+static int load(const void *bytes, size_t size, struct config *config, bool print)
+{
+	struct reports reports = {.print = print};
+	struct config_stamp stamp, now;
+	int result;
+
+	memory_file(bytes, size, &reports.path);
+	result = config_load(reports.path, config, &stamp, take_report, &reports);
+	must((result != 0) == (reports.n > 0), "%d, and %u complaints", result, reports.n);
+	now = config_stamp_get(reports.path);
+	must(config_stamp_same(&stamp, &now), "the stamp is of another file");
+	return result;
+}
+
+/* The file that config_print's lines make. */
+struct printed {
+	FILE *file;
+	char section[CONFIG_RULE_NAME_MAX + 1];
+	bool too_long;
+};
+
+static void print_option(void *data, const char *name, const char *value)
+{
+	struct printed *printed = data;
+	size_t length = strcspn(name, ".");
+
+	must(name[length] == '.' && length < sizeof(printed->section), "the name \"%s\"", name);
+	must(is_clean(value, strlen(value), "\t"), "%s = \"%s\"", name, value);
+	if (strlen(printed->section) != length || memcmp(printed->section, name, length) != 0) {
+		memcpy(printed->section, name, length);
+		printed->section[length] = '\0';
+		fprintf(printed->file,
+		    strcmp(printed->section, "global") == 0 ? "[%s]\n" : "[rule %s]\n",
+		    printed->section);
+	}
+	/* Where nothing is the default, the file can't say it. */
+	if (value[0]) {
+		int written = fprintf(printed->file, "%s = %s\n", name + length + 1, value);
+
+		printed->too_long |= written > LINE_MAX_BYTES + 1;
+	}
+}
+
+/* To be freed. */
+static char *print(const struct config *config, size_t *size, bool *too_long)
+{
+	struct printed printed = {.section = ""};
+	char *bytes = NULL;
+
+	printed.file = open_memstream(&bytes, size);
+	must(printed.file, "out of memory");
+	config_print(config, print_option, &printed);
+	fclose(printed.file);
+	*too_long = printed.too_long;
+	return bytes;
+}
+
+static void check_plan(const struct config_plan *plan)
+{
+	struct record record;
+	struct error error;
+
+	must(plan->layout.windows >= plan->limits.n, "windows without a place");
+	if (plan->layout.windows == 0) {
+		must(!plan->empty_record, "a record without windows");
+		return;
+	}
+	must(plan->record_size == record_size(&plan->layout), "size of the record");
+	must(record_read(&record, plan->empty_record, plan->record_size, &error) == 0, "%s",
+	    error.text);
+	must(record_layout_same(&record.layout, &plan->layout), "layout of the record");
+	for (unsigned i = 0; i < plan->limits.n; i++) {
+		must(plan->layout.window[plan->window[i]].length_ms ==
+			plan->limits.at[i].window.length_ms,
+		    "a limit of another window");
+	}
+}
+
+/* A rule of a good configuration can be used on a request. */
+static void check_rule(const struct rule *rule)
+{
+	static const char *const request_text[][2] = {{"protocol_state", "RCPT"},
+	    {"sasl_username", "Bob+tag@Example.COM"}, {"sender", "bob@example.com."},
+	    {"recipient", "a@b"}, {"client_address", "::ffff:192.0.2.7"},
+	    {"server_address", "2001:db8::1"}};
+	static const uint8_t secret[HASH_KEY_BYTES] = "fuzz";
+	struct policy_request request = {.attributes = 0};
+	struct rule_key key;
+
+	for (size_t i = 0; i < sizeof(request_text) / sizeof(*request_text); i++) {
+		const char *const *pair = request_text[i];
+
+		policy_add(&request, pair[0], strlen(pair[0]), pair[1], strlen(pair[1]));
+	}
+	check_plan(&rule->plan);
+	for (size_t i = 0; i < rule->override_plans; i++) {
+		check_plan(rule->override_plan[i]);
+		must(rule->override_plan[i]->layout.events == rule->plan.layout.events,
+		    "logs of two lengths");
+	}
+	rule_matches(rule, &request);
+	if (rule_key_of_request(rule, &request, secret, &key)) {
+		must(key.plan && key.length < sizeof(key.text) && key.length > key.prefix,
+		    "the key \"%s\"", key.text);
+		must(strlen(key.text) == key.length, "length of the key");
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char *first = NULL, *second = NULL;
+	size_t first_size, second_size;
+	struct config config, again;
+	bool too_long;
+
+	if (load(data, size, &config, false)) {
+		goto out;
+	}
+	for (size_t i = 0; i < config.rules; i++) {
+		check_rule(&config.rule[i]);
+	}
+	first = print(&config, &first_size, &too_long);
+	/* "1/10k seconds" takes more room when it is printed. */
+	if (!too_long) {
+		must(load(first, first_size, &again, true) == 0, "not good when printed:\n%s",
+		    first);
+		second = print(&again, &second_size, &too_long);
+		must(first_size == second_size && memcmp(first, second, first_size) == 0,
+		    "printed\n%sand then\n%s", first, second);
+		config_free(&again);
+	}
+out:
+	config_free(&config);
+	free(first);
+	free(second);
+	return 0;
+}
