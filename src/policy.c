@@ -32,18 +32,42 @@ bool policy_known(const char *name, size_t length)
 	return false;
 }
 
-const struct policy_attribute *policy_find(
-    const struct policy_request *request, const char *name, size_t name_length)
+/* Where the index of an attribute of that name is to be looked for: there, or behind. */
+static uint8_t place_of(const char *name, size_t length)
 {
-	for (size_t i = 0; i < request->attributes; i++) {
-		const struct policy_attribute *attribute = &request->attribute[i];
+	const unsigned char *letters = (const unsigned char *)name;
+	uint32_t hash = (uint32_t)length;
 
-		if (attribute->name_length == name_length &&
-		    memcmp(attribute->name, name, name_length) == 0) {
-			return attribute;
+	if (length > 0) {
+		hash +=
+		    letters[0] * 37U + letters[length / 2] * 1009U + letters[length - 1] * 9176U;
+	}
+	return (uint8_t)(hash * UINT32_C(0x9e3779b1) >> 24);
+}
+
+/* The attribute of that name, or NULL, with *place being where it would belong. */
+static struct policy_attribute *look_up(
+    const struct policy_request *request, const char *name, size_t length, uint8_t *place)
+{
+	const struct policy_attribute *attribute;
+
+	/* There are twice as many places as attributes. */
+	for (*place = place_of(name, length); request->place[*place]; ++*place) {
+		attribute = &request->attribute[request->place[*place] - 1];
+		if (attribute->name_length == length &&
+		    memcmp(attribute->name, name, length) == 0) {
+			return (struct policy_attribute *)attribute;
 		}
 	}
 	return NULL;
+}
+
+const struct policy_attribute *policy_find(
+    const struct policy_request *request, const char *name, size_t name_length)
+{
+	uint8_t place;
+
+	return look_up(request, name, name_length, &place);
 }
 
 const char *policy_value(const struct policy_request *request, const char *name)
@@ -56,22 +80,15 @@ const char *policy_value(const struct policy_request *request, const char *name)
 int policy_add(struct policy_request *request, const char *name, size_t name_length,
     const char *value, size_t value_length)
 {
-	unsigned bit = (unsigned)(name_length * 31 + (unsigned char)name[0] * 7 +
-			   (unsigned char)name[name_length - 1] * 3) %
-	    256;
-	uint64_t mask = UINT64_C(1) << bit % 64;
-	struct policy_attribute *attribute = NULL;
+	uint8_t place;
+	struct policy_attribute *attribute = look_up(request, name, name_length, &place);
 
-	/* Most names are not there yet: a look at one bit saves looking for them. */
-	if (request->names[bit / 64] & mask) {
-		attribute = (struct policy_attribute *)policy_find(request, name, name_length);
-	}
-	request->names[bit / 64] |= mask;
 	if (!attribute) {
 		if (request->attributes == POLICY_ATTRIBUTES_MAX) {
 			return -1;
 		}
 		attribute = &request->attribute[request->attributes++];
+		request->place[place] = (uint8_t)request->attributes;
 	}
 	*attribute = (struct policy_attribute){name, value, name_length, value_length};
 	return 0;
@@ -167,7 +184,7 @@ static bool ends_request(const struct policy_reader *reader)
 static void clear(struct policy_request *request)
 {
 	request->attributes = 0;
-	memset(request->names, 0, sizeof(request->names));
+	memset(request->place, 0, sizeof(request->place));
 }
 
 enum policy_result policy_read(

@@ -24,10 +24,11 @@ struct policy_attribute {
 	size_t value_length;
 };
 
+/* All zero: empty. */
 struct policy_request {
 	struct policy_attribute attribute[POLICY_ATTRIBUTES_MAX];
 	size_t attributes;
-	uint64_t names[4]; /* a bit for each name that may be there */
+	uint8_t place[256]; /* by a hash of the name, its index + 1; for policy.c alone */
 };
 
 /* Reads from one file descriptor. About 64 KiB large; zero it but for fd. */

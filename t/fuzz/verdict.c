@@ -129,7 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	reader.fd = memory_file(input.bytes, input.size, NULL);
 	reader.start = reader.end = 0;
 	if (policy_read(&reader, &request, &error) == POLICY_END) {
-		request.attributes = 0;
+		request = (struct policy_request){.attributes = 0};
 	}
 	verdict.rule = &config.rule[0];
 	verdict.limit = which & 0x80 ? NULL : &config.rule[0].plan.limits.at[which >> 6 & 1];

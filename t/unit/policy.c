@@ -236,7 +236,7 @@ static void test_attributes(void **state)
 	char names[POLICY_ATTRIBUTES_MAX + 1];
 
 	(void)state;
-	request.attributes = 0;
+	request = (struct policy_request){.attributes = 0};
 	policy_add(&request, "sender=", 6, "b", 1);
 	policy_add(&request, "size", 4, "", 0);
 	policy_add(&request, "own", 3, "1", 1);

@@ -25,7 +25,7 @@ static void add(const char *name, const char *value)
 /* The value NULL: without the attribute. */
 static void only(const char *name, const char *value)
 {
-	policy.attributes = 0;
+	policy = (struct policy_request){.attributes = 0};
 	if (value) {
 		add(name, value);
 	}
