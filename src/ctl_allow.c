@@ -17,6 +17,25 @@
 #include <string.h>
 #include <sysexits.h>
 
+/* Of networks only those that share a counter. */
+static int check_network(const struct rule *rule, const char *key, const struct netaddr *network,
+    const char *advice, struct error *error)
+{
+	unsigned prefix = network->bits == 32 ? rule->ipv4_prefix : rule->ipv6_prefix;
+
+	if (network->prefix < prefix) {
+		return error_set(error, "\"%.60s\" is larger than the /%u that share a counter; %s",
+		    key, prefix, advice);
+	}
+	if (network->prefix > prefix && strchr(key, '/')) {
+		return error_set(error,
+		    "\"%.60s\" is smaller than the networks of /%u that share a counter; write "
+		    "the address, or that network",
+		    key, prefix);
+	}
+	return 0;
+}
+
 /* A pattern such as of an override line would be taken for a key that nobody has. */
 static int check_key(const struct rule *rule, const char *key, struct error *error)
 {
@@ -39,21 +58,18 @@ static int check_key(const struct rule *rule, const char *key, struct error *err
 		return error_set(
 		    error, "the rule %s has one key, everything; not \"%.60s\"", rule->name, key);
 	}
-	if ((key[0] == '@' || key[0] == '.') && rule->keys > 0) {
+	if ((key[0] == '@' || key[0] == '.' || strchr(key, '*')) && rule->keys > 0) {
 		return error_set(error, "\"%.60s\" is no key but a pattern; %s", key, advice);
 	}
 	if (address && netaddr_read_network(key, strlen(key), &network) == 0) {
-		unsigned prefix = network.bits == 32 ? rule->ipv4_prefix : rule->ipv6_prefix;
-
-		return network.prefix < prefix
-		    ? error_set(error, "\"%.60s\" is larger than the /%u that share a counter; %s",
-			  key, prefix, advice)
-		    : 0;
+		return check_network(rule, key, &network, advice, error);
 	}
 	if (address && !other) {
-		return error_set(error,
-		    "\"%.60s\" is no IP address, and the key of the rule %s is one", key,
-		    rule->name);
+		return strchr(key, '/')
+		    ? netaddr_parse_network(key, strlen(key), &network, error)
+		    : error_set(error,
+			  "\"%.60s\" is no IP address, and the key of the rule %s is one", key,
+			  rule->name);
 	}
 	return 0;
 }

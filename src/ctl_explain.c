@@ -230,6 +230,7 @@ int ctl_explain(struct ctl *ctl, int argc, char **argv)
 	struct policy_request request = {.attributes = 0};
 	struct engine *engine = NULL;
 	struct engine_verdict verdict;
+	enum store_result result;
 	struct error error = {""};
 	char *text = NULL;
 	int status = EX_DATAERR;
@@ -251,9 +252,9 @@ int ctl_explain(struct ctl *ctl, int argc, char **argv)
 		add_attribute(&request, "protocol_state=RCPT", &error);
 	}
 	engine = output_must(engine_new(&ctl->config, ctl->store));
-	engine_explain(engine, &request, print_finding, &request, &verdict, &error);
-	if (verdict.status == ENGINE_ERROR) {
-		status = ctl_store_failed(STORE_ERROR, &error);
+	result = engine_explain(engine, &request, print_finding, &request, &verdict, &error);
+	if (result != STORE_OK) {
+		status = ctl_store_failed(result, &error);
 		goto out;
 	}
 	status = print_answer(ctl, &verdict, &request);

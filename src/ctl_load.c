@@ -66,12 +66,21 @@ static void complain(struct load *load, size_t line, const char *why)
 /* UNTIL: "", "NULL" as SQL clients print it, or a time. */
 static int read_until(const char *string, int64_t now_s, int64_t *until_s, struct error *error)
 {
+	int64_t ms;
+
 	*until_s = 0;
 	if (!*string || strcmp(string, "NULL") == 0 || strcmp(string, "-") == 0) {
 		return 0;
 	}
 	if (number_parse(string, strlen(string), INT64_MAX / 1000, (uint64_t *)until_s) == 0) {
 		return 0;
+	}
+	/* As a time a duration is that long ago, which is not what it is meant for here. */
+	if (ctl_parse_duration(string, &ms, error) == 0) {
+		return error_set(error,
+		    "\"%.40s\" is how long, not until when: a date such as \"2026-11-20 14:00\", "
+		    "or seconds since the epoch",
+		    string);
 	}
 	return ctl_parse_time(string, now_s, until_s, error);
 }

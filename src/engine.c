@@ -641,7 +641,7 @@ void engine_judge(struct engine *engine, const struct policy_request *request,
 	}
 }
 
-void engine_explain(struct engine *engine, const struct policy_request *request,
+enum store_result engine_explain(struct engine *engine, const struct policy_request *request,
     engine_tell *tell_rule, void *data, struct engine_verdict *verdict, struct error *error)
 {
 	struct engine_notes notes;
@@ -659,7 +659,9 @@ void engine_explain(struct engine *engine, const struct policy_request *request,
 	engine->tell = NULL;
 	if (result != STORE_STOP) {
 		verdict->status = ENGINE_ERROR;
+		return result;
 	}
+	return verdict->status == ENGINE_ERROR ? STORE_ERROR : STORE_OK;
 }
 
 bool engine_keep(void *data, const char *key, size_t key_length, const char **bytes, size_t *size)

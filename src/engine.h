@@ -83,11 +83,12 @@ struct engine_finding {
 /*
  * As engine_judge, but nothing is charged or remembered, and reading is all that the store
  * has to allow. tell is called once for each rule, in their order, what it gets being
- * valid for the call; not at all where the verdict is ENGINE_ERROR.
+ * valid for the call; not at all where the verdict is ENGINE_ERROR. Returns STORE_OK, or
+ * in that case what failed.
  */
 typedef void engine_tell(void *data, const struct engine_finding *finding);
-void engine_explain(struct engine *engine, const struct policy_request *request, engine_tell *tell,
-    void *data, struct engine_verdict *verdict, struct error *error);
+enum store_result engine_explain(struct engine *engine, const struct policy_request *request,
+    engine_tell *tell, void *data, struct engine_verdict *verdict, struct error *error);
 
 /* A store_keep: counters and allowances that still matter. data: int64_t, now in ms. */
 bool engine_keep(void *data, const char *key, size_t key_length, const char **bytes, size_t *size);

@@ -164,12 +164,16 @@ void rule_key_of_bytes(const struct rule *rule, const char *bytes, size_t length
     const uint8_t secret[HASH_KEY_BYTES], struct rule_key *key)
 {
 	char buffer[KEY_VALUE_MAX + NETADDR_TEXT_SIZE];
+	struct netaddr network;
 	struct text text;
 
 	text_init(&text, buffer, sizeof(buffer));
 	key->source = NULL;
-	if (!config_key_can_be(rule, KEY_ADDRESS) ||
-	    !key_add(&text, bytes, length, KEY_ADDRESS, false, &rule->folding)) {
+	if (config_key_can_be(rule, KEY_ADDRESS) &&
+	    netaddr_read_network(bytes, length, &network) == 0) {
+		netaddr_mask(&network, network.bits == 32 ? rule->ipv4_prefix : rule->ipv6_prefix);
+		netaddr_format(&network, &text);
+	} else {
 		key_add(&text, bytes, length,
 		    config_key_can_be(rule, KEY_MAILBOX) ? KEY_MAILBOX : KEY_TEXT, false,
 		    &rule->folding);

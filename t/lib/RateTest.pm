@@ -31,15 +31,17 @@ sub spew {
     return;
 }
 
-# Runs a command; (exit status, stdout, stderr).
+# Runs a command; (exit status, stdout, stderr). A hash in front of it says more: stdin, a
+# file; both, whether stderr comes with stdout.
 sub run {
+    my %how = ref $_[0] ? %{+shift} : ();
     my (@command) = @_;
     my $dir = tempdir(CLEANUP => 1);
     my $pid = fork() // die "fork: $!";
     if ($pid == 0) {
-        open STDIN,  '<', '/dev/null'  or POSIX::_exit(99);
-        open STDOUT, '>', "$dir/out" or POSIX::_exit(99);
-        open STDERR, '>', "$dir/err" or POSIX::_exit(99);
+        open STDIN, '<', $how{stdin} // '/dev/null' or POSIX::_exit(99);
+        open STDOUT, '>>', "$dir/out" or POSIX::_exit(99);
+        open STDERR, '>>', $how{both} ? '/dev/stdout' : "$dir/err" or POSIX::_exit(99);
         exec { $command[0] } @command or POSIX::_exit(98);
     }
     waitpid $pid, 0;
@@ -135,10 +137,16 @@ sub helper {
     return RateTest::Helper->new($pid, $ours);
 }
 
+# The same hash as for run may come first; with text, what comes on stdin.
 sub ctl {
     my ($self, @args) = @_;
+    my %how = ref $args[0] ? %{shift @args} : ();
+    if (defined $how{text}) {
+        $how{stdin} = "$self->{dir}/stdin";
+        spew($how{stdin}, delete $how{text});
+    }
     local %ENV = (%ENV, $self->clock_environment);
-    return run(build_dir() . '/policyd-ratelimit-ctl', '-c', $self->{config}, @args);
+    return run(\%how, build_dir() . '/policyd-ratelimit-ctl', '-c', $self->{config}, @args);
 }
 
 # Records of the counter file, by key, as tdbdump shows them.
