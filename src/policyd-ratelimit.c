@@ -388,10 +388,12 @@ int main(int argc, char **argv)
 	    {"version", no_argument, NULL, 'V'},
 	    {NULL, 0, NULL, 0},
 	};
-	static struct helper helper = {.config_path = DEFAULT_CONFIG};
+	/* Not initialized here: all of it would stand in the program's file. */
+	static struct helper helper;
 	bool wrong = false;
 	int option;
 
+	helper.config_path = DEFAULT_CONFIG;
 	confine_environment();
 	secure_descriptors();
 	signal(SIGPIPE, SIG_IGN);

@@ -114,6 +114,11 @@ static void sort_chains(struct update *update)
 	unsigned hash_size = (unsigned)tdb_hash_size(update->store->tdb);
 
 	update->chains = 0;
+	if (update->items == 1) {
+		update->chain[update->chains++].key =
+		    store_tdb_data(update->item[0].key, update->item[0].key_length);
+		return;
+	}
 	for (size_t i = 0; i < update->items; i++) {
 		TDB_DATA key = store_tdb_data(update->item[i].key, update->item[i].key_length);
 		unsigned number = tdb_jenkins_hash(&key) % hash_size;
