@@ -144,7 +144,8 @@ static void test_sliding_set_back(void **state)
 		back = plain;
 		rate_advance(&back, RATE_SLIDING, resolution, at_ms, before_ms);
 		for (int64_t after_ms = 0; after_ms <= length_ms; after_ms += late_ms) {
-			int64_t sooner_ms = after_ms - (after_ms > late_ms ? 2 * late_ms : after_ms);
+			int64_t sooner_ms =
+			    after_ms - (after_ms > late_ms ? 2 * late_ms : after_ms);
 			uint64_t used = used_after(back, resolution, before_ms, after_ms);
 
 			check(used >= slow_used(&log, length_ms, at_ms + after_ms),
