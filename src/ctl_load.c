@@ -47,7 +47,7 @@ struct load {
 	size_t keys;
 
 	/* Of the rewrite. */
-	int64_t now_ms;
+	struct engine_keeping keeping;
 	struct ctl_progress progress;
 	size_t steps;
 	char allowance[ALLOWANCE_SIZE_MAX];
@@ -266,7 +266,7 @@ static bool keep(void *data, const char *key, size_t key_length, const char **by
 	size_t length;
 
 	ctl_progress_step(&load->progress, ++load->steps);
-	if (!engine_keep(&load->now_ms, key, key_length, bytes, size)) {
+	if (!engine_keep(&load->keeping, key, key_length, bytes, size)) {
 		return false;
 	}
 	counter = allowance_counter_key(key, key_length, &length);
@@ -360,8 +360,8 @@ int ctl_load(struct ctl *ctl, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	load.now_ms = clock_now_ms();
-	load.now_s = load.now_ms / 1000;
+	load.keeping.now_ms = clock_now_ms();
+	load.now_s = load.keeping.now_ms / 1000;
 	result = store_secret(ctl->store, &load.secret, &error);
 	if (result != STORE_OK) {
 		return ctl_store_failed(result, &error);
@@ -391,6 +391,7 @@ int ctl_load(struct ctl *ctl, int argc, char **argv)
 	free(load.wanted);
 	free(load.first);
 	free(load.record);
+	free(load.keeping.buffer);
 	return status;
 }
 
@@ -418,7 +419,7 @@ int ctl_dump(struct ctl *ctl, int argc, char **argv)
 }
 
 struct clean {
-	int64_t now_ms;
+	struct engine_keeping keeping;
 	struct ctl_progress progress;
 	size_t steps;
 };
@@ -429,12 +430,12 @@ static bool keep_alive(
 	struct clean *clean = data;
 
 	ctl_progress_step(&clean->progress, ++clean->steps);
-	return engine_keep(&clean->now_ms, key, key_length, bytes, size);
+	return engine_keep(&clean->keeping, key, key_length, bytes, size);
 }
 
 int ctl_clean(struct ctl *ctl, int argc, char **argv)
 {
-	struct clean clean = {.now_ms = clock_now_ms()};
+	struct clean clean = {.keeping = {.now_ms = clock_now_ms()}};
 	struct store_rewriting rewriting = {.keep = keep_alive, .data = &clean};
 	enum store_result result;
 	struct error error;
@@ -445,6 +446,7 @@ int ctl_clean(struct ctl *ctl, int argc, char **argv)
 	ctl_progress_start(&clean.progress, "records looked at");
 	result = rewrite(ctl, &rewriting, &error);
 	ctl_progress_end(&clean.progress);
+	free(clean.keeping.buffer);
 	if (result != STORE_OK) {
 		return ctl_store_failed(result, &error);
 	}
