@@ -10,7 +10,10 @@ use Test::More;
 use Time::HiRes qw(time);
 use RateTest qw(build_dir run slurp spew);
 
-my $long    = $ENV{RATELIMIT_LONG};
+my $long = $ENV{RATELIMIT_LONG};
+my $seed = srand;
+note "seed $seed";
+
 my $stepper = build_dir() . '/t/stepper';
 my $helper  = build_dir() . '/policyd-ratelimit';
 my $ctl     = build_dir() . '/policyd-ratelimit-ctl';
@@ -30,7 +33,7 @@ count = bytes
 strategy = fixed-window
 END
 
-my %global = (log => 'none', lock_timeout => '200ms', on_error => 'WARN trouble');
+my %global = (log => 'none', lock_timeout => '20s', on_error => 'WARN trouble');
 
 # Runs a program up to a step. (the first line that stepper says, what the program wrote)
 sub step {
@@ -61,7 +64,7 @@ sub state {
         $state{"$2 $1 $3"} = "used $5 of $4, refused $6";
     }
     ($status, $out, $complaints) = $t->ctl('dump');
-    $state{set} = "$status$out$complaints";
+    $state{set} = $status . $out =~ s/\t\d+$/\tUNTIL/mgr . $complaints;
     return \%state;
 }
 
@@ -110,7 +113,7 @@ my @scenarios = (
     ['a charge that changes the layout of a record', request => [sasl_username => 'u', instance => 'i'], each => 1,
         after => sub { $_[0]->configure(global => \%global, rules => $rules =~ s{9/day}{9/day, 100/week}r =~ s{= 20/}{= 30/}r) }],
     ["a helper's rewrite", request => [sasl_username => 'later', instance => 'i'], each => 1, after => \&fill_up],
-    ['reset',  command => ['reset', 'u'], each => 1],
+    ['reset',  command => ['reset', 'u'], each => 1, not_twice => 1],
     ['set, for a key that has nothing set', command => ['set', 'slide', 'u', '7/hour'], ],
     ['set, for a key that has', command => ['set', 'slide', 'other', '70/hour, 800/day, 9000/week'], ],
     ['unset',  command => ['unset', 'slide', 'other'], not_twice => 1],
@@ -170,12 +173,30 @@ sub RateTest::ctl_with {
 }
 
 # The program of a scenario up to a step.
-sub run_program {
-    my ($t, $option, $kind, $n) = @_;
+sub program_to {
+    my ($t, $option, $kind, $n, $action) = @_;
     my @program = $option->{command} ? ($ctl, '-c', $t->{config}, @{$option->{command}}) : ($helper, '-c', $t->{config});
     my $input = $option->{command} ? $option->{input} // '' : request(@{$option->{request}});
-    my ($said) = step($t, $kind, $n, 'kill', $input, @program);
+    return step($t, $kind, $n, $action, $input, @program);
+}
+
+sub run_program {
+    my ($t, $option, $kind, $n) = @_;
+    my ($said) = program_to($t, $option, $kind, $n, 'kill');
     return $said;
+}
+
+# The first step at which files are not as they were; it is no later than $high.
+sub first_change {
+    my ($t, $option, $bytes, $high) = @_;
+    my $low = 0;
+    while ($low + 1 < $high) {
+        my $middle = int(($low + $high) / 2);
+        restore($t, $bytes);
+        run_program($t, $option, 'syscall', $middle);
+        (slurp($t->{database}) ne ($bytes // '') || leftovers($t) ? $high : $low) = $middle;
+    }
+    return $high;
 }
 
 # One kill, and all that must hold then. What is wrong, or ''; and what stepper said.
@@ -239,7 +260,10 @@ for my $scenario (@scenarios) {
             return $said =~ /^killed/ && @wrong < 10;
         };
         # Into the system and back out of it.
-        for (my $n = $long ? 1 : 1 + int rand 9; $try->('syscall', $n); $n += $long ? 1 : 5 + int rand 9) {
+        restore($t, $bytes);
+        my ($steps) = run_program($t, \%option, 'syscall', 1e6) =~ /(\d+)/;
+        my $stride = $long ? 1 : int($steps / 6);
+        for (my $n = 1 + int rand $stride; $try->('syscall', $n); $n += $stride) {
             $last = $n;
         }
         # Within copies into the file: in the short form into the old one, first of all.
@@ -248,19 +272,92 @@ for my $scenario (@scenarios) {
                 for (my $c = 1; $try->('change', "$n+$c"); $c += 1 + int $c / 10) { }
             }
         } else {
-            my ($low, $high) = (0, grep({ $changed{$_} } sort { $a <=> $b } keys %changed), $last);
-            while ($low + 1 < $high) {
-                my $middle = int(($low + $high) / 2);
-                restore($t, $bytes);
-                run_program($t, \%option, 'syscall', $middle);
-                (slurp($t->{database}) ne ($bytes // '') || leftovers($t) ? $high : $low) = $middle;
-            }
-            for (my $c = 1; $c < 12 && $try->('change', "$low+$c"); $c += 2 + int rand 4) { }
+            my $low = first_change($t, \%option, $bytes, grep({ $changed{$_} } sort { $a <=> $b } keys %changed), $last) - 1;
+            for (my $c = 1; $c < 5 && $try->('change', "$low+$c"); $c += 3 + int rand 3) { }
         }
         is(join("\n", @wrong), '', "killed $killed times: all is as before, or as after");
-        cmp_ok($killed, '>', 8, 'often enough for this to mean something');
+        cmp_ok($killed, '>', 5, 'often enough for this to mean something');
         note "$name: killed $killed times";
     };
 }
+
+# What others get while a process is stopped at a step, and when it goes on or is killed. What
+# is wrong, or ''; and how many answers were on_error.
+sub try_stop {
+    my ($t, $option, $bytes, $n, $signal) = @_;
+    restore($t, $bytes);
+    my $witness = $t->helper;
+    $witness->write(request(sasl_username => 'v', instance => 'first v'));
+    $witness->answer;
+    my $before = (state($t)->{'u slide 3600'} // '') =~ /used (\d+)/ ? $1 : 0;
+    my ($said, $rest) = program_to($t, $option, 'syscall', $n, 'stop');
+    return ('', 0) if $said !~ /^stopped (\d+)/;
+    my $pid = $1;
+    my ($passed, $troubles, @wrong) = (0, 0);
+    for my $asker ($witness, $t->helper) {
+        my $start = time;
+        my $answer = $asker->ask(sasl_username => 'u', instance => "others $passed") // 'none';
+        push @wrong, 'an answer took ' . (time - $start) . ' s' if time - $start > 10;
+        push @wrong, "answer: $answer" if $answer !~ /^(?:DUNNO|WARN trouble)$/;
+        $passed++   if $answer eq 'DUNNO';
+        $troubles++ if $answer eq 'WARN trouble';
+    }
+    my $start = time;
+    $t->ctl('reset', 'nobody');
+    push @wrong, 'the ctl took ' . (time - $start) . ' s' if time - $start > 10;
+    kill $signal, $pid;
+    1 while readline $rest;
+    close $rest;
+    for my $asker ($witness, $t->helper) {
+        # A file that was full takes a rewrite more.
+        my ($answer) = grep { $_ eq 'DUNNO' } map { $asker->ask(sasl_username => 'u', instance => 'after') // 'none' } 1 .. 2;
+        push @wrong, "$signal: no answer after it" if !$answer;
+    }
+    my $state = state($t);
+    push @wrong, $state->{status} if $state->{status} ne '0';
+    my ($used) = $state->{'u slide 3600'} =~ /used (\d+)/;
+    my $own = $used - $before - $passed - 1;
+    push @wrong, "$signal: $used used, $before before, $passed passed" if $own < 0 || $own > 1;
+    return (join(', ', @wrong), $troubles);
+}
+
+for my $scenario (grep { $_->[0] =~ /^(?:a charge|a helper's rewrite|set, for a key that has|load|clean)$/ } @scenarios) {
+    my ($name, %option) = @$scenario;
+    subtest "stopped: $name" => sub {
+        my $t = prepare(\%option);
+        my $full = $option{after} ? '300K' : '256M';
+        $t->configure(rules => $rules, global => {%global, lock_timeout => '100ms', database_max_size => $full});
+        my $bytes = slurp($t->{database});
+        my ($steps) = run_program($t, \%option, 'syscall', 1e6) =~ /(\d+)/;
+        my $writing = first_change($t, \%option, $bytes, $steps);
+        # Where it is about to write it has its locks for certain.
+        my ($wrong, $troubles) = try_stop($t, \%option, $bytes, $writing - 1, 'CONT');
+        is($wrong, '', 'others are answered, and go on when it is continued');
+        is($troubles, 2, 'with on_error, since it holds a lock');
+        my @tries = $long ? map({ ([$_, 'KILL'], [$_, 'CONT']) } 1 .. $steps)
+            : ([$writing - 1, 'KILL'], [1 + int rand $steps, rand() < 0.5 ? 'KILL' : 'CONT']);
+        my @wrong;
+        for my $try (@tries) {
+            ($wrong) = try_stop($t, \%option, $bytes, @$try);
+            push @wrong, "@$try: $wrong" if $wrong;
+        }
+        is(join("\n", @wrong), '', 'wherever it is stopped, and whether it is killed or continued');
+    };
+}
+
+subtest 'the clock is set forward in the middle of a rewrite' => sub {
+    my $t = prepare({});
+    $t->set_clock(time);
+    my %option = (command => ['clean']);
+    my $bytes = slurp($t->{database});
+    my ($steps) = run_program($t, \%option, 'syscall', 1e6) =~ /(\d+)/;
+    my ($said, $rest) = program_to($t, \%option, 'syscall', first_change($t, \%option, $bytes, $steps), 'stop');
+    like($said, qr/^stopped/);
+    $t->set_clock(time + 5 * 365 * 86400);
+    kill 'CONT', $said =~ /(\d+)/;
+    like(do { local $/; readline $rest }, qr/records kept/);
+    my ($took) = $t->records->{':meta'} =~ /took=([0-9a-f]+)/;
+    cmp_ok(hex $took, '<', 3600 * 1000, 'it is not thought to have taken years');
+};
 
 done_testing;
