@@ -108,6 +108,8 @@ sub leftovers {
 #   not_twice  it may not be done again when it was done
 my @scenarios = (
     ['a charge', request => [sasl_username => 'u', instance => 'i'], each => 1],
+    ['a charge for a recipient', each => 1,
+        request => [sasl_username => 'u', instance => 'i', protocol_state => 'RCPT', recipient_count => 0]],
     ['an insert', request => [sasl_username => 'new', instance => 'i'], each => 1],
     ['the first request of all', request => [sasl_username => 'u', instance => 'i'], each => 1, new => 1],
     ['a charge that changes the layout of a record', request => [sasl_username => 'u', instance => 'i'], each => 1,
