@@ -99,9 +99,9 @@ sub administrator {
 
 for my $strategy (@strategies) {
     my $t = RateTest->new(
-        rules => "[rule user]\nkey = sasl_username\nlimit = 5000/day, 9000/week\nstrategy = $strategy\n"
+        rules => "[rule user]\nkey = sasl_username\nlimit = 900/day, 1000/week\nstrategy = $strategy\n"
             . "[rule all]\nkey = everything\nlimit = 1G/day\n",
-        global => {log => 'none', lock_timeout => '60s'},
+        global => {log => 'none', lock_timeout => '60s', on_error => 'WARN trouble'},
     );
     my ($killed, $errors, %charged) = (0, 0);
     $t->helper->ask(sasl_username => 'boss1');
