@@ -43,7 +43,8 @@ struct candidate {
 	size_t buffer_size;
 
 	const struct config_plan *plan; /* what holds for the key now */
-	bool allowed; /* the database has an allowance for it */
+	bool allowed; /* the database has an allowance that is in force */
+	bool kept; /* it has one, perhaps expired */
 	struct allowance allowance;
 	struct record record;
 	char *bytes; /* the record's, of whichever layout */
@@ -52,6 +53,7 @@ struct candidate {
 	bool again; /* this very request was charged before */
 	bool room;
 	bool skipped;
+	bool ahead; /* the record was changed after now, and has to be set right */
 };
 
 struct engine {
@@ -175,8 +177,8 @@ static void find_plan(struct engine *engine, struct candidate *candidate, int64_
 	const struct config_plan *plan = NULL;
 	struct error error;
 
-	candidate->allowed = quota_allowance(
-	    engine->store, key->text, key->length, now_ms / 1000, &candidate->allowance);
+	candidate->allowed = quota_allowance(engine->store, key->text, key->length, now_ms / 1000,
+	    &candidate->allowance, &candidate->kept);
 	if (candidate->allowed) {
 		plan = quota_plan(
 		    engine->quotas, candidate->rule, key->plan, &candidate->allowance, &error);
@@ -230,7 +232,7 @@ static int open_record(struct engine *engine, struct candidate *candidate, struc
 	struct record *record = &candidate->record;
 
 	candidate->plan = candidate->key.plan;
-	candidate->allowed = false;
+	candidate->allowed = candidate->kept = candidate->ahead = false;
 	if (item->stored && record_read_again(record, item->data, item->size, error)) {
 		return -1;
 	}
@@ -246,13 +248,14 @@ static int open_record(struct engine *engine, struct candidate *candidate, struc
 	if (!item->stored && new_record(candidate, item, error)) {
 		return -1;
 	}
+	candidate->ahead = item->stored && counter_is_ahead(record, now_ms);
 	if (item->stored &&
 	    (!record_layout_same(&record->layout, &candidate->plan->layout) ||
-		counter_is_ahead(record, now_ms)) &&
+		(candidate->ahead && record->layout.strategy == RATE_MOVING)) &&
 	    rebuild_record(candidate, item, now_ms, error)) {
 		return -1;
 	}
-	record->allowance = candidate->allowed;
+	record->allowance = candidate->kept;
 	counter_advance(record, now_ms);
 	return 0;
 }
@@ -522,6 +525,7 @@ static enum store_result decide(void *data, struct store_item *item, size_t item
 			counter_deny(&candidate->record);
 			item[i].changed = true;
 		}
+		item[i].changed |= candidate->ahead;
 		if (item[i].changed) {
 			record_write(&candidate->record, candidate->bytes);
 		}
@@ -664,9 +668,35 @@ enum store_result engine_explain(struct engine *engine, const struct policy_requ
 	return verdict->status == ENGINE_ERROR ? STORE_ERROR : STORE_OK;
 }
 
+/*
+ * Sets a record right that was changed after now: left alone it would be kept until the clock
+ * comes there again. The caller's bytes are not ours to change.
+ */
+static void set_right(
+    struct engine_keeping *keeping, struct record *record, const char **bytes, size_t size)
+{
+	struct error error;
+	char *buffer;
+
+	if (keeping->room < size) {
+		buffer = realloc(keeping->buffer, size);
+		if (!buffer) {
+			return;
+		}
+		keeping->buffer = buffer;
+		keeping->room = size;
+	}
+	memcpy(keeping->buffer, *bytes, size);
+	record_read(record, keeping->buffer, size, &error);
+	record_log_clamp(record, keeping->buffer, keeping->now_ms);
+	counter_advance(record, keeping->now_ms);
+	record_write(record, keeping->buffer);
+	*bytes = keeping->buffer;
+}
+
 bool engine_keep(void *data, const char *key, size_t key_length, const char **bytes, size_t *size)
 {
-	const int64_t *now_ms = data;
+	struct engine_keeping *keeping = data;
 	struct allowance allowance;
 	struct record record;
 	struct error error;
@@ -674,16 +704,19 @@ bool engine_keep(void *data, const char *key, size_t key_length, const char **by
 
 	if (allowance_counter_key(key, key_length, &length)) {
 		return allowance_read(&allowance, *bytes, *size, &error) == 0 &&
-		    allowance_prune(&allowance, *now_ms / 1000);
+		    allowance_prune(&allowance, keeping->now_ms / 1000);
 	}
 	if (record_read(&record, *bytes, *size, &error)) {
 		return false;
 	}
+	if (counter_is_ahead(&record, keeping->now_ms)) {
+		set_right(keeping, &record, bytes, *size);
+	}
 	/* A transaction that is still open may come back and must not be charged again. */
-	if (*now_ms - record.stamp_ms < TRANSACTION_MS) {
+	if (keeping->now_ms - record.stamp_ms < TRANSACTION_MS) {
 		return true;
 	}
-	counter_advance(&record, *now_ms);
+	counter_advance(&record, keeping->now_ms);
 	return counter_is_alive(&record);
 }
 

@@ -312,10 +312,11 @@ static int answer(struct helper *helper, const struct error *bad)
 /* House-keeping that a new counter made due; the answer is out already. */
 static void keep_house(struct helper *helper)
 {
-	struct store_rewriting rewriting = {.keep = engine_keep, .only_if_due = true};
+	struct engine_keeping keeping = {.now_ms = 0};
+	struct store_rewriting rewriting = {
+	    .keep = engine_keep, .data = &keeping, .only_if_due = true};
 	const char *notice = helper->store ? store_notice(helper->store) : NULL;
 	struct error error;
-	int64_t now_ms;
 
 	if (notice && helper->config.log != CONFIG_LOG_NONE) {
 		log_line(LOG_LEVEL_ERROR, notice);
@@ -323,12 +324,12 @@ static void keep_house(struct helper *helper)
 	if (!helper->store || !store_rewrite_due(helper->store)) {
 		return;
 	}
-	now_ms = clock_now_ms();
-	rewriting.data = &now_ms;
+	keeping.now_ms = clock_now_ms();
 	if (store_rewrite(helper->store, &rewriting, &error) != STORE_OK &&
 	    helper->config.log != CONFIG_LOG_NONE && is_news(helper, error.text)) {
 		log_line(LOG_LEVEL_ERROR, error.text);
 	}
+	free(keeping.buffer);
 }
 
 static void serve(struct helper *helper)
