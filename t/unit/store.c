@@ -272,12 +272,13 @@ static enum store_result add_one(void *data, struct store_item *item, size_t ite
 
 	(void)data;
 	for (size_t i = 0; i < items; i++) {
-		char text[16];
+		char text[16] = "";
 
 		if (!item[i].stored) {
 			return STORE_ERROR;
 		}
-		snprintf(text, sizeof(text), "+%06d", atoi(item[i].data + 1) + 1);
+		memcpy(text, item[i].data, sizeof(zero) - 1);
+		snprintf(text, sizeof(text), "+%06d", atoi(text + 1) + 1);
 		memcpy(item[i].data, text, sizeof(zero) - 1);
 		item[i].changed = true;
 	}
@@ -289,7 +290,7 @@ static void test_lock_order(void **state)
 {
 	enum { PROCESSES = 3, KEYS = 16, ROUNDS = 3000 };
 	struct store *store = open_store(1 << 24, STORE_CREATE);
-	char key[KEYS][8], expected[16];
+	char key[KEYS][16], expected[16];
 	pid_t pid[PROCESSES];
 
 	(void)state;
@@ -635,12 +636,19 @@ static void test_cut_off(void **state)
 	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
 		struct store *store = open_store(1 << 24, STORE_CREATE);
 		struct error error = {""};
+		int status = 0;
 		size_t n = 0;
+		pid_t pid;
 
 		put(store, "a", "+a1");
 		check(truncate(path, sizes[i]) == 0, "truncate");
-		/* A walk finds less, or fails: it does not die. */
-		(void)store_walk(store, count_visit, &n, &error);
+		/* A walk finds less, or fails, and TDB may leak; but it does not die. */
+		pid = fork();
+		if (pid == 0) {
+			(void)store_walk(store, count_visit, &n, &error);
+			_exit(0);
+		}
+		check(waitpid(pid, &status, 0) == pid && status == 0, "a walk dies");
 		put(store, "a", "+a1");
 		check_salvaged(store, "cut off", ": ");
 		put(store, "a", "+a2");
