@@ -223,6 +223,13 @@ subtest 'noise and zeros' => sub {
     }
 };
 
+subtest 'a transaction that nobody can bring to its end' => sub {
+    # TDB's header tells where what it saved would be: behind the end of the file.
+    my $broken = sub { my ($t) = @_; overwrite($t, 44, pack 'L', 0x7ffffff0) };
+    survives('while helpers run', $broken);
+    survives('before one starts', sub { my ($t) = @_; $broken->($t); ask($t->helper, 'other') for 1 .. 2 });
+};
+
 subtest 'other files in its place' => sub {
     my %kind = (
         'a directory' => sub { mkdir $_[0] or die $! },
@@ -280,15 +287,14 @@ subtest 'a folder that vanishes and returns' => sub {
 };
 
 subtest 'a file of a newer version' => sub {
-    for my $damaged (0, 1) {
+    for my $kind ('as now', 'with a longer :meta', 'damaged too') {
         my $t = limiter();
         my $helper = $t->helper;
         ask($helper, 'k1');
         my $bytes = slurp($t->{database});
         $bytes =~ s/:meta1 secret/:meta2 secret/ or die;
-        # Even where something else is wrong with it.
-        substr $bytes, 172, 4, 'xxxx' if $damaged;
-        substr $bytes, 168, 4 * 4093, 'x' x (4 * 4093) if $damaged;
+        substr $bytes, $-[0] - 12, 4, pack 'L', 130 if $kind eq 'with a longer :meta';
+        substr $bytes, 168, 4 * 4093, 'x' x (4 * 4093) if $kind eq 'damaged too';
         spew("$t->{dir}/newer", $bytes);
         rename "$t->{dir}/newer", $t->{database} or die $!;
         is($_->ask(sasl_username => 'k1'), 'WARN trouble', 'on_error') for ($helper, $t->helper) x 3;
