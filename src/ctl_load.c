@@ -293,7 +293,7 @@ static bool add(
     void *data, size_t i, const char **key, size_t *key_length, const char **bytes, size_t *size)
 {
 	struct load *load = data;
-	struct allowance allowance = {.changed_ms = load->now_ms};
+	struct allowance allowance = {.changed_ms = load->keeping.now_ms};
 	const struct wanted *wanted;
 	struct text text;
 

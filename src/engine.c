@@ -455,17 +455,32 @@ static void tell(const struct engine *engine)
 	}
 }
 
-/* Says that a record can't be used. */
-static void report_damage(
-    const struct engine *engine, const struct candidate *candidate, const struct error *why)
+/* Says that a record can't be used, and whether it is to be salvaged. */
+static enum store_result report_damage(struct engine *engine, const struct candidate *candidate,
+    const struct store_item *item, const struct error *why)
 {
 	char buffer[160];
+	struct record record;
+	struct error error;
 	struct text text;
 
+	engine->verdict->status = ENGINE_ERROR;
 	text_init(&text, buffer, sizeof(buffer));
 	text_printable(&text, candidate->key.text, candidate->key.length, NULL);
+	if (!item->stored || record_read(&record, item->data, item->size, &error) == 0) {
+		error_set(
+		    engine->error, "%s: \"%s\": %s", engine->config->database, buffer, why->text);
+		return STORE_STOP;
+	}
+	if (record_is_newer(item->data, item->size)) {
+		/* What a later version wrote is not damaged, and stays. */
+		error_set(engine->error, "%s: the record of \"%s\" is of a newer version",
+		    engine->config->database, buffer);
+		return STORE_STOP;
+	}
 	error_set(engine->error, "%s: the record of \"%s\" is damaged: %s",
 	    engine->config->database, buffer, why->text);
+	return STORE_DAMAGED;
 }
 
 /* store_update's function: from the old records to the new ones and a verdict. */
@@ -485,11 +500,7 @@ static enum store_result decide(void *data, struct store_item *item, size_t item
 
 		candidate->skipped = false;
 		if (open_record(engine, candidate, &item[i], now_ms, &why)) {
-			report_damage(engine, candidate, &why);
-			verdict->status = ENGINE_ERROR;
-			/* What a later version wrote is not damaged, and stays. */
-			return record_is_newer(item[i].data, item[i].size) ? STORE_STOP
-									   : STORE_DAMAGED;
+			return report_damage(engine, candidate, &item[i], &why);
 		}
 		if (candidate->skipped) {
 			continue;
@@ -703,11 +714,12 @@ bool engine_keep(void *data, const char *key, size_t key_length, const char **by
 	size_t length;
 
 	if (allowance_counter_key(key, key_length, &length)) {
-		return allowance_read(&allowance, *bytes, *size, &error) == 0 &&
-		    allowance_prune(&allowance, keeping->now_ms / 1000);
+		return allowance_is_newer(*bytes, *size) ||
+		    (allowance_read(&allowance, *bytes, *size, &error) == 0 &&
+			allowance_prune(&allowance, keeping->now_ms / 1000));
 	}
 	if (record_read(&record, *bytes, *size, &error)) {
-		return false;
+		return record_is_newer(*bytes, *size);
 	}
 	if (counter_is_ahead(&record, keeping->now_ms)) {
 		set_right(keeping, &record, bytes, *size);
@@ -728,7 +740,8 @@ static bool mend(const char *key, size_t key_length, char *bytes, size_t size)
 	size_t length;
 
 	if (allowance_counter_key(key, key_length, &length)) {
-		return allowance_read(&allowance, bytes, size, &error) == 0;
+		return allowance_read(&allowance, bytes, size, &error) == 0 ||
+		    allowance_is_newer(bytes, size);
 	}
 	if (record_is_newer(bytes, size)) {
 		return true;
@@ -752,8 +765,11 @@ static bool newer(const char *a, size_t a_size, const char *b, size_t b_size)
 	    allowance_read(&b_allowance, b, b_size, &error) == 0) {
 		return a_allowance.changed_ms > b_allowance.changed_ms;
 	}
-	return record_read(&a_record, a, a_size, &error) == 0 &&
-	    record_read(&b_record, b, b_size, &error) == 0 && a_record.stamp_ms > b_record.stamp_ms;
+	if (record_read(&b_record, b, b_size, &error)) {
+		/* A later version's, whose time nobody here can read. */
+		return false;
+	}
+	return record_read(&a_record, a, a_size, &error) || record_is_later(&a_record, &b_record);
 }
 
 const struct store_salvage engine_salvage = {mend, newer};

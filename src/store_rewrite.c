@@ -248,7 +248,7 @@ static enum store_result rewrite_file(
 			struct error why = *error;
 
 			store_alarm_start(store);
-			result = store_file_salvage(store, why.text, true, error);
+			result = store_file_salvage(store, why.text, error);
 			store_alarm_stop();
 			again = result == STORE_OK;
 		}
