@@ -280,6 +280,16 @@ static void log_verdict(
 	    buffer);
 }
 
+/* What was done to a damaged file. */
+static void log_notice(struct helper *helper)
+{
+	const char *notice = helper->store ? store_notice(helper->store) : NULL;
+
+	if (notice && helper->config.log != CONFIG_LOG_NONE) {
+		log_line(LOG_LEVEL_ERROR, notice);
+	}
+}
+
 /* bad: why the request is none to be judged, or NULL. */
 static int answer(struct helper *helper, const struct error *bad)
 {
@@ -302,6 +312,7 @@ static int answer(struct helper *helper, const struct error *bad)
 	if (!helper->config.log_path) {
 		result = policy_answer(STDOUT_FILENO, action);
 	}
+	log_notice(helper);
 	for (size_t i = 0; i < helper->notes.notes; i++) {
 		log_verdict(helper, &helper->notes.note[i], NULL);
 	}
@@ -315,12 +326,8 @@ static void keep_house(struct helper *helper)
 	struct engine_keeping keeping = {.now_ms = 0};
 	struct store_rewriting rewriting = {
 	    .keep = engine_keep, .data = &keeping, .only_if_due = true};
-	const char *notice = helper->store ? store_notice(helper->store) : NULL;
 	struct error error;
 
-	if (notice && helper->config.log != CONFIG_LOG_NONE) {
-		log_line(LOG_LEVEL_ERROR, notice);
-	}
 	if (!helper->store || !store_rewrite_due(helper->store)) {
 		return;
 	}
@@ -330,6 +337,7 @@ static void keep_house(struct helper *helper)
 		log_line(LOG_LEVEL_ERROR, error.text);
 	}
 	free(keeping.buffer);
+	log_notice(helper);
 }
 
 static void serve(struct helper *helper)
