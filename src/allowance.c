@@ -101,6 +101,17 @@ int allowance_read(struct allowance *allowance, const char *bytes, size_t size, 
 	return 0;
 }
 
+bool allowance_is_newer(const char *bytes, size_t size)
+{
+	size_t digits = 0;
+
+	while (digits < size && bytes[digits] >= '0' && bytes[digits] <= '9') {
+		digits++;
+	}
+	return digits > 0 && digits + 1 < size && bytes[0] != '0' && bytes[digits] == ' ' &&
+	    memcmp(bytes, FORMAT_VERSION, strlen(FORMAT_VERSION)) != 0;
+}
+
 bool allowance_prune(struct allowance *allowance, int64_t now_s)
 {
 	unsigned kept = 0;

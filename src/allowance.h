@@ -43,6 +43,9 @@ struct allowance {
 int allowance_read(
     struct allowance *allowance, const char *bytes, size_t size, struct error *error);
 
+/* Whether bytes look like a record of a later version of the format. */
+bool allowance_is_newer(const char *bytes, size_t size);
+
 /* Appends the record's bytes, at most ALLOWANCE_SIZE_MAX. */
 void allowance_format(const struct allowance *allowance, struct text *text);
 

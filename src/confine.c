@@ -101,7 +101,10 @@ struct ruleset {
 
 #define RIGHTS_READ ((uint64_t)LANDLOCK_ACCESS_FS_READ_FILE)
 #define RIGHTS_LOG ((uint64_t)(LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG))
-#define RIGHTS_DATABASE (RIGHTS_READ | RIGHTS_LOG | LANDLOCK_ACCESS_FS_REMOVE_FILE | FS_TRUNCATE)
+/* READ_DIR: to count the damaged files that are kept. */
+#define RIGHTS_DATABASE                                                                            \
+	(RIGHTS_READ | RIGHTS_LOG | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | \
+	    FS_TRUNCATE)
 
 /* The process's one ruleset, and the folders that it leaves open. */
 static struct {

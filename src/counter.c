@@ -9,23 +9,51 @@
 
 #define AHEAD_TOLERATED_MS 1000
 
+/*
+ * Whether the clock was set back so little that the record stays where it is: calendar
+ * windows that are over would end a second time.
+ */
+static bool stays(const struct record *record, int64_t now_ms)
+{
+	const struct record_layout *layout = &record->layout;
+	int64_t shortest_ms = INT64_MAX;
+
+	for (unsigned i = 0; i < layout->windows; i++) {
+		if (layout->window[i].length_ms < shortest_ms) {
+			shortest_ms = layout->window[i].length_ms;
+		}
+	}
+	return layout->strategy == RATE_FIXED && record->stamp_ms > now_ms &&
+	    record->stamp_ms - now_ms <= shortest_ms / COUNTER_STAYS_SHARE;
+}
+
 void counter_advance(struct record *record, int64_t now_ms)
 {
 	const struct record_layout *layout = &record->layout;
 
+	if (stays(record, now_ms)) {
+		return;
+	}
 	for (unsigned i = 0; layout->strategy != RATE_MOVING && i < layout->windows; i++) {
 		rate_advance(&record->window[i], layout->strategy, layout->resolution,
 		    record->stamp_ms, now_ms);
 	}
 	record->stamp_ms = now_ms;
+	if (record->denied_s > now_ms / 1000) {
+		record->denied_s = now_ms / 1000;
+	}
+	if (record->denied_first_s > record->denied_s) {
+		record->denied_first_s = record->denied_s;
+	}
 }
 
 bool counter_is_ahead(const struct record *record, int64_t now_ms)
 {
 	struct rate_log log = record_log(record);
 
-	return log.events > 0 &&
-	    log.at(log.data, log.events - 1).stamp_ms > now_ms + AHEAD_TOLERATED_MS;
+	return (record->stamp_ms > now_ms + AHEAD_TOLERATED_MS && !stays(record, now_ms)) ||
+	    (log.events > 0 &&
+		log.at(log.data, log.events - 1).stamp_ms > now_ms + AHEAD_TOLERATED_MS);
 }
 
 uint64_t counter_used(const struct record *record, unsigned window)
@@ -46,9 +74,11 @@ int64_t counter_wait(const struct record *record, unsigned window, uint64_t limi
 
 	if (layout->strategy == RATE_MOVING) {
 		struct rate_log log = record_log(record);
+		int64_t length_ms = layout->window[window].length_ms;
+		int64_t wait_ms = rate_log_wait(&log, length_ms, record->stamp_ms, limit, cost);
 
-		return rate_log_wait(
-		    &log, layout->window[window].length_ms, record->stamp_ms, limit, cost);
+		/* Events that lie ahead are set to now by the next request. */
+		return wait_ms != RATE_NEVER && wait_ms > length_ms ? length_ms : wait_ms;
 	}
 	return rate_wait(&record->window[window], layout->strategy, layout->resolution,
 	    record->stamp_ms, limit, cost);

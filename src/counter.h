@@ -15,12 +15,19 @@
 /* How long a counter with refusals is kept after the last one. */
 #define COUNTER_KEEP_DENIED_S (7 * 86400)
 
-/* Brings the record to now_ms. The functions below are for a record that was brought there. */
+/* A step back of no more than this part of the shortest window does not move fixed windows. */
+#define COUNTER_STAYS_SHARE 12
+
+/*
+ * Brings the record to now_ms; one of a fixed window stays where it is if the clock was set
+ * back by a little. The functions below are for a record that was brought there.
+ */
 void counter_advance(struct record *record, int64_t now_ms);
 
 /*
- * Whether the clock was set back behind events of a moving window, which has to be
- * set right by record_log_clamp. A second is no matter: events then stay that longer.
+ * Of a record as it is in the file: whether the clock was set back behind its last change.
+ * It has to be written then, a moving window after record_log_clamp, lest it stays there
+ * until the clock comes there again. A second is no matter: events then stay that longer.
  */
 bool counter_is_ahead(const struct record *record, int64_t now_ms);
 

@@ -47,7 +47,7 @@ struct load {
 	size_t keys;
 
 	/* Of the rewrite. */
-	int64_t now_ms;
+	struct engine_keeping keeping;
 	struct ctl_progress progress;
 	size_t steps;
 	char allowance[ALLOWANCE_SIZE_MAX];
@@ -275,7 +275,7 @@ static bool keep(void *data, const char *key, size_t key_length, const char **by
 	size_t length;
 
 	ctl_progress_step(&load->progress, ++load->steps);
-	if (!engine_keep(&load->now_ms, key, key_length, bytes, size)) {
+	if (!engine_keep(&load->keeping, key, key_length, bytes, size)) {
 		return false;
 	}
 	counter = allowance_counter_key(key, key_length, &length);
@@ -293,7 +293,7 @@ static bool add(
     void *data, size_t i, const char **key, size_t *key_length, const char **bytes, size_t *size)
 {
 	struct load *load = data;
-	struct allowance allowance = {.changed_ms = load->now_ms};
+	struct allowance allowance = {.changed_ms = load->keeping.now_ms};
 	const struct wanted *wanted;
 	struct text text;
 
@@ -369,8 +369,8 @@ int ctl_load(struct ctl *ctl, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	load.now_ms = clock_now_ms();
-	load.now_s = load.now_ms / 1000;
+	load.keeping.now_ms = clock_now_ms();
+	load.now_s = load.keeping.now_ms / 1000;
 	result = store_secret(ctl->store, &load.secret, &error);
 	if (result != STORE_OK) {
 		return ctl_store_failed(result, &error);
@@ -400,6 +400,7 @@ int ctl_load(struct ctl *ctl, int argc, char **argv)
 	free(load.wanted);
 	free(load.first);
 	free(load.record);
+	free(load.keeping.buffer);
 	return status;
 }
 
@@ -427,7 +428,7 @@ int ctl_dump(struct ctl *ctl, int argc, char **argv)
 }
 
 struct clean {
-	int64_t now_ms;
+	struct engine_keeping keeping;
 	struct ctl_progress progress;
 	size_t steps;
 };
@@ -438,12 +439,12 @@ static bool keep_alive(
 	struct clean *clean = data;
 
 	ctl_progress_step(&clean->progress, ++clean->steps);
-	return engine_keep(&clean->now_ms, key, key_length, bytes, size);
+	return engine_keep(&clean->keeping, key, key_length, bytes, size);
 }
 
 int ctl_clean(struct ctl *ctl, int argc, char **argv)
 {
-	struct clean clean = {.now_ms = clock_now_ms()};
+	struct clean clean = {.keeping = {.now_ms = clock_now_ms()}};
 	struct store_rewriting rewriting = {.keep = keep_alive, .data = &clean};
 	enum store_result result;
 	const char *notice;
@@ -459,6 +460,7 @@ int ctl_clean(struct ctl *ctl, int argc, char **argv)
 	if (notice) {
 		warnx("%s", notice);
 	}
+	free(clean.keeping.buffer);
 	if (result != STORE_OK) {
 		return ctl_store_failed(result, &error);
 	}

@@ -39,8 +39,8 @@ static void replace_record(struct reset *reset, struct store_item *item)
 	struct record record;
 
 	record_init(&record, &reset->plan->layout);
-	record.allowance = quota_allowance(
-	    reset->ctl->store, item->key, item->key_length, reset->now_ms / 1000, &allowance);
+	quota_allowance(reset->ctl->store, item->key, item->key_length, reset->now_ms / 1000,
+	    &allowance, &record.allowance);
 	free(reset->new_record);
 	reset->new_record = output_must(malloc(reset->plan->record_size));
 	record_write_new(&record, reset->new_record);

@@ -116,7 +116,8 @@ static bool read_counter(
 	plan = config_plan_of(row.rule, colon + 1, key_length - (size_t)(colon + 1 - key));
 	row.source = plan == &row.rule->plan ? "rule" : "override";
 	if (record.allowance &&
-	    quota_allowance(rows->ctl->store, key, key_length, rows->now_ms / 1000, &allowance)) {
+	    quota_allowance(
+		rows->ctl->store, key, key_length, rows->now_ms / 1000, &allowance, NULL)) {
 		quotas_trim(rows->ctl->quotas);
 		allowed = quota_plan(rows->ctl->quotas, row.rule, plan, &allowance, &error);
 	}

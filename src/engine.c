@@ -43,7 +43,8 @@ struct candidate {
 	size_t buffer_size;
 
 	const struct config_plan *plan; /* what holds for the key now */
-	bool allowed; /* the database has an allowance for it */
+	bool allowed; /* the database has an allowance that is in force */
+	bool kept; /* it has one, perhaps expired */
 	struct allowance allowance;
 	struct record record;
 	char *bytes; /* the record's, of whichever layout */
@@ -52,6 +53,7 @@ struct candidate {
 	bool again; /* this very request was charged before */
 	bool room;
 	bool skipped;
+	bool ahead; /* the record was changed after now, and has to be set right */
 };
 
 struct engine {
@@ -175,8 +177,8 @@ static void find_plan(struct engine *engine, struct candidate *candidate, int64_
 	const struct config_plan *plan = NULL;
 	struct error error;
 
-	candidate->allowed = quota_allowance(
-	    engine->store, key->text, key->length, now_ms / 1000, &candidate->allowance);
+	candidate->allowed = quota_allowance(engine->store, key->text, key->length, now_ms / 1000,
+	    &candidate->allowance, &candidate->kept);
 	if (candidate->allowed) {
 		plan = quota_plan(
 		    engine->quotas, candidate->rule, key->plan, &candidate->allowance, &error);
@@ -230,7 +232,7 @@ static int open_record(struct engine *engine, struct candidate *candidate, struc
 	struct record *record = &candidate->record;
 
 	candidate->plan = candidate->key.plan;
-	candidate->allowed = false;
+	candidate->allowed = candidate->kept = candidate->ahead = false;
 	if (item->stored && record_read_again(record, item->data, item->size, error)) {
 		return -1;
 	}
@@ -246,13 +248,14 @@ static int open_record(struct engine *engine, struct candidate *candidate, struc
 	if (!item->stored && new_record(candidate, item, error)) {
 		return -1;
 	}
+	candidate->ahead = item->stored && counter_is_ahead(record, now_ms);
 	if (item->stored &&
 	    (!record_layout_same(&record->layout, &candidate->plan->layout) ||
-		counter_is_ahead(record, now_ms)) &&
+		(candidate->ahead && record->layout.strategy == RATE_MOVING)) &&
 	    rebuild_record(candidate, item, now_ms, error)) {
 		return -1;
 	}
-	record->allowance = candidate->allowed;
+	record->allowance = candidate->kept;
 	counter_advance(record, now_ms);
 	return 0;
 }
@@ -452,17 +455,32 @@ static void tell(const struct engine *engine)
 	}
 }
 
-/* Says that a record can't be used. */
-static void report_damage(
-    const struct engine *engine, const struct candidate *candidate, const struct error *why)
+/* Says that a record can't be used, and whether it is to be salvaged. */
+static enum store_result report_damage(struct engine *engine, const struct candidate *candidate,
+    const struct store_item *item, const struct error *why)
 {
 	char buffer[160];
+	struct record record;
+	struct error error;
 	struct text text;
 
+	engine->verdict->status = ENGINE_ERROR;
 	text_init(&text, buffer, sizeof(buffer));
 	text_printable(&text, candidate->key.text, candidate->key.length, NULL);
+	if (!item->stored || record_read(&record, item->data, item->size, &error) == 0) {
+		error_set(
+		    engine->error, "%s: \"%s\": %s", engine->config->database, buffer, why->text);
+		return STORE_STOP;
+	}
+	if (record_is_newer(item->data, item->size)) {
+		/* What a later version wrote is not damaged, and stays. */
+		error_set(engine->error, "%s: the record of \"%s\" is of a newer version",
+		    engine->config->database, buffer);
+		return STORE_STOP;
+	}
 	error_set(engine->error, "%s: the record of \"%s\" is damaged: %s",
 	    engine->config->database, buffer, why->text);
+	return STORE_DAMAGED;
 }
 
 /* store_update's function: from the old records to the new ones and a verdict. */
@@ -482,11 +500,7 @@ static enum store_result decide(void *data, struct store_item *item, size_t item
 
 		candidate->skipped = false;
 		if (open_record(engine, candidate, &item[i], now_ms, &why)) {
-			report_damage(engine, candidate, &why);
-			verdict->status = ENGINE_ERROR;
-			/* What a later version wrote is not damaged, and stays. */
-			return record_is_newer(item[i].data, item[i].size) ? STORE_STOP
-									   : STORE_DAMAGED;
+			return report_damage(engine, candidate, &item[i], &why);
 		}
 		if (candidate->skipped) {
 			continue;
@@ -522,6 +536,7 @@ static enum store_result decide(void *data, struct store_item *item, size_t item
 			counter_deny(&candidate->record);
 			item[i].changed = true;
 		}
+		item[i].changed |= candidate->ahead;
 		if (item[i].changed) {
 			record_write(&candidate->record, candidate->bytes);
 		}
@@ -664,26 +679,56 @@ enum store_result engine_explain(struct engine *engine, const struct policy_requ
 	return verdict->status == ENGINE_ERROR ? STORE_ERROR : STORE_OK;
 }
 
+/*
+ * Sets a record right that was changed after now: left alone it would be kept until the clock
+ * comes there again. The caller's bytes are not ours to change.
+ */
+static void set_right(
+    struct engine_keeping *keeping, struct record *record, const char **bytes, size_t size)
+{
+	struct error error;
+	char *buffer;
+
+	if (keeping->room < size) {
+		buffer = realloc(keeping->buffer, size);
+		if (!buffer) {
+			return;
+		}
+		keeping->buffer = buffer;
+		keeping->room = size;
+	}
+	memcpy(keeping->buffer, *bytes, size);
+	record_read(record, keeping->buffer, size, &error);
+	record_log_clamp(record, keeping->buffer, keeping->now_ms);
+	counter_advance(record, keeping->now_ms);
+	record_write(record, keeping->buffer);
+	*bytes = keeping->buffer;
+}
+
 bool engine_keep(void *data, const char *key, size_t key_length, const char **bytes, size_t *size)
 {
-	const int64_t *now_ms = data;
+	struct engine_keeping *keeping = data;
 	struct allowance allowance;
 	struct record record;
 	struct error error;
 	size_t length;
 
 	if (allowance_counter_key(key, key_length, &length)) {
-		return allowance_read(&allowance, *bytes, *size, &error) == 0 &&
-		    allowance_prune(&allowance, *now_ms / 1000);
+		return allowance_is_newer(*bytes, *size) ||
+		    (allowance_read(&allowance, *bytes, *size, &error) == 0 &&
+			allowance_prune(&allowance, keeping->now_ms / 1000));
 	}
 	if (record_read(&record, *bytes, *size, &error)) {
-		return false;
+		return record_is_newer(*bytes, *size);
+	}
+	if (counter_is_ahead(&record, keeping->now_ms)) {
+		set_right(keeping, &record, bytes, *size);
 	}
 	/* A transaction that is still open may come back and must not be charged again. */
-	if (*now_ms - record.stamp_ms < TRANSACTION_MS) {
+	if (keeping->now_ms - record.stamp_ms < TRANSACTION_MS) {
 		return true;
 	}
-	counter_advance(&record, *now_ms);
+	counter_advance(&record, keeping->now_ms);
 	return counter_is_alive(&record);
 }
 
@@ -695,7 +740,8 @@ static bool mend(const char *key, size_t key_length, char *bytes, size_t size)
 	size_t length;
 
 	if (allowance_counter_key(key, key_length, &length)) {
-		return allowance_read(&allowance, bytes, size, &error) == 0;
+		return allowance_read(&allowance, bytes, size, &error) == 0 ||
+		    allowance_is_newer(bytes, size);
 	}
 	if (record_is_newer(bytes, size)) {
 		return true;
@@ -719,8 +765,11 @@ static bool newer(const char *a, size_t a_size, const char *b, size_t b_size)
 	    allowance_read(&b_allowance, b, b_size, &error) == 0) {
 		return a_allowance.changed_ms > b_allowance.changed_ms;
 	}
-	return record_read(&a_record, a, a_size, &error) == 0 &&
-	    record_read(&b_record, b, b_size, &error) == 0 && a_record.stamp_ms > b_record.stamp_ms;
+	if (record_read(&b_record, b, b_size, &error)) {
+		/* A later version's, whose time nobody here can read. */
+		return false;
+	}
+	return record_read(&a_record, a, a_size, &error) || record_is_later(&a_record, &b_record);
 }
 
 const struct store_salvage engine_salvage = {mend, newer};

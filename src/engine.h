@@ -90,7 +90,15 @@ typedef void engine_tell(void *data, const struct engine_finding *finding);
 enum store_result engine_explain(struct engine *engine, const struct policy_request *request,
     engine_tell *tell, void *data, struct engine_verdict *verdict, struct error *error);
 
-/* A store_keep: counters and allowances that still matter. data: int64_t, now in ms. */
+/*
+ * A store_keep: counters and allowances that still matter, counters from after now_ms set
+ * back to it. data: a struct engine_keeping; its buffer is the caller's to free.
+ */
+struct engine_keeping {
+	int64_t now_ms;
+	char *buffer; /* NULL at first */
+	size_t room;
+};
 bool engine_keep(void *data, const char *key, size_t key_length, const char **bytes, size_t *size);
 
 /* What the store asks about counters and allowances of a damaged file. */

@@ -280,6 +280,16 @@ static void log_verdict(
 	    buffer);
 }
 
+/* What was done to a damaged file. */
+static void log_notice(struct helper *helper)
+{
+	const char *notice = helper->store ? store_notice(helper->store) : NULL;
+
+	if (notice && helper->config.log != CONFIG_LOG_NONE) {
+		log_line(LOG_LEVEL_ERROR, notice);
+	}
+}
+
 /* bad: why the request is none to be judged, or NULL. */
 static int answer(struct helper *helper, const struct error *bad)
 {
@@ -302,6 +312,7 @@ static int answer(struct helper *helper, const struct error *bad)
 	if (!helper->config.log_path) {
 		result = policy_answer(STDOUT_FILENO, action);
 	}
+	log_notice(helper);
 	for (size_t i = 0; i < helper->notes.notes; i++) {
 		log_verdict(helper, &helper->notes.note[i], NULL);
 	}
@@ -312,23 +323,21 @@ static int answer(struct helper *helper, const struct error *bad)
 /* House-keeping that a new counter made due; the answer is out already. */
 static void keep_house(struct helper *helper)
 {
-	struct store_rewriting rewriting = {.keep = engine_keep, .only_if_due = true};
-	const char *notice = helper->store ? store_notice(helper->store) : NULL;
+	struct engine_keeping keeping = {.now_ms = 0};
+	struct store_rewriting rewriting = {
+	    .keep = engine_keep, .data = &keeping, .only_if_due = true};
 	struct error error;
-	int64_t now_ms;
 
-	if (notice && helper->config.log != CONFIG_LOG_NONE) {
-		log_line(LOG_LEVEL_ERROR, notice);
-	}
 	if (!helper->store || !store_rewrite_due(helper->store)) {
 		return;
 	}
-	now_ms = clock_now_ms();
-	rewriting.data = &now_ms;
+	keeping.now_ms = clock_now_ms();
 	if (store_rewrite(helper->store, &rewriting, &error) != STORE_OK &&
 	    helper->config.log != CONFIG_LOG_NONE && is_news(helper, error.text)) {
 		log_line(LOG_LEVEL_ERROR, error.text);
 	}
+	free(keeping.buffer);
+	log_notice(helper);
 }
 
 static void serve(struct helper *helper)

@@ -53,19 +53,24 @@ void quotas_trim(struct quotas *quotas)
 }
 
 bool quota_allowance(struct store *store, const char *counter_key, size_t length, int64_t now_s,
-    struct allowance *allowance)
+    struct allowance *allowance, bool *kept)
 {
 	char key[sizeof(ALLOWANCE_PREFIX) + CONFIG_RULE_NAME_MAX + 1 + KEY_MAX + 1];
 	char bytes[ALLOWANCE_SIZE_MAX];
 	struct error error;
 	struct text text;
 	size_t size;
+	bool found;
 
 	text_init(&text, key, sizeof(key));
 	allowance_key(&text, counter_key, length);
-	return store_look(store, key, text.length, bytes, sizeof(bytes), &size) &&
+	found = store_look(store, key, text.length, bytes, sizeof(bytes), &size) &&
 	    allowance_read(allowance, bytes, size, &error) == 0 &&
-	    allowance_prune(allowance, now_s);
+	    (allowance->limits[0] || allowance->grants > 0);
+	if (kept) {
+		*kept = found;
+	}
+	return found && allowance_prune(allowance, now_s);
 }
 
 static struct config_plan *make_plan(const struct rule *rule, const struct config_plan *file,

@@ -24,10 +24,11 @@ void quotas_trim(struct quotas *quotas);
 /*
  * The allowance beside the counter with that key, without what has expired at now_s;
  * only for functions that store_update or store_walk calls. False if there is none,
- * or only a damaged one.
+ * or only a damaged one. *kept, unless NULL: the database has one, even if expired, which
+ * may be in force again when the clock was set back.
  */
 bool quota_allowance(struct store *store, const char *counter_key, size_t length, int64_t now_s,
-    struct allowance *allowance);
+    struct allowance *allowance, bool *kept);
 
 /*
  * The plan for a key that has file by the configuration, and this allowance. NULL and

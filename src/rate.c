@@ -35,12 +35,19 @@ static size_t ring_index(int64_t number, unsigned size)
 	return (size_t)(index < 0 ? index + (int64_t)size : index);
 }
 
-static void turn_ring_back(uint64_t *ring, unsigned size, int64_t from, int64_t to)
+/*
+ * Turns the ring back by whole sub-buckets, no more than the clock was: none leaves sooner
+ * than it would have. What would still lie ahead comes into the newest.
+ */
+static void turn_ring_back(uint64_t *ring, unsigned size, int64_t from, int64_t to, int64_t shift)
 {
-	uint64_t turned[RATE_RESOLUTION_MAX + 1];
+	uint64_t turned[RATE_RESOLUTION_MAX + 1] = {0};
 
 	for (unsigned age = 0; age < size; age++) {
-		turned[ring_index(to - age, size)] = ring[ring_index(from - age, size)];
+		int64_t number = from - age - shift;
+
+		turned[ring_index(number < to ? number : to, size)] +=
+		    ring[ring_index(from - age, size)];
 	}
 	memcpy(ring, turned, size * sizeof(*ring));
 }
@@ -67,7 +74,8 @@ void rate_advance(struct rate_window *window, enum rate_strategy strategy, unsig
 	from = bucket_number(&window->window, resolution, from_ms);
 	to = bucket_number(&window->window, resolution, to_ms);
 	if (to < from) {
-		turn_ring_back(window->bucket, size, from, to);
+		turn_ring_back(window->bucket, size, from, to,
+		    bucket_number(&window->window, resolution, from_ms - to_ms));
 	} else if (to - from >= size) {
 		memset(window->bucket, 0, size * sizeof(*window->bucket));
 	} else {

@@ -41,8 +41,9 @@ bool rate_window_same(
 /*
  * Brings a window whose last event was at from_ms to the time to_ms: what has
  * left it is cleared. If the clock was set back (to_ms < from_ms) the ring is
- * turned back with it, every bucket keeping its age: nothing is forgotten, and
- * nothing stays longer than one window and a sub-bucket from now.
+ * turned back with it, every bucket keeping its age, or getting up to one sub-bucket
+ * younger: nothing is forgotten or leaves too soon, and nothing stays longer than one
+ * window and a sub-bucket from now.
  */
 void rate_advance(struct rate_window *window, enum rate_strategy strategy, unsigned resolution,
     int64_t from_ms, int64_t to_ms);

@@ -440,6 +440,14 @@ static bool later(uint64_t a, uint64_t b)
 	return ((a - b) & mask) - 1 < mask / 2;
 }
 
+bool record_is_later(const struct record *a, const struct record *b)
+{
+	if (a->stamp_ms != b->stamp_ms || !record_layout_same(&a->layout, &b->layout)) {
+		return a->stamp_ms > b->stamp_ms;
+	}
+	return later(a->sequence, b->sequence);
+}
+
 /* What follows from the layout. */
 static void set_frame(struct record *record)
 {
@@ -619,8 +627,8 @@ bool record_is_newer(const char *bytes, size_t size)
 	while (digits < size && bytes[digits] >= '0' && bytes[digits] <= '9') {
 		digits++;
 	}
-	return digits > 0 && digits + 2 < size && bytes[digits] == ' ' &&
-	    strchr("fsm", bytes[digits + 1]) && strncmp(bytes, FORMAT_VERSION " ", 2) != 0;
+	return digits > 0 && digits + 2 < size && bytes[0] != '0' && bytes[digits] == ' ' &&
+	    memchr("fsm", bytes[digits + 1], 3) && memcmp(bytes, FORMAT_VERSION " ", 2) != 0;
 }
 
 void record_log_clamp(struct record *record, char *bytes, int64_t now_ms)

@@ -134,6 +134,9 @@ bool record_log_mend(struct record *record);
 /* Whether bytes look like a record of a later version of the format. */
 bool record_is_newer(const char *bytes, size_t size);
 
+/* Whether a is of a later time than b, another copy of the same counter. */
+bool record_is_later(const struct record *a, const struct record *b);
+
 /* Empties the log, without writing to it. */
 void record_log_forget(struct record *record);
 

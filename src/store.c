@@ -36,6 +36,8 @@ struct store *store_new(const struct store_options *options)
 		store->options = *options;
 		/* The helper won't be able to read it later. */
 		store_boot_id();
+		/* A file that may not become larger is an error like others. */
+		signal(SIGXFSZ, SIG_IGN);
 	}
 	return store;
 }
@@ -57,7 +59,7 @@ const char *store_notice(struct store *store)
 	bool noticed = store->noticed;
 
 	store->noticed = false;
-	return noticed ? store->notice.text : NULL;
+	return noticed ? store->notice : NULL;
 }
 
 /* What callers get: they need not tell damage from other errors. */
@@ -230,9 +232,18 @@ static bool read_item(struct update *update, TDB_DATA key)
 	return true;
 }
 
+/* TDB calls a record absent that it can't get to, but has complained on the way. */
+static enum store_result broken_chain(struct store *store, struct error *error)
+{
+	error_set(error, "%s: a record can't be read: %s", store->options.path, store->message);
+	return STORE_DAMAGED;
+}
+
 static enum store_result read_items(struct update *update, struct error *error)
 {
 	struct store *store = update->store;
+	char meta[STORE_META_SIZE];
+	size_t meta_size;
 
 	for (size_t i = 0; i < update->items; i++) {
 		struct store_item *item = &update->item[i];
@@ -241,12 +252,22 @@ static enum store_result read_items(struct update *update, struct error *error)
 		update->current = i;
 		item->changed = false;
 		item->replacement = NULL;
+		store->message[0] = '\0';
 		item->stored = read_item(update, key);
 		if (item->stored) {
 			continue;
 		}
 		if (tdb_error(store->tdb) != TDB_ERR_NOEXIST) {
 			return store_fail(store, error, "a record can't be read");
+		}
+		if (store->message[0]) {
+			return broken_chain(store, error);
+		}
+		/* Where zeros came over the file, no key is found. */
+		if (!store_look(store, STORE_META_KEY, strlen(STORE_META_KEY), meta, sizeof(meta),
+			&meta_size)) {
+			error_set(error, "%s: it has no record :meta", store->options.path);
+			return STORE_DAMAGED;
 		}
 		item->data = NULL;
 		item->size = 0;
@@ -285,7 +306,6 @@ static enum store_result insert(
 	if (new.rlim_cur > store->options.max_size) {
 		new.rlim_cur = store->options.max_size;
 	}
-	signal(SIGXFSZ, SIG_IGN);
 	store->limited = true;
 	setrlimit(RLIMIT_FSIZE, &new);
 	failed = tdb_store(store->tdb, key, store_tdb_data(item->empty, item->size), TDB_INSERT);
@@ -299,8 +319,9 @@ static enum store_result insert(
 		}
 		return STORE_OK;
 	}
-	if (store_alarm_rang) {
-		return store_fail(store, error, "can't be locked");
+	if (store_alarm_rang || tdb_error(store->tdb) == TDB_ERR_CORRUPT ||
+	    tdb_error(store->tdb) == TDB_ERR_IO) {
+		return store_fail(store, error, "a new record can't be written");
 	}
 full:
 	store->rewrite_due = true;
@@ -382,7 +403,12 @@ static enum store_result try_update(struct update *update, bool transaction, sto
 		result = read_items(update, error);
 	}
 	if (result == STORE_OK) {
+		store->message[0] = '\0';
 		result = change(data, update->item, update->items);
+		/* It has looked at other records. */
+		if (result == STORE_OK && store->message[0]) {
+			result = broken_chain(store, error);
+		}
 	}
 	if (result == STORE_OK && !transaction && wants_transaction(update)) {
 		*again = true;
@@ -394,7 +420,8 @@ static enum store_result try_update(struct update *update, bool transaction, sto
 	} else if (result != STORE_OK || *again) {
 		tdb_transaction_cancel(store->tdb);
 	} else if (tdb_transaction_commit(store->tdb)) {
-		return store_fail(store, error, "can't commit a transaction");
+		/* A full disk fails it too, and leaves the file as it was. */
+		return final(store_fail(store, error, "can't commit a transaction"));
 	}
 	return result;
 }
@@ -431,7 +458,7 @@ static enum store_result update_file(struct store *store, struct store_item *ite
 			struct error why = *error;
 
 			update_alarm(&update);
-			result = store_file_salvage(store, why.text, true, error);
+			result = store_file_salvage(store, why.text, error);
 			again = result == STORE_OK;
 		}
 	}

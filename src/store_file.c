@@ -126,17 +126,16 @@ enum store_meta store_meta_read(struct store *store, const char *bytes, size_t s
 	unsigned long long half[2], rewritten, took, file_size, boot = 0;
 	size_t digits;
 
-	if (size != STORE_META_SIZE) {
-		return STORE_META_BAD;
-	}
-	memcpy(meta, bytes, STORE_META_SIZE);
-	meta[STORE_META_SIZE] = '\0';
+	/* Of a later version it may have another size. */
+	memset(meta, 0, sizeof(meta));
+	memcpy(meta, bytes, size < STORE_META_SIZE ? size : STORE_META_SIZE);
 	digits = strspn(meta, "0123456789");
 	if (digits > 0 && strncmp(meta + digits, " secret=", 8) == 0 &&
 	    strncmp(meta, FORMAT_VERSION " ", 2) != 0) {
 		return STORE_META_NEWER;
 	}
-	if (sscanf(meta, META_READ, &half[0], &half[1], &rewritten, &took, &file_size, &boot) < 5) {
+	if (size != STORE_META_SIZE ||
+	    sscanf(meta, META_READ, &half[0], &half[1], &rewritten, &took, &file_size, &boot) < 5) {
 		return STORE_META_BAD;
 	}
 	memcpy(store->secret, half, sizeof(half));
@@ -151,6 +150,12 @@ static int read_meta(TDB_DATA key, TDB_DATA data, void *private)
 {
 	(void)key;
 	return (int)store_meta_read(private, (const char *)data.dptr, data.dsize);
+}
+
+enum store_result store_meta_newer(const struct store *store, struct error *error)
+{
+	error_set(error, "%s: it is of a newer version than " FORMAT_VERSION, store->options.path);
+	return STORE_ERROR;
 }
 
 enum store_meta store_meta_load(struct store *store)
@@ -212,11 +217,11 @@ static enum store_result meta_open(struct store *store, struct error *error)
 	}
 	meta = store_meta_load(store);
 	if (meta == STORE_META_NEWER) {
-		error_set(error, "%s: it is of a newer version than " FORMAT_VERSION,
-		    store->options.path);
-		result = STORE_ERROR;
+		result = store_meta_newer(store, error);
 	} else if (meta != STORE_META_OK && tdb_error(store->tdb) == TDB_ERR_NOEXIST) {
-		result = reads ? STORE_OK : meta_make(store, error);
+		/* A file never is without it. */
+		result = reads ? STORE_OK : STORE_DAMAGED;
+		error_set(error, "%s: it has no record :meta", store->options.path);
 	} else if (meta != STORE_META_OK) {
 		store_fail(store, error, "its record :meta can't be read");
 		result = STORE_DAMAGED;
@@ -266,13 +271,27 @@ static struct tdb_context *open_tdb(
 	if (gate == -1 && !(open_flags & O_CREAT)) {
 		return NULL;
 	}
-	if (gate >= 0 && fstat(gate, &st) == 0 && (st.st_mode & S_IWOTH)) {
-		snprintf(store->message, sizeof(store->message),
-		    "others may write it and may have done so; see what it holds, then chmod o-w");
-		close(gate);
-		errno = ENOTSUP; /* none of those that mean damage */
-		return NULL;
+	if (gate >= 0 && fstat(gate, &st) == 0) {
+		store->device = st.st_dev;
+		store->inode = st.st_ino;
+		if (st.st_mode & S_IWOTH) {
+			close(gate);
+			snprintf(store->message, sizeof(store->message),
+			    "others may write it and may have done so; see what it holds, then "
+			    "chmod o-w");
+			errno = ENOTSUP; /* none of those that mean damage */
+			return NULL;
+		}
+		/* TDB would wait for what a FIFO says. */
+		if (!S_ISREG(st.st_mode)) {
+			close(gate);
+			snprintf(
+			    store->message, sizeof(store->message), "it is not a regular file");
+			errno = EBADF;
+			return NULL;
+		}
 	}
+	errno = 0;
 	tdb = tdb_open_ex(path, (int)hash_size, TDB_NOSYNC | TDB_INCOMPATIBLE_HASH, open_flags,
 	    store->options.mode, &log, NULL);
 	if (gate >= 0) {
@@ -337,7 +356,7 @@ static enum store_result create_file(struct store *store, struct error *error)
 		unlink(path);
 		return result;
 	}
-	result = meta_open(store, error);
+	result = meta_make(store, error);
 	if (result == STORE_OK && rename_new(path, store->options.path) == 0) {
 		return STORE_OK;
 	}
@@ -377,8 +396,10 @@ static enum store_result open_file(struct store *store, struct error *error)
 			    store->options.path);
 			return STORE_ABSENT;
 		}
-		damaged = errno == EIO || errno == EINVAL;
-		if (errno == EIO && !store->message[0]) {
+		/* Where a transaction can't be brought to its end, TDB leaves errno as it was. */
+		damaged = errno == EIO || errno == EINVAL || errno == 0 ||
+		    strncmp(store->message, "tdb_transaction_recover", 23) == 0;
+		if ((errno == EIO || errno == 0) && !store->message[0]) {
 			snprintf(store->message, sizeof(store->message), "it is not a TDB file");
 		}
 		result = store_fail(store, error, "can't be opened");
@@ -397,26 +418,29 @@ enum store_result store_file_open(struct store *store, struct error *error)
 	struct error why;
 
 	for (int i = 0; !store->tdb && i < STORE_TRIES; i++) {
-		bool suspect = store->suspect && store->options.salvage;
-
-		store->suspect = false;
-		result = suspect ? STORE_DAMAGED : open_file(store, error);
-		if (suspect) {
+		if (store->suspect && store->options.salvage) {
 			error_set(error, "%s: cut off while it was in use", store->options.path);
+			result = STORE_DAMAGED;
+		} else {
+			result = open_file(store, error);
 		}
 		if (result == STORE_OK && store->options.salvage &&
 		    store->boot_id != store_boot_id()) {
 			result = store_boot_check(store, error);
 		} else if (result == STORE_DAMAGED && store->options.salvage) {
 			why = *error;
-			result = store_file_salvage(store, why.text, true, error);
+			result = store_file_salvage(store, why.text, error);
 		}
 		if (result != STORE_OK) {
 			store_file_close(store);
 			return result;
 		}
 	}
-	return result;
+	if (!store->tdb) {
+		error_set(error, "%s: replaced again and again", store->options.path);
+		return STORE_BUSY;
+	}
+	return STORE_OK;
 }
 
 bool store_file_replaced(struct store *store)
@@ -424,7 +448,7 @@ bool store_file_replaced(struct store *store)
 	struct stat named;
 
 	if (stat(store->options.path, &named)) {
-		return errno == ENOENT;
+		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
 	}
 	if (store->device != named.st_dev || store->inode != named.st_ino ||
 	    (named.st_mode & S_IWOTH)) {

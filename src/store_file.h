@@ -30,7 +30,7 @@ struct TDB_DATA;
 struct store {
 	struct store_options options;
 	struct tdb_context *tdb; /* NULL: not open */
-	dev_t device; /* of the open file */
+	dev_t device; /* of the open file, or of the one that could not be opened */
 	ino_t inode;
 	uint8_t secret[HASH_KEY_BYTES];
 
@@ -41,9 +41,10 @@ struct store {
 	uint64_t boot_id; /* when it was last found to be sound */
 	bool rewrite_due;
 
-	struct error notice; /* for store_notice */
+	char notice[PATH_MAX + 600]; /* for store_notice */
 	bool noticed;
 	int64_t salvaged_ms; /* by the monotonic clock, 0: never */
+	struct error salvage_error; /* why it did not work then */
 	struct rlimit limit; /* of the process, while an insert has lowered it */
 	bool limited;
 	bool suspect; /* the file was cut off while it was open */
@@ -95,12 +96,11 @@ void store_file_close(struct store *store);
 bool store_file_replaced(struct store *store);
 
 /*
- * Saves every record that can be read into a new file and leaves a notice that begins with
- * why; keep: the damaged one is kept aside. Does nothing if another process was faster. The
- * store is closed then.
+ * Saves every record that can be read of the file that was opened last into a new one,
+ * keeps the damaged one aside, and leaves a notice that begins with why. Does nothing if
+ * the name stands for another file: some other process was faster. The store is closed then.
  */
-enum store_result store_file_salvage(
-    struct store *store, const char *why, bool keep, struct error *error);
+enum store_result store_file_salvage(struct store *store, const char *why, struct error *error);
 
 /* Of a file that was written before the machine was started: looks whether it is sound. */
 enum store_result store_boot_check(struct store *store, struct error *error);
@@ -113,6 +113,9 @@ enum store_meta { STORE_META_OK, STORE_META_BAD, STORE_META_NEWER };
 void store_meta_write(const struct store *store, char meta[STORE_META_SIZE]);
 enum store_meta store_meta_read(struct store *store, const char *bytes, size_t size);
 enum store_meta store_meta_load(struct store *store);
+
+/* The result for a file of a later version, and its text. */
+enum store_result store_meta_newer(const struct store *store, struct error *error);
 
 /* A number for the time since the machine was started; 0 if there is none. */
 uint64_t store_boot_id(void);

@@ -32,6 +32,7 @@ bool store_rewrite_due(const struct store *store)
 struct rewrite {
 	struct store_rewriting *rewriting;
 	struct tdb_context *to; /* NULL: only count */
+	int64_t began_ms; /* by the clock that is never set */
 	size_t records;
 	size_t kept;
 	bool failed;
@@ -170,7 +171,7 @@ static enum store_result write_new_file(
 		result = STORE_FULL;
 		goto out;
 	}
-	store->rewrite_took_ms = clock_now_ms() - start_ms;
+	store->rewrite_took_ms = clock_monotonic_ms() - rewrite->began_ms;
 	store_meta_write(store, meta);
 	tdb_store(rewrite->to, meta_key, store_tdb_data(meta, STORE_META_SIZE), TDB_REPLACE);
 	if (fdatasync(tdb_fd(rewrite->to)) || rename(path, real)) {
@@ -192,7 +193,8 @@ out:
 static enum store_result try_rewrite(
     struct store *store, struct store_rewriting *rewriting, bool *again, struct error *error)
 {
-	struct rewrite rewrite = {.rewriting = rewriting};
+	/* The clock may be set meanwhile: a wrong duration would put rewrites off for years. */
+	struct rewrite rewrite = {.rewriting = rewriting, .began_ms = clock_monotonic_ms()};
 	int64_t start_ms = clock_now_ms();
 	uint64_t old_size;
 	enum store_result result;
@@ -226,7 +228,7 @@ static enum store_result try_rewrite(
 		/* Tried in vain: not again at the next insert. */
 		store->rewritten_size = old_size;
 		store->rewritten_ms = start_ms;
-		store->rewrite_took_ms = clock_now_ms() - start_ms + 1000;
+		store->rewrite_took_ms = clock_monotonic_ms() - rewrite.began_ms + 1000;
 		tdb_unlockall(store->tdb);
 	}
 	return result;
@@ -246,7 +248,7 @@ static enum store_result rewrite_file(
 			struct error why = *error;
 
 			store_alarm_start(store);
-			result = store_file_salvage(store, why.text, true, error);
+			result = store_file_salvage(store, why.text, error);
 			store_alarm_stop();
 			again = result == STORE_OK;
 		}

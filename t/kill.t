@@ -1,15 +1,17 @@
 #!/usr/bin/perl
-# Helpers killed with SIGKILL under load: no acknowledged charge is missing, none is counted
-# twice, and the file goes on working.
+# Helpers and ctl commands killed with SIGKILL under load, at random: no acknowledged charge is
+# missing, none is counted twice, and the file goes on working. 1,000 kills, in `make check-long`
+# 10,000; KILLS says how many else.
 # SPDX-License-Identifier: BSD-2-Clause
 use strict;
 use warnings;
 use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
-use RateTest qw(run);
+use RateTest qw(build_dir run slurp spew);
 
-my $kills     = $ENV{KILLS} // 1000;
+my @strategies = qw(sliding-window moving-window fixed-window);
+my $kills     = int(($ENV{KILLS} // ($ENV{RATELIMIT_LONG} ? 10_000 : 1000)) / @strategies + 1);
 my $processes = 4;
 my $keys      = 40;
 
@@ -26,7 +28,7 @@ sub client {
     my $helper = $t->helper;
     while ($killed < $kills / $processes) {
         # Old keys and new ones, so that inserts and rewrites are hit as well.
-        my $key = rand() < 0.3 ? "new$number.$n" : 'key' . int rand $keys;
+        my $key = rand() < 0.3 ? "new$number.$n" : rand() < 0.1 ? 'boss' . int rand 20 : 'key' . int rand $keys;
         my %request = (sasl_username => $key, instance => "$number." . ++$n);
         my $answer;
         $helper->write(RateTest::Helper::request(%request));
@@ -52,14 +54,60 @@ sub client {
     POSIX::_exit(0);
 }
 
-for my $strategy (qw(sliding-window moving-window)) {
+# An administrator whose commands are killed at random, until nobody reads what he tells: how
+# many were killed, and how many ran to their end but failed.
+sub administrator {
+    my ($t) = @_;
+    pipe my $result, my $tell or die "pipe: $!";
+    pipe my $go_on, my $stop or die "pipe: $!";
+    my $pid = fork() // die "fork: $!";
+    if ($pid) {
+        close $go_on;
+        return {pid => $pid, result => $result, stop => $stop};
+    }
+    close $stop;
+    srand 4711;
+    my ($killed, $failed) = (0, 0);
+    spew("$t->{dir}/load", join '', map {"user\tboss$_\t900$_/day, 99999/week\n"} 1 .. 50);
+    my $wanted = '';
+    vec($wanted, fileno $go_on, 1) = 1;
+    until (select my $ready = $wanted, undef, undef, 0) {
+        my $boss = 'boss' . int rand 20;
+        my @commands = (['set', 'user', $boss, 5000 + int(rand 5000) . '/day, 9000/week, 9000/month'], ['unset', 'user', $boss],
+            ['grant', '--for', '1h', 'user', $boss, '+5'], ['reset', '--rule', 'user', $boss], ['clean'], ['load', "$t->{dir}/load"]);
+        my $command = $commands[rand @commands];
+        my $ctl = fork() // POSIX::_exit(1);
+        if ($ctl == 0) {
+            open STDOUT, '>', '/dev/null';
+            open STDERR, '>', '/dev/null';
+            exec build_dir() . '/policyd-ratelimit-ctl', '-c', $t->{config}, @$command or POSIX::_exit(98);
+        }
+        # Most of them take some 3 ms.
+        if (rand() < 0.8) {
+            sleep rand 0.005;
+            kill 'KILL', $ctl;
+        }
+        waitpid $ctl, 0;
+        $killed++ if $? & 127;
+        # 1: there was nothing to unset or to reset; 65: too many grants.
+        $failed++ if ($? & 127) != 9 && !grep { $_ == $? >> 8 } 0, 1, 65;
+    }
+    print $tell "$killed $failed\n";
+    close $tell;
+    POSIX::_exit(0);
+}
+
+for my $strategy (@strategies) {
     my $t = RateTest->new(
-        rules => "[rule user]\nkey = sasl_username\nlimit = 5000/day, 9000/week\nstrategy = $strategy\n"
+        rules => "[rule user]\nkey = sasl_username\nlimit = 900/day, 1000/week\nstrategy = $strategy\n"
             . "[rule all]\nkey = everything\nlimit = 1G/day\n",
-        global => {log => 'none', lock_timeout => '60s'},
+        global => {log => 'none', lock_timeout => '60s', on_error => 'WARN trouble'},
     );
-    my @clients = map { client($t, $_) } 1 .. $processes;
     my ($killed, $errors, %charged) = (0, 0);
+    $t->helper->ask(sasl_username => 'boss1');
+    $charged{boss1} = 1;
+    my $administrator = administrator($t);
+    my @clients = map { client($t, $_) } 1 .. $processes;
     for my $client (@clients) {
         my $line = readline $client->{result};
         waitpid $client->{pid}, 0;
@@ -68,7 +116,12 @@ for my $strategy (qw(sliding-window moving-window)) {
         $errors += $e;
         $charged{$_} += $own{$_} for keys %own;
     }
+    close $administrator->{stop};
+    my ($commands, $failed) = split ' ', readline $administrator->{result};
+    waitpid $administrator->{pid}, 0;
     cmp_ok($killed, '>=', $kills, "$strategy: $killed helpers were killed");
+    cmp_ok($commands, '>', 20, "and $commands commands of the ctl");
+    is($failed, 0, 'of which those that were left alone worked');
     is($errors, 0, 'every request got its answer in the end');
     my ($status, $out, $problems) = $t->ctl('show', '--json');
     is($problems, '', 'no record is damaged');
@@ -77,8 +130,9 @@ for my $strategy (qw(sliding-window moving-window)) {
         $used{$2} = $4 if $1 eq 'user' && $3 == 86400;
         $all = $4 if $1 eq 'all';
     }
-    my @missing = grep { ($used{$_} // 0) < $charged{$_} } keys %charged;
-    my @twice   = grep { $used{$_} > ($charged{$_} // 0) } keys %used;
+    # Those of the boss are being reset.
+    my @missing = grep { !/^boss/ && ($used{$_} // 0) < $charged{$_} } keys %charged;
+    my @twice   = grep { !/^boss/ && $used{$_} > ($charged{$_} // 0) } keys %used;
     is_deeply(\@missing, [], 'no acknowledged charge is missing');
     is_deeply(\@twice, [], 'none is counted twice');
     $total += $_ for values %charged;

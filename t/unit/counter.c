@@ -8,6 +8,8 @@
 
 #include "counter.h"
 
+#include <stdlib.h>
+
 #define START_MS INT64_C(1705312800000) /* 2024-01-15 10:00 UTC, a Monday */
 #define SECOND INT64_C(1000)
 #define MINUTE (60 * SECOND)
@@ -159,6 +161,7 @@ static void test_alive(void **state)
 	}
 }
 
+/* Stamps of the record, and of a moving window's events, that lie ahead of the clock. */
 static void test_ahead(void **state)
 {
 	static const int64_t nows_ms[] = {DAY, 0, -1, -1000, -1001, -DAY};
@@ -167,7 +170,6 @@ static void test_ahead(void **state)
 	for (size_t i = 0; i < COUNT_OF(nows_ms) * 3; i++) {
 		const char *header = headers[i % 3];
 		int64_t now_ms = START_MS + nows_ms[i / 3];
-		bool ahead = header[2] == 'm' && nows_ms[i / 3] < -1000;
 		struct record record;
 
 		new_record(&record, header, bytes);
@@ -177,8 +179,101 @@ static void test_ahead(void **state)
 		counter_advance(&record, START_MS);
 		counter_charge(&record, bytes, 1);
 		write_and_read(&record);
-		check(counter_is_ahead(&record, now_ms) == ahead,
-		    "%s, case %zu: expected ahead to be %d", header, i / 3, ahead);
+		/* A fixed window stays where it is. */
+		check(counter_is_ahead(&record, now_ms) ==
+			(nows_ms[i / 3] < (header[2] == 'f' ? -5 * MINUTE : -1000)),
+		    "%s, case %zu: ahead or not", header, i / 3);
+		/* The events stay ahead. */
+		counter_advance(&record, now_ms);
+		check(counter_is_ahead(&record, now_ms) ==
+			(header[2] == 'm' && nows_ms[i / 3] < -1000),
+		    "%s, case %zu: events ahead or not", header, i / 3);
+	}
+}
+
+/*
+ * What a clock that is years ahead leaves behind is gone one window after the clock was
+ * put right, refusals after 7 days.
+ */
+static void test_set_back(void **state)
+{
+	static const int64_t ahead_ms[] = {2 * SECOND, HOUR, 20 * DAY, 5 * 365 * DAY};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(ahead_ms) * COUNT_OF(headers); i++) {
+		const char *header = headers[i % 3];
+		struct record record;
+
+		new_record(&record, header, bytes);
+		counter_advance(&record, START_MS + ahead_ms[i / 3]);
+		counter_charge(&record, bytes, 5);
+		counter_deny(&record);
+		write_and_read(&record);
+		counter_advance(&record, START_MS);
+		for (unsigned window = 0; window < 2; window++) {
+			int64_t length_ms = record.layout.window[window].length_ms;
+			int64_t wait_ms = counter_wait(&record, window, 5, 1);
+
+			check(counter_used(&record, window) == 5, "%s: forgotten", header);
+			check(wait_ms > 0 && wait_ms <= length_ms + length_ms / 12,
+			    "%s, window %u: waits %lld ms", header, window, (long long)wait_ms);
+		}
+		check(record.denied_s * SECOND <= START_MS + 2 * SECOND &&
+			record.denied_first_s <= record.denied_s,
+		    "%s: refused in the future", header);
+		record_log_clamp(&record, bytes, START_MS);
+		write_and_read(&record);
+		counter_advance(&record, START_MS + 26 * HOUR);
+		check(counter_used(&record, 1) == 0, "%s: stays too long", header);
+		check(counter_is_alive(&record), "%s: the refusal is gone", header);
+		counter_advance(&record, START_MS + 7 * DAY + 2 * SECOND);
+		check(!counter_is_alive(&record), "%s: the refusal stays", header);
+	}
+}
+
+/* A calendar window that is over does not end once more because the clock was set back a little. */
+static void test_fixed_set_back(void **state)
+{
+	static const struct {
+		int64_t back_ms;
+		bool kept[2]; /* in the hour and in the day that has just begun */
+	} cases[] = {
+	    {1, {true, true}},
+	    {2 * SECOND, {true, true}},
+	    {5 * MINUTE, {true, true}},
+	    {6 * MINUTE, {false, false}},
+	    {HOUR, {false, false}},
+	};
+	const int64_t midnight_ms = START_MS + 14 * HOUR;
+
+	(void)state;
+	setenv("TZ", "UTC", 1);
+	for (size_t i = 0; i < COUNT_OF(cases) * 2; i++) {
+		int64_t back_ms = cases[i / 2].back_ms;
+		struct record record;
+
+		new_record(&record, headers[0], bytes);
+		counter_advance(&record, midnight_ms);
+		counter_charge(&record, bytes, 5);
+		write_and_read(&record);
+		counter_advance(&record, midnight_ms - back_ms);
+		/* Charged, or only looked at, before midnight comes again. */
+		if (i % 2) {
+			counter_charge(&record, bytes, 1);
+			write_and_read(&record);
+		}
+		check(counter_used(&record, 0) == 5 + i % 2, "back by %lld ms: forgotten",
+		    (long long)back_ms);
+		counter_advance(&record, midnight_ms);
+		for (unsigned window = 0; window < 2; window++) {
+			check((counter_used(&record, window) > 0) == cases[i / 2].kept[window],
+			    "back by %lld ms, window %u: %llu", (long long)back_ms, window,
+			    (unsigned long long)counter_used(&record, window));
+		}
+		counter_advance(&record, midnight_ms + HOUR);
+		check(counter_used(&record, 0) == 0, "the hour does not end");
+		counter_advance(&record, midnight_ms + DAY);
+		check(counter_used(&record, 1) == 0, "the day does not end");
 	}
 }
 
@@ -268,6 +363,8 @@ int main(void)
 	    cmocka_unit_test(test_moving),
 	    cmocka_unit_test(test_alive),
 	    cmocka_unit_test(test_ahead),
+	    cmocka_unit_test(test_set_back),
+	    cmocka_unit_test(test_fixed_set_back),
 	    cmocka_unit_test(test_transactions),
 	    cmocka_unit_test(test_window),
 	};

@@ -535,6 +535,170 @@ static void test_log(void **state)
 	}
 }
 
+/* Place of an event in bytes, by its number in the ring. */
+static char *event_bytes(const struct record *record, char *bytes, size_t number)
+{
+	size_t size = record_size(&record->layout);
+
+	return bytes + size - (record->layout.events - number) * 13;
+}
+
+/* Pages of two moments in a log: what comes before an event that can't be is forgotten. */
+static void test_log_mend(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t event; /* the one that is overwritten, 0 is the oldest */
+		int from; /* by another one; -1: by zeros */
+		size_t left; /* of 8 */
+	} cases[] = {
+	    {"nothing", 0, 0, 8},
+	    {"a page that was never written", 3, -1, 5},
+	    {"the oldest never written", 0, -1, 8},
+	    {"a stamp and a sum of a later one", 3, 6, 4},
+	    {"the same as the next one", 3, 4, 8},
+	    {"the same as an earlier one", 3, 1, 5},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		char bytes[4096] = "";
+		struct record record, again;
+		struct error error = {""};
+		struct rate_log log;
+		int64_t stamp_ms = 0;
+		bool mended;
+
+		new_record(&record, "1 m9 m8 1h", bytes);
+		for (int64_t j = 0; j < 8; j++) {
+			record_log_add(&record, bytes, START_MS + j, 10);
+		}
+		record_write(&record, bytes);
+		if (cases[i].from >= 0) {
+			memmove(event_bytes(&record, bytes, cases[i].event),
+			    event_bytes(&record, bytes, (size_t)cases[i].from), 13);
+		} else {
+			memset(event_bytes(&record, bytes, cases[i].event), '0', 13);
+		}
+		check(record_read(&record, bytes, record_size(&record.layout), &error) == 0,
+		    "%s: %s", cases[i].name, error.text);
+		mended = record_log_mend(&record);
+		check(mended == (cases[i].left < 8), "%s: mended %d", cases[i].name, mended);
+		record_write(&record, bytes);
+		check(record_read(&again, bytes, record_size(&record.layout), &error) == 0,
+		    "%s: %s", cases[i].name, error.text);
+		log = record_log(&again);
+		check(log.events == cases[i].left && log.total == 80, "%s: %zu events, %llu in all",
+		    cases[i].name, log.events, (unsigned long long)log.total);
+		for (size_t j = 0; j < log.events; j++) {
+			struct rate_event event = log.at(log.data, j);
+
+			check(event.stamp_ms >= stamp_ms && event.before <= log.total,
+			    "%s: event %zu can't be", cases[i].name, j);
+			stamp_ms = event.stamp_ms;
+		}
+		check(rate_log_used(&log, HOUR, START_MS + 100) <= 80, "%s: %llu are used",
+		    cases[i].name,
+		    (unsigned long long)rate_log_used(&log, HOUR, START_MS + 100));
+		check(!record_log_mend(&again), "%s: mended twice", cases[i].name);
+	}
+}
+
+/* Logs made of two moments of one, event by event: never more is used than was charged. */
+static void test_log_mixed(void **state)
+{
+	uint64_t seed = random_seed("mixed logs", 20261121);
+
+	(void)state;
+	for (int round = 0; round < 2000; round++) {
+		char first[8192] = "", second[8192];
+		struct record record;
+		struct error error = {""};
+		struct rate_log log;
+		uint64_t charged = 0, used;
+		size_t start;
+
+		new_record(&record, "1 m20 m1 1h", first);
+		start = (size_t)(event_bytes(&record, first, 0) - first);
+		for (uint64_t j = random_below(&seed, 60); j > 0; j--) {
+			charged += 3;
+			record_log_add(&record, first, START_MS + (int64_t)charged, 3);
+		}
+		record_write(&record, first);
+		memcpy(second, first, sizeof(second));
+		record.log_bytes = second;
+		for (uint64_t j = random_below(&seed, 60); j > 0; j--) {
+			charged += 3;
+			record_log_add(&record, second, START_MS + (int64_t)charged, 3);
+			record_write(&record, second);
+		}
+		for (size_t j = 0; j < 20; j++) {
+			if (random_below(&seed, 2)) {
+				memcpy(second + start + j * 13, first + start + j * 13, 13);
+			}
+		}
+		if (record_read(&record, second, record_size(&record.layout), &error)) {
+			continue;
+		}
+		record_log_mend(&record);
+		log = record_log(&record);
+		used = rate_log_used(&log, HOUR, START_MS + (int64_t)charged);
+		check(used <= charged, "round %d: %llu of %llu", round, (unsigned long long)used,
+		    (unsigned long long)charged);
+	}
+}
+
+static void test_is_newer(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t size;
+		bool newer;
+	} cases[] = {
+	    {"2 s12 m8 1h|", 12, true},
+	    {"2 m5 r2 1h|", 11, true},
+	    {"17 f m8 1h|", 11, true},
+	    {"1 s12 m8 1h|", 12, false},
+	    {"02 s12 m8 1h|", 13, false},
+	    {"0 s12 m8 1h|", 12, false},
+	    {"2 x12 m8 1h|", 12, false},
+	    {"2\0s12 m8 1h|", 12, false},
+	    {"2 \0" "12 m8 1h|", 12, false},
+	    {"2 s", 2, false},
+	    {"22222", 5, false},
+	    {"", 0, false},
+	    {" s12", 4, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		check(record_is_newer(cases[i].bytes, cases[i].size) == cases[i].newer,
+		    "case %zu, \"%s\"", i, cases[i].bytes);
+	}
+}
+
+static void test_is_later(void **state)
+{
+	char bytes[4096] = "";
+	struct record first, second, other;
+
+	(void)state;
+	new_record(&first, "1 s12 m8 1h", bytes);
+	first.stamp_ms = START_MS;
+	record_write(&first, bytes);
+	second = first;
+	check(!record_is_later(&first, &second), "than itself");
+	record_write(&second, bytes);
+	check(record_is_later(&second, &first), "within a millisecond, by its number");
+	check(!record_is_later(&first, &second), "the first, within a millisecond");
+	first.stamp_ms++;
+	check(record_is_later(&first, &second), "by its stamp");
+	new_record(&other, "1 s12 m8 1d", bytes);
+	other.stamp_ms = second.stamp_ms;
+	check(!record_is_later(&other, &second) && !record_is_later(&second, &other),
+	    "of another layout");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -550,6 +714,10 @@ int main(void)
 	    cmocka_unit_test(test_endless_log),
 	    cmocka_unit_test(test_before_1970),
 	    cmocka_unit_test(test_log),
+	    cmocka_unit_test(test_log_mend),
+	    cmocka_unit_test(test_log_mixed),
+	    cmocka_unit_test(test_is_newer),
+	    cmocka_unit_test(test_is_later),
 	};
 
 	setenv("TZ", "UTC", 1); /* for what is a fixed window */
