@@ -547,6 +547,7 @@ struct walk {
 	size_t buffer_size;
 	size_t size;
 	bool same;
+	bool stopped;
 };
 
 /* Whether the record still is what the walk's buffer holds; takes it there if not. */
@@ -598,8 +599,42 @@ static int visit_record(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, 
 	if (tdb_get_flags(tdb) & TDB_NOLOCK) {
 		record = settle_record(tdb, walk, key, record);
 	}
-	return !walk->visit(
+	walk->stopped = !walk->visit(
 	    walk->data, (const char *)key.dptr, key.dsize, (const char *)record.dptr, record.dsize);
+	return walk->stopped;
+}
+
+/* How many chains are walked under one alarm. */
+#define CHAINS_AT_ONCE 256
+
+struct traverse {
+	store_visit_record *visit;
+	void *private;
+	bool stopped;
+};
+
+static int visit_one(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, void *private)
+{
+	struct traverse *traverse = private;
+
+	traverse->stopped = traverse->visit(tdb, key, record, traverse->private) != 0;
+	return traverse->stopped;
+}
+
+int store_traverse(struct store *store, store_visit_record *visit, void *private)
+{
+	struct traverse traverse = {.visit = visit, .private = private};
+	unsigned chains = (unsigned)tdb_hash_size(store->tdb);
+	int result = 0;
+
+	for (unsigned i = 0; i < chains && result >= 0 && !traverse.stopped; i++) {
+		if (i % CHAINS_AT_ONCE == 0) {
+			store_alarm_start(store);
+		}
+		result = tdb_traverse_chain(store->tdb, i, visit_one, &traverse);
+	}
+	store_alarm_stop();
+	return result < 0 || traverse.stopped ? -1 : 0;
 }
 
 enum store_result store_walk(
@@ -618,10 +653,10 @@ enum store_result store_walk(
 		store_file_close(store);
 	}
 	result = store_file_open(store, error);
-	if (result == STORE_OK && tdb_traverse_read(store->tdb, visit_record, &walk) < 0) {
+	store_alarm_stop();
+	if (result == STORE_OK && store_traverse(store, visit_record, &walk) && !walk.stopped) {
 		result = store_fail(store, error, "can't be read");
 	}
-	store_alarm_stop();
 	store_bus_arm(false);
 	free(walk.buffer);
 	return final(result);

@@ -124,6 +124,14 @@ uint64_t store_boot_id(void);
 int store_new_path(
     const struct store *store, char real[PATH_MAX], char new[PATH_MAX], struct error *error);
 
+/*
+ * Calls visit for all records, each under the lock of its chain alone: unlike tdb_traverse_read
+ * it does not keep transactions waiting. 0; -1, also where visit returned other than 0.
+ */
+typedef int store_visit_record(
+    struct tdb_context *tdb, struct TDB_DATA key, struct TDB_DATA record, void *private);
+int store_traverse(struct store *store, store_visit_record *visit, void *private);
+
 /* Writes a record into a new file without wasting room. 0 or -1. */
 int store_write_new(struct tdb_context *tdb, struct TDB_DATA key, struct TDB_DATA record);
 

@@ -8,10 +8,12 @@
 #include "store_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <tdb.h>
 #include <unistd.h>
 
@@ -36,6 +38,8 @@ struct rewrite {
 	size_t records;
 	size_t kept;
 	bool failed;
+	/* Of a record that is compared with its copy. */
+	TDB_DATA current;
 };
 
 /*
@@ -62,37 +66,78 @@ static int write_record(struct rewrite *rewrite, TDB_DATA key, TDB_DATA record)
 	return rewrite->failed;
 }
 
+/* Whether the record is to be kept; its bytes may be others then. */
+static bool keep(struct rewrite *rewrite, TDB_DATA key, TDB_DATA *record)
+{
+	struct store_rewriting *rewriting = rewrite->rewriting;
+	const char *bytes = (const char *)record->dptr;
+	bool kept;
+
+	rewrite->records++;
+	kept = rewriting->keep(
+	    rewriting->data, (const char *)key.dptr, key.dsize, &bytes, &record->dsize);
+	record->dptr = (unsigned char *)bytes;
+	rewrite->kept += kept;
+	return kept;
+}
+
 static int copy_record(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, void *private)
 {
 	struct rewrite *rewrite = private;
-	struct store_rewriting *rewriting = rewrite->rewriting;
-	const char *bytes = (const char *)record.dptr;
+
+	(void)tdb;
+	if (store_is_meta(key) || !keep(rewrite, key, &record) || !rewrite->to) {
+		return 0;
+	}
+	return write_record(rewrite, key, record);
+}
+
+/* 1: the copy is as the record is now. */
+static int compare_copy(TDB_DATA key, TDB_DATA copy, void *private)
+{
+	const struct rewrite *rewrite = private;
+
+	(void)key;
+	return copy.dsize == rewrite->current.dsize &&
+	    memcmp(copy.dptr, rewrite->current.dptr, copy.dsize) == 0;
+}
+
+/* Brings the copy of a record up to date: it may have changed since it was made. */
+static int update_copy(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, void *private)
+{
+	struct rewrite *rewrite = private;
+	bool kept;
+	int same;
 
 	(void)tdb;
 	if (store_is_meta(key)) {
 		return 0;
 	}
-	rewrite->records++;
-	if (!rewriting->keep(
-		rewriting->data, (const char *)key.dptr, key.dsize, &bytes, &record.dsize)) {
+	rewrite->current = record;
+	same = tdb_parse_record(rewrite->to, key, compare_copy, rewrite);
+	if (same == 1) {
+		rewrite->records++;
+		rewrite->kept++;
 		return 0;
 	}
-	rewrite->kept++;
-	return rewrite->to ? write_record(rewrite, key, store_tdb_data(bytes, record.dsize)) : 0;
+	kept = keep(rewrite, key, &record);
+	if (same < 0) {
+		return kept ? write_record(rewrite, key, record) : 0;
+	}
+	/* What has come to its end meanwhile, by a reset say, must not be left as it was. */
+	if (tdb_store(rewrite->to, key, record, TDB_REPLACE)) {
+		rewrite->failed = true;
+	}
+	return rewrite->failed;
 }
 
-/* All that is to be in the new file. -1 if the old one can't be read. */
-static int copy_all(struct store *store, struct rewrite *rewrite)
+/* Puts in what the caller adds; counts it where there is no new file yet. */
+static void add_records(struct rewrite *rewrite)
 {
 	const struct store_rewriting *rewriting = rewrite->rewriting;
 	const char *key, *record;
 	size_t key_length, size;
 
-	rewrite->records = 0;
-	rewrite->kept = 0;
-	if (tdb_traverse_read(store->tdb, copy_record, rewrite) < 0) {
-		return -1;
-	}
 	for (size_t i = 0; rewriting->add && !rewrite->failed &&
 	     rewriting->add(rewriting->data, i, &key, &key_length, &record, &size);
 	     i++) {
@@ -102,7 +147,6 @@ static int copy_all(struct store *store, struct rewrite *rewrite)
 			    rewrite, store_tdb_data(key, key_length), store_tdb_data(record, size));
 		}
 	}
-	return 0;
 }
 
 unsigned store_hash_size(size_t keys)
@@ -125,111 +169,208 @@ int store_new_path(
 	return 0;
 }
 
-/* With all of the old file locked: makes PATH.new and gives it PATH's name. */
-static enum store_result write_new_file(
-    struct store *store, struct rewrite *rewrite, int64_t start_ms, struct error *error)
+/* Where a process that rewrites the file locks it against others: TDB's header is longer. */
+#define REWRITE_LOCK 100
+
+/* 0; or -1 and errno. Of a caller who need not, only if it is free. */
+static int lock_rewrite(struct store *store, bool wait)
+{
+	struct flock lock = {
+	    .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = REWRITE_LOCK, .l_len = 1};
+	int result = 0;
+
+	/* Others may be at it for longer than anybody waits for a record. */
+	for (int i = 0; i < (wait ? STORE_TRIES : 1); i++) {
+		store_alarm_start(store);
+		do {
+			result = fcntl(tdb_fd(store->tdb), wait ? F_SETLKW : F_SETLK, &lock);
+		} while (result && errno == EINTR && !store_alarm_rang);
+		store_alarm_stop();
+		if (result == 0) {
+			break;
+		}
+	}
+	return result;
+}
+
+static void unlock_rewrite(struct store *store)
+{
+	struct flock lock = {
+	    .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = REWRITE_LOCK, .l_len = 1};
+
+	(void)!fcntl(tdb_fd(store->tdb), F_SETLK, &lock);
+}
+
+/* Makes PATH.new, and copies into it, while others go on with the old file. */
+static enum store_result make_copy(
+    struct store *store, struct rewrite *rewrite, const char *path, struct error *error)
 {
 	TDB_DATA meta_key = store_tdb_data(STORE_META_KEY, strlen(STORE_META_KEY));
-	enum store_result result = STORE_ERROR;
 	dev_t device = store->device;
 	ino_t inode = store->inode;
-	char real[PATH_MAX];
-	char path[PATH_MAX];
 	char meta[STORE_META_SIZE];
 
-	if (store_new_path(store, real, path, error)) {
-		return STORE_ERROR;
-	}
-	if (copy_all(store, rewrite)) {
+	if (store_traverse(store, copy_record, rewrite)) {
 		return store_fail(store, error, "can't be read");
 	}
+	add_records(rewrite);
 	/* What a killed rewrite left. */
 	if (unlink(path) && errno != ENOENT) {
 		error_set(error, "%s: can't be removed: %s", path, strerror(errno));
 		return STORE_ERROR;
 	}
 	rewrite->to = store_file_make(store, path, store_hash_size(rewrite->kept));
+	store->device = device;
+	store->inode = inode;
 	if (!rewrite->to) {
 		error_set(error, "%s: can't be made: %s", path, strerror(errno));
-		/* Its first bytes may have found room. */
-		unlink(path);
 		return STORE_ERROR;
 	}
-	store->rewritten_ms = start_ms;
+	/* Nobody else has it. */
+	tdb_add_flags(rewrite->to, TDB_NOLOCK);
 	store_meta_write(store, meta);
-	if (tdb_store(rewrite->to, meta_key, store_tdb_data(meta, STORE_META_SIZE), TDB_INSERT) ||
-	    copy_all(store, rewrite) || rewrite->failed) {
+	if (tdb_store(rewrite->to, meta_key, store_tdb_data(meta, STORE_META_SIZE), TDB_INSERT)) {
+		rewrite->failed = true;
+	}
+	if (!rewrite->failed && store_traverse(store, copy_record, rewrite) && !rewrite->failed) {
+		return store_fail(store, error, "can't be read");
+	}
+	/* Most of it goes to the disk now, while nobody waits. */
+	if (rewrite->failed || fdatasync(tdb_fd(rewrite->to))) {
 		error_set(error, "%s: can't be written: %s", path,
 		    store->message[0] ? store->message : "the disk is full");
-		goto out;
+		return STORE_ERROR;
+	}
+	return STORE_OK;
+}
+
+/*
+ * With all of the old file locked: brings the new one up to date and gives it PATH's name.
+ * What is written here needs no fdatasync, no more than any charge does.
+ */
+static enum store_result finish_copy(struct store *store, struct rewrite *rewrite, const char *path,
+    const char *real, struct error *error)
+{
+	TDB_DATA meta_key = store_tdb_data(STORE_META_KEY, strlen(STORE_META_KEY));
+	char meta[STORE_META_SIZE];
+	struct stat made;
+
+	rewrite->records = rewrite->kept = 0;
+	if (tdb_traverse_read(store->tdb, update_copy, rewrite) < 0) {
+		return store_fail(store, error, "can't be read");
+	}
+	add_records(rewrite);
+	if (rewrite->failed) {
+		error_set(error, "%s: can't be written: %s", path,
+		    store->message[0] ? store->message : "the disk is full");
+		return STORE_ERROR;
 	}
 	store->rewritten_size = tdb_map_size(rewrite->to);
 	if (rewrite->rewriting->add && store->rewritten_size > store->options.max_size) {
 		error_set(error, "%s: would need %llu bytes, but database_max_size is %llu",
 		    store->options.path, (unsigned long long)store->rewritten_size,
 		    (unsigned long long)store->options.max_size);
-		result = STORE_FULL;
-		goto out;
+		return STORE_FULL;
 	}
 	store->rewrite_took_ms = clock_monotonic_ms() - rewrite->began_ms;
 	store_meta_write(store, meta);
 	tdb_store(rewrite->to, meta_key, store_tdb_data(meta, STORE_META_SIZE), TDB_REPLACE);
-	if (fdatasync(tdb_fd(rewrite->to)) || rename(path, real)) {
+	tdb_remove_flags(rewrite->to, TDB_NOLOCK);
+	if (fstat(tdb_fd(rewrite->to), &made) || rename(path, real)) {
 		error_set(error, "%s: %s", path, strerror(errno));
-		goto out;
+		return STORE_ERROR;
 	}
-	result = STORE_OK;
-out:
-	if (result != STORE_OK) {
-		unlink(path);
-		tdb_close(rewrite->to);
-		store->device = device;
-		store->inode = inode;
-	}
-	return result;
+	/* Closing unlocks; whoever waited finds that the name stands for another file. */
+	store_file_close(store);
+	store->tdb = rewrite->to;
+	store->device = made.st_dev;
+	store->inode = made.st_ino;
+	return STORE_OK;
 }
 
-/* One try; *again if the file was replaced before it was locked. */
+/* One try, with the rewrite lock; *again if the file was replaced before it was locked. */
 static enum store_result try_rewrite(
     struct store *store, struct store_rewriting *rewriting, bool *again, struct error *error)
 {
 	/* The clock may be set meanwhile: a wrong duration would put rewrites off for years. */
 	struct rewrite rewrite = {.rewriting = rewriting, .began_ms = clock_monotonic_ms()};
 	int64_t start_ms = clock_now_ms();
-	uint64_t old_size;
+	uint64_t old_size = store->rewritten_size;
+	char real[PATH_MAX], path[PATH_MAX];
 	enum store_result result;
+	bool locked = false;
 
 	store->message[0] = '\0';
-	store_alarm_start(store);
-	result = store_file_open(store, error);
-	if (result == STORE_OK && tdb_lockall(store->tdb)) {
-		result = store_fail(store, error, "can't be locked");
-	}
-	store_alarm_stop();
-	if (result != STORE_OK) {
-		return result;
+	if (store_new_path(store, real, path, error)) {
+		return STORE_ERROR;
 	}
 	if (store_file_replaced(store)) {
 		store_file_close(store);
 		*again = true;
 		return STORE_OK;
 	}
-	old_size = store->rewritten_size;
-	rewriting->size_before = tdb_map_size(store->tdb);
-	result = write_new_file(store, &rewrite, start_ms, error);
+	store->rewritten_ms = start_ms;
+	result = make_copy(store, &rewrite, path, error);
 	if (result == STORE_OK) {
-		/* Closing unlocks; whoever waited finds that the name stands for another file. */
-		store_file_close(store);
-		store->tdb = rewrite.to;
+		store_alarm_start(store);
+		locked = tdb_lockall(store->tdb) == 0;
+		if (!locked) {
+			result = store_fail(store, error, "can't be locked");
+		}
+		store_alarm_stop();
+		if (result == STORE_OK && store_file_replaced(store)) {
+			*again = true;
+		} else if (result == STORE_OK) {
+			rewriting->size_before = tdb_map_size(store->tdb);
+			result = finish_copy(store, &rewrite, path, real, error);
+		}
+	}
+	if (result == STORE_OK && !*again) {
 		rewriting->records = rewrite.records;
 		rewriting->kept = rewrite.kept;
 		rewriting->size_after = store->rewritten_size;
-	} else {
-		/* Tried in vain: not again at the next insert. */
-		store->rewritten_size = old_size;
-		store->rewritten_ms = start_ms;
-		store->rewrite_took_ms = clock_monotonic_ms() - rewrite.began_ms + 1000;
+		return STORE_OK;
+	}
+	/* Its first bytes may have found room, even where it could not be made. */
+	unlink(path);
+	if (rewrite.to) {
+		tdb_close(rewrite.to);
+	}
+	/* Tried in vain: not again at the next insert. */
+	store->rewritten_size = old_size;
+	store->rewrite_took_ms = clock_monotonic_ms() - rewrite.began_ms + 1000;
+	if (locked) {
 		tdb_unlockall(store->tdb);
+	}
+	if (*again) {
+		store_file_close(store);
+	}
+	return result;
+}
+
+/* The same, but another process may be at it. */
+static enum store_result take_turn(
+    struct store *store, struct store_rewriting *rewriting, bool *again, struct error *error)
+{
+	enum store_result result;
+
+	store_alarm_start(store);
+	result = store_file_open(store, error);
+	store_alarm_stop();
+	if (result != STORE_OK) {
+		return result;
+	}
+	if (lock_rewrite(store, !rewriting->only_if_due)) {
+		if (rewriting->only_if_due) {
+			return STORE_OK;
+		}
+		error_set(error, "%s: another process goes on rewriting it", store->options.path);
+		return STORE_BUSY;
+	}
+	result = try_rewrite(store, rewriting, again, error);
+	/* The file with the lock is closed, if all went well. */
+	if (store->tdb && (result != STORE_OK || *again)) {
+		unlock_rewrite(store);
 	}
 	return result;
 }
@@ -243,7 +384,7 @@ static enum store_result rewrite_file(
 	store->rewrite_due = false;
 	for (int i = 0; again && i < STORE_TRIES; i++) {
 		again = false;
-		result = try_rewrite(store, rewriting, &again, error);
+		result = take_turn(store, rewriting, &again, error);
 		if (result == STORE_DAMAGED && store->options.salvage) {
 			struct error why = *error;
 
