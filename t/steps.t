@@ -270,8 +270,8 @@ for my $scenario (@scenarios) {
         }
         # Within copies into the file: in the short form into the old one, first of all.
         if ($long) {
-            for my $n (1 .. $last) {
-                for (my $c = 1; $try->('change', "$n+$c"); $c += 1 + int $c / 10) { }
+            for my $n (grep { $changed{$_} || $changed{$_ + 1} } 1 .. $last) {
+                for (my $c = 1; $try->('change', "$n+$c"); $c += 1 + int $c / 4) { }
             }
         } else {
             my $low = first_change($t, \%option, $bytes, grep({ $changed{$_} } sort { $a <=> $b } keys %changed), $last) - 1;
