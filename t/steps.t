@@ -39,6 +39,8 @@ my %global = (log => 'none', lock_timeout => '20s', on_error => 'WARN trouble');
 sub step {
     my ($t, $kind, $n, $action, $input, @program) = @_;
     local %ENV = (%ENV, $t->clock_environment);
+    # Looking for leaks is tracing too, and a process has one tracer.
+    $ENV{ASAN_OPTIONS} = join ':', grep {defined} $ENV{ASAN_OPTIONS}, 'detect_leaks=0';
     spew("$t->{dir}/input", $input);
     open my $fh, '-|', 'sh', '-c', 'input=$1; shift; exec "$@" <"$input"', 'sh', "$t->{dir}/input",
         $stepper, $t->{database}, $kind, $n, $action, '--', @program
@@ -270,8 +272,8 @@ for my $scenario (@scenarios) {
         }
         # Within copies into the file: in the short form into the old one, first of all.
         if ($long) {
-            for my $n (1 .. $last) {
-                for (my $c = 1; $try->('change', "$n+$c"); $c += 1 + int $c / 10) { }
+            for my $n (grep { $changed{$_} || $changed{$_ + 1} } 1 .. $last) {
+                for (my $c = 1; $try->('change', "$n+$c"); $c += 1 + int $c / 4) { }
             }
         } else {
             my $low = first_change($t, \%option, $bytes, grep({ $changed{$_} } sort { $a <=> $b } keys %changed), $last) - 1;
