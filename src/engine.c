@@ -465,8 +465,8 @@ static enum store_result report_damage(struct engine *engine, const struct candi
 	text_init(&text, buffer, sizeof(buffer));
 	text_printable(&text, candidate->key.text, candidate->key.length, NULL);
 	if (!item->stored || record_read(&record, item->data, item->size, &error) == 0) {
-		error_set(engine->error, "%s: \"%s\": %s", engine->config->database, buffer,
-		    why->text);
+		error_set(
+		    engine->error, "%s: \"%s\": %s", engine->config->database, buffer, why->text);
 		return STORE_STOP;
 	}
 	if (record_is_newer(item->data, item->size)) {

@@ -277,7 +277,8 @@ static struct tdb_context *open_tdb(
 		/* TDB would wait for what a FIFO says. */
 		if (!S_ISREG(st.st_mode)) {
 			close(gate);
-			snprintf(store->message, sizeof(store->message), "it is not a regular file");
+			snprintf(
+			    store->message, sizeof(store->message), "it is not a regular file");
 			errno = EBADF;
 			return NULL;
 		}

@@ -142,8 +142,8 @@ static void scan(struct salvage *salvage)
 	for (size_t at = 0; at < salvage->size; at += SCAN_PAGE) {
 		ssize_t n = pread(salvage->fd, page, sizeof(page), (off_t)at);
 
-		for (size_t i = 0; !salvage->failed && i < SCAN_PAGE && n > 0 &&
-		     i + sizeof(header) < (size_t)n;
+		for (size_t i = 0;
+		     !salvage->failed && i < SCAN_PAGE && n > 0 && i + sizeof(header) < (size_t)n;
 		     i += TDB_STEP) {
 			memcpy(&header, page + i, sizeof(header));
 			if (header.magic == TDB_RECORD_MAGIC && header.key_length > 0 &&
@@ -222,8 +222,8 @@ static void leave_notice(
 	struct store *store = salvage->store;
 
 	snprintf(store->notice, sizeof(store->notice),
-	    "%s: %zu records were saved into a new file, %zu are damaged; the old file is %s%s", why,
-	    salvage->saved, salvage->damaged, unkept ? "not kept: " : "kept as ",
+	    "%s: %zu records were saved into a new file, %zu are damaged; the old file is %s%s",
+	    why, salvage->saved, salvage->damaged, unkept ? "not kept: " : "kept as ",
 	    unkept ? unkept : aside);
 	store->noticed = true;
 }
@@ -345,8 +345,7 @@ enum store_result store_file_salvage(struct store *store, const char *why, struc
 	struct stat named;
 
 	store_file_close(store);
-	if (stat(store->options.path, &named) ? errno == ENOENT
-					      : !is_damaged_file(store, &named)) {
+	if (stat(store->options.path, &named) ? errno == ENOENT : !is_damaged_file(store, &named)) {
 		/* Another process was faster, or an administrator. */
 		store->suspect = false;
 		return STORE_OK;

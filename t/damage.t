@@ -13,6 +13,7 @@ use RateTest qw(run slurp spew);
 my $seed = $ENV{DAMAGE_SEED} // int(time) ^ $$;
 note("seed $seed: DAMAGE_SEED=$seed makes the same choices");
 srand $seed;
+$SIG{PIPE} = 'IGNORE'; # of a helper that died
 
 my $rules = <<'END';
 [rule r]

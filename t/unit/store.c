@@ -21,7 +21,8 @@
 
 static char folder[64], path[128];
 
-/* A record can be used if it begins with '+'; '?' becomes one. The larger text is of the later time. */
+/* A record can be used if it begins with '+'; '?' becomes one. The larger text is of the later
+ * time. */
 static bool mend(const char *key, size_t key_length, char *record, size_t size)
 {
 	(void)key;
@@ -211,8 +212,7 @@ static void test_absent(void **state)
 static void test_update(void **state)
 {
 	struct store *store = open_store(1 << 24, STORE_CREATE);
-	struct store_item item[] = {
-	    {.key = "a", .key_length = 1}, {.key = "b", .key_length = 1}};
+	struct store_item item[] = {{.key = "a", .key_length = 1}, {.key = "b", .key_length = 1}};
 	struct wish wish = {.text = {"+a1", "+b1"}};
 	struct error error = {""};
 	char buffer[8];
@@ -233,8 +233,8 @@ static void test_update(void **state)
 	check_record_is(store, "b", "+b3");
 	/* What is stopped is not written, in neither way. */
 	for (int i = 0; i < 2; i++) {
-		wish = (struct wish){.text = {i ? "+shorter" : "+a longer 222", "+b4"},
-		    .result = STORE_STOP};
+		wish = (struct wish){
+		    .text = {i ? "+shorter" : "+a longer 222", "+b4"}, .result = STORE_STOP};
 		check(store_update(store, item, 2, grant, &wish, &error) == STORE_STOP, "stop");
 		check_record_is(store, "a", "+a longer one");
 		check_record_is(store, "b", "+b3");
@@ -259,8 +259,7 @@ static void test_too_many_items(void **state)
 
 	(void)state;
 	memset(item, 0, sizeof(item));
-	check(store_update(store, item, 65, grant, &wish, &error) == STORE_ERROR &&
-		wish.calls == 0,
+	check(store_update(store, item, 65, grant, &wish, &error) == STORE_ERROR && wish.calls == 0,
 	    "65 records in an update");
 	store_close(store);
 }
@@ -353,8 +352,7 @@ static int fill(struct store *store)
 static void test_full(void **state)
 {
 	struct store *store = open_store(200000, STORE_CREATE);
-	struct store_item item[] = {
-	    {.key = "a", .key_length = 1}, {.key = "new", .key_length = 3}};
+	struct store_item item[] = {{.key = "a", .key_length = 1}, {.key = "new", .key_length = 3}};
 	char text[1001] = "";
 	struct wish wish = {.text = {"+a2", text}};
 	struct error error = {""};
@@ -459,8 +457,7 @@ static void test_rewrite(void **state)
 	struct store *store = open_store(200000, STORE_CREATE);
 	char bytes[2000] = "";
 	struct rewriter rewriter = {.adds = 300, .size = sizeof(bytes), .bytes = bytes};
-	struct store_rewriting rewriting = {
-	    .keep = keep_all, .add = add_some, .data = &rewriter};
+	struct store_rewriting rewriting = {.keep = keep_all, .add = add_some, .data = &rewriter};
 	uint8_t secret[HASH_KEY_BYTES];
 	const uint8_t *now;
 	struct error error = {""};
@@ -623,7 +620,11 @@ static void test_copies(void **state)
 	check(store_notice(store) != NULL, "not salvaged");
 	for (int i = 0; i < 20; i++) {
 		snprintf(key, sizeof(key), "key%02d", i);
-		check(strncmp(get(store, key), i % 4 == 0 ? "+3" : i % 2 ? "+1" : "+2", 2) == 0,
+		check(strncmp(get(store, key),
+			  i % 4 == 0  ? "+3"
+			      : i % 2 ? "+1"
+				      : "+2",
+			  2) == 0,
 		    "%s is an older copy: %s", key, get(store, key));
 	}
 	store_close(store);
@@ -678,7 +679,8 @@ static void test_look_at_damage(void **state)
 	put(store, "a", "+a1");
 	put(store, "other", "+other");
 	/* The chain that it is in leads out of the file. */
-	for (size_t at = FREE_LIST_AT + 4, place = place_of("other+other") - 24; at < 17000; at += 4) {
+	for (size_t at = FREE_LIST_AT + 4, place = place_of("other+other") - 24; at < 17000;
+	     at += 4) {
 		uint32_t head;
 		int fd = open(path, O_RDONLY);
 
