@@ -46,7 +46,8 @@ sub ask {
     my $took   = time - $start;
     $charged->{$user}++ if $charged && $answer eq 'DUNNO';
     return "$user: $answer" if $answer !~ /\A(?:DUNNO|WARN trouble|DEFER_IF_PERMIT 4\.7\.1 Limit of .*)\z/;
-    return sprintf '%s: after %.1f s', $user, $took if $took > $timeout + 1;
+    # Whoever salvages waits for the disk too, which may have others to serve.
+    return sprintf '%s: after %.1f s', $user, $took if $took > $timeout + 15;
     return;
 }
 
@@ -232,7 +233,7 @@ subtest 'a transaction that nobody can bring to its end' => sub {
         my ($t) = @_;
         $broken->($t);
         my $helper = $t->helper;
-        ask($helper, 'other');
+        is($helper->ask(sasl_username => 'other'), 'DUNNO', 'who starts then salvages');
         $helper->finish;
     });
 };
@@ -338,7 +339,7 @@ subtest 'records of a newer version' => sub {
 };
 
 subtest 'several helpers come across the same damage' => sub {
-    my $t       = limiter();
+    my $t       = limiter(lock_timeout => '20s');
     my @helpers = map { $t->helper } 1 .. 6;
     my $charged = fill($t, $helpers[0]);
     ask($_, 'k1', $charged) for @helpers;
