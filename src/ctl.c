@@ -184,7 +184,6 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 {
 	struct store_options options = {.access = command->access};
 	struct config_stamp stamp;
-	const char *notice = NULL;
 	int status = EX_CONFIG;
 
 	/* Each command has options of its own. */
@@ -213,10 +212,6 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 			err(EX_OSERR, NULL);
 		}
 		status = command->run(ctl, argc, argv);
-		notice = store_notice(ctl->store);
-	}
-	if (notice) {
-		warnx("%s", notice);
 	}
 	if (ctl->input && ctl->input != stdin) {
 		fclose(ctl->input);

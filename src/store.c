@@ -420,8 +420,7 @@ static enum store_result try_update(struct update *update, bool transaction, sto
 	} else if (result != STORE_OK || *again) {
 		tdb_transaction_cancel(store->tdb);
 	} else if (tdb_transaction_commit(store->tdb)) {
-		/* A full disk fails it too, and leaves the file as it was. */
-		return final(store_fail(store, error, "can't commit a transaction"));
+		return store_fail(store, error, "can't commit a transaction");
 	}
 	return result;
 }

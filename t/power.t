@@ -206,7 +206,9 @@ subtest 'a file without its record :meta' => sub {
     $bytes =~ s/:meta1 secret=/:mexx1 secret=/g;
     put_file($bytes);
     my %sent = %{$moments->[-1]{charged}};
-    is_deeply([ask_all($t->helper, \%sent, 'user1')], [], 'a request');
+    my $helper = $t->helper;
+    is_deeply([ask_all($helper, \%sent, 'user1')], [], 'a request');
+    $helper->finish;
     is(scalar(() = $t->log_text =~ /it has no record :meta$saved/g), 1, 'is found out') or diag $t->log_text;
     my (undef, undef, $after) = used();
     is_deeply({map { $_ => $after->{$_} } grep {!/:long/} keys %sent}, {map { $_ => $sent{$_} } grep {!/:long/} keys %sent},

@@ -598,8 +598,7 @@ static void test_log_mend(void **state)
 			stamp_ms = event.stamp_ms;
 		}
 		check(rate_log_used(&log, HOUR, START_MS + 100) <= 80, "%s: %llu are used",
-		    cases[i].name,
-		    (unsigned long long)rate_log_used(&log, HOUR, START_MS + 100));
+		    cases[i].name, (unsigned long long)rate_log_used(&log, HOUR, START_MS + 100));
 		check(!record_log_mend(&again), "%s: mended twice", cases[i].name);
 	}
 }
@@ -663,7 +662,9 @@ static void test_is_newer(void **state)
 	    {"0 s12 m8 1h|", 12, false},
 	    {"2 x12 m8 1h|", 12, false},
 	    {"2\0s12 m8 1h|", 12, false},
-	    {"2 \0" "12 m8 1h|", 12, false},
+	    {"2 \0"
+	     "12 m8 1h|",
+		12, false},
 	    {"2 s", 2, false},
 	    {"22222", 5, false},
 	    {"", 0, false},

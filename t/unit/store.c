@@ -630,6 +630,74 @@ static void test_copies(void **state)
 	store_close(store);
 }
 
+/* Nothing is found in zeros; that is no reason to start anew in them. */
+static void test_zeros(void **state)
+{
+	static const char zeros[100000];
+	struct store *store = open_store(1 << 24, STORE_CREATE);
+	struct stat st;
+
+	(void)state;
+	put(store, "a", "+a1");
+	check(stat(path, &st) == 0 && st.st_size <= (off_t)sizeof(zeros), "larger than thought");
+	overwrite(0, zeros, (size_t)st.st_size);
+	put(store, "a", "+a2");
+	check_salvaged(store, "zeros", "it has no record :meta: 0 records were saved");
+	check_record_is(store, "a", "+a2");
+	store_close(store);
+}
+
+/* A store_change that looks at another record, as the engine does for allowances. */
+struct looking {
+	struct store *store;
+	bool found;
+};
+
+static enum store_result look_at_other(void *data, struct store_item *item, size_t items)
+{
+	struct looking *looking = data;
+	char buffer[16];
+	size_t size;
+
+	(void)item;
+	(void)items;
+	looking->found =
+	    store_look(looking->store, "other", 5, buffer, sizeof(buffer), &size) && size == 6;
+	return STORE_OK;
+}
+
+static void test_look_at_damage(void **state)
+{
+	struct store *store = open_store(1 << 24, STORE_CREATE);
+	struct store_item item = {.key = "a", .key_length = 1};
+	struct looking looking = {.store = store};
+	struct error error = {""};
+	char key[16];
+	uint32_t nowhere = 0x7ffffff0;
+
+	(void)state;
+	put(store, "a", "+a1");
+	put(store, "other", "+other");
+	/* The chain that it is in leads out of the file. */
+	for (size_t at = FREE_LIST_AT + 4, place = place_of("other+other") - 24; at < 17000;
+	     at += 4) {
+		uint32_t head;
+		int fd = open(path, O_RDONLY);
+
+		check(pread(fd, &head, sizeof(head), (off_t)at) == sizeof(head), "pread");
+		close(fd);
+		if (head == place) {
+			memcpy(key, &nowhere, sizeof(nowhere));
+			overwrite(at, key, sizeof(nowhere));
+		}
+	}
+	check(store_update(store, &item, 1, look_at_other, &looking, &error) == STORE_OK, "%s",
+	    error.text);
+	check(looking.found, "what can't be reached is taken for absent");
+	check_salvaged(store, "a chain", ": 2 records were saved");
+	store_close(store);
+}
+
 static void test_cut_off(void **state)
 {
 	static const off_t sizes[] = {0, 100, 168, 4096, 16384, 17000};
@@ -712,6 +780,8 @@ int main(void)
 	    store_test(test_salvage),
 	    store_test(test_damaged_key),
 	    store_test(test_copies),
+	    store_test(test_zeros),
+	    store_test(test_look_at_damage),
 	    store_test(test_salvage_fails),
 	};
 
