@@ -191,14 +191,15 @@ sub run_program {
 }
 
 # The first step at which files are not as they were; it is no later than $high.
+# named: of the file alone, not of one that is still to take its name.
 sub first_change {
-    my ($t, $option, $bytes, $high) = @_;
+    my ($t, $option, $bytes, $high, $named) = @_;
     my $low = 0;
     while ($low + 1 < $high) {
         my $middle = int(($low + $high) / 2);
         restore($t, $bytes);
         run_program($t, $option, 'syscall', $middle);
-        (slurp($t->{database}) ne ($bytes // '') || leftovers($t) ? $high : $low) = $middle;
+        (slurp($t->{database}) ne ($bytes // '') || (!$named && leftovers($t)) ? $high : $low) = $middle;
     }
     return $high;
 }
@@ -333,9 +334,14 @@ for my $scenario (grep { $_->[0] =~ /^(?:a charge|a helper's rewrite|set, for a 
         $t->configure(rules => $rules, global => {%global, lock_timeout => '100ms', database_max_size => $full});
         my $bytes = slurp($t->{database});
         my ($steps) = run_program($t, \%option, 'syscall', 1e6) =~ /(\d+)/;
-        my $writing = first_change($t, \%option, $bytes, $steps);
+        my $writing = first_change($t, \%option, $bytes, $steps, 1);
         # Where it is about to write it has its locks for certain.
-        my ($wrong, $troubles) = try_stop($t, \%option, $bytes, $writing - 1, 'CONT');
+        # On a slow machine alarms add steps of their own, so another try may be needed.
+        my ($wrong, $troubles) = ('', 0);
+        for (1 .. 5) {
+            ($wrong, $troubles) = try_stop($t, \%option, $bytes, $writing - 1, 'CONT');
+            last if $wrong || $troubles == 2;
+        }
         is($wrong, '', 'others are answered, and go on when it is continued');
         is($troubles, 2, 'with on_error, since it holds a lock');
         my @tries = $long ? map({ ([$_, 'KILL'], [$_, 'CONT']) } 1 .. $steps)
