@@ -245,7 +245,7 @@ static int read_for(int argc, char **argv, int64_t *until_s)
 	static const struct option options[] = {
 	    {"for", required_argument, NULL, 'f'}, {NULL, 0, NULL, 0}};
 	struct error error;
-	int64_t ms;
+	int64_t ms = 0;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {

@@ -55,11 +55,12 @@ struct printed {
 	bool too_long;
 };
 
-static void print_option(void *data, const char *name, const char *value)
+static void print_option(void *data, const char *name, const char *value, const char *usual)
 {
 	struct printed *printed = data;
 	size_t length = strcspn(name, ".");
 
+	(void)usual;
 	must(name[length] == '.' && length < sizeof(printed->section), "the name \"%s\"", name);
 	must(is_clean(value, strlen(value), "\t"), "%s = \"%s\"", name, value);
 	if (strlen(printed->section) != length || memcmp(printed->section, name, length) != 0) {
