@@ -551,9 +551,13 @@ subtest 'accounts' => sub {
     is(($t->ctl('load', "$t->{dir}/none"))[0], 65, 'FILE that is not there');
     is(($t->ctl('load', $t->{dir}))[0], 65, 'FILE that is a folder');
 
+    ask($t->helper, 'users', 'bob');
+    chown @nobody, $t->{database};
     chmod 0644, $t->{database};
     my @read = (['limits'], ['dump'], ['explain', 'policy_context=users', 'sasl_username=bob']);
     is_deeply([(run_as('mail', $t, @$_))[0, 2]], [0, ''], "$_->[0] needs no more than read permission") for @read;
+    is((run_as('mail', $t, @{$read[2]}))[1], ($t->ctl(@{$read[2]}))[1], 'and says the same without a lock');
+    like(($t->ctl(@{$read[2]}))[1], qr/: 1 rcpt used/, 'of what is counted');
     is((run_as('mail', $t, @$_))[0], 77, "$_->[0] does")
         for ['set', 'users', 'bob', '2/hour'], ['unset', 'users', 'bob'], ['load', '/dev/null'], ['clean'];
     chmod 0600, $t->{database};
@@ -628,6 +632,8 @@ subtest 'explain' => sub {
     local $ENV{TZ} = 'UTC';
     my $t = limiter();
     my $e = sub { [$t->ctl('explain', @_)] };
+    like($e->('sasl_username=' . 'x' x 8193)->[2], qr/the value of sasl_username is longer than 8192 bytes$/, 'as long as Postfix may');
+    like($e->(('sender=a') x 129)->[2], qr/more than 128 attributes$/, 'and as many');
     is_deeply($e->('policy_context=users', 'sasl_username=bob'), [0, <<'END', ''], 'without a counter file');
 rule users: applies, key bob, costs 1 rcpt
   limits: of the rule

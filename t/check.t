@@ -445,6 +445,17 @@ subtest 'database' => sub {
     damage('users:ann@example.com', sub {s/1 s12/2 s12/});
     finds('a later version', "$database: the record of \"users:ann\@example.com\" can't be read: not a counter of version");
 
+    my $strange = "$dir/it's \$(touch strange)";
+    configure(global => {database => "$strange/counters.tdb"});
+    finds('a name that a shell must not read', quotemeta "$strange: the folder of the counters is missing");
+    is_deeply([sort map {s{.*/}{}r} glob "$dir/*strange*"], ["it's \$(touch strange)"], 'what was to be run makes it');
+    ok(!-e 'strange', 'and does no more');
+    configure(global => {database => "$helper/counters.tdb"});
+    like((check())[1], qr/^\Q$helper\E: not a folder: nothing is limited; write: database = \S+$/m, 'a file for a folder');
+    configure();
+    mkdir $database or die $!;
+    like((check())[1], qr/^\Q$database\E: not a file: nothing is limited; write: database = \S+$/m, 'a folder for a file');
+
 SKIP: {
         # A disk of a megabyte, in a name space of its own.
         configure(global => {database_max_size => '2M'});
@@ -468,6 +479,13 @@ SKIP: {
         database();
         chown 0, $gid, $database;
         finds('the file of another', "$database: belongs to uid 0, not to nobody");
+        configure();
+        chown $uid, $gid + 1, "$dir/db";
+        chmod 0770, "$dir/db";
+        finds('the group of another may write to the folder', "$dir/db: mode is 0770: its group, which is not that of nobody");
+        database(global => {database_mode => '0660'});
+        chown $uid, $gid + 1, $database;
+        finds('the group of another may write', "$database: its group, which is not that of nobody, can change");
         configure(global => {user => 'root'});
         like((check())[1], qr/^$config: user = root: /m, 'root');
     }

@@ -28,6 +28,7 @@ my @cases = (
     ['[rule ' . 'x' x 33 . "]\n",
         '1: "' . 'x' x 33 . q{" can't be the name of a rule; it is 1 to 32 letters, digits, '-' or '_'}],
     ["[rule global]\n", q{1: a rule can't be called global; any other name is good}],
+    [join('', map {"[rule r$_]\nkey = sender\nlimit = 1/hour\n"} 1 .. 65), '193: more than 64 rules'],
     ["[global\n", q{1: a '[' without its ']'; a section is [global] or [rule NAME]}],
     ["$rule$rule", '4: a second [rule r], the first is in line 1; each needs a name of its own'],
     ["[global]\n[global]\n", '2: a second [global], the first is in line 1'],
