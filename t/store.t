@@ -230,8 +230,12 @@ subtest 'database_max_size' => sub {
     is(join(' ', map { substr $another->ask(sasl_username => 'key1', sender => "new$_"), 0, 5 } 1 .. 4),
         'WARN  WARN  DEFER DEFER', 'new keys of one rule do not switch off another one');
     $t->set_clock(1_700_000_000 + 3600 + 301);
-    ask($helper, "new$_") for 1 .. 2;
-    is(ask($helper, 'late'), 'DUNNO', 'the space comes back as keys expire');
+    # Whichever of the two helpers rewrites the file, the other one goes on meanwhile.
+    my $answer = '';
+    for (my $until = time + 10; time < $until && $answer ne 'DUNNO';) {
+        $answer = ask($helper, 'late');
+    }
+    is($answer, 'DUNNO', 'the space comes back as keys expire');
     cmp_ok(-s $t->{database}, '<=', 300 * 1024);
 };
 
