@@ -58,6 +58,11 @@ TDB_DATA store_tdb_data(const void *bytes, size_t size)
 	return (TDB_DATA){.dptr = (unsigned char *)bytes, .dsize = size};
 }
 
+enum store_result store_final(enum store_result result)
+{
+	return result == STORE_DAMAGED ? STORE_ERROR : result;
+}
+
 bool store_is_meta(TDB_DATA key)
 {
 	return key.dsize == strlen(STORE_META_KEY) &&

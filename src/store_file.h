@@ -63,6 +63,9 @@ extern sigjmp_buf store_bus_jump;
 void store_bus_arm(bool armed);
 enum store_result store_bus_recover(struct store *store, struct error *error);
 
+/* What callers get: they need not tell damage from other errors. */
+enum store_result store_final(enum store_result result);
+
 /* Set when store_alarm_start's time is up; the wait for a lock ends then. */
 extern volatile sig_atomic_t store_alarm_rang;
 

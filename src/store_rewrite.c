@@ -416,5 +416,5 @@ enum store_result store_rewrite(
 	store_bus_arm(true);
 	result = rewrite_file(store, rewriting, error);
 	store_bus_arm(false);
-	return result == STORE_DAMAGED ? STORE_ERROR : result;
+	return store_final(result);
 }
