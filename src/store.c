@@ -28,6 +28,9 @@
 /* A file smaller than this is not worth a rewrite, unless it is full. */
 #define REWRITE_SIZE_MIN (1 << 20)
 
+/* How long a file that is full is taken to be so, unless it is replaced. */
+#define FULL_MS 1000
+
 struct store *store_new(const struct store_options *options)
 {
 	struct store *store = calloc(1, sizeof(*store));
@@ -292,6 +295,11 @@ static enum store_result insert(
 	struct rlimit new;
 	int failed;
 
+	/* Each try in vain makes TDB map the whole file anew. */
+	if (store->full_ms && clock_monotonic_ms() - store->full_ms < FULL_MS) {
+		goto full;
+	}
+	store->full_ms = 0;
 	if (tdb_map_size(store->tdb) > store->options.max_size ||
 	    getrlimit(RLIMIT_FSIZE, &store->limit)) {
 		goto full;
@@ -326,6 +334,7 @@ full:
 	} else {
 		error_set(error, "%s: no room for a new counter: database_max_size is %llu bytes",
 		    store->options.path, (unsigned long long)store->options.max_size);
+		store->full_ms = store->full_ms ? store->full_ms : clock_monotonic_ms();
 	}
 	return STORE_FULL;
 }

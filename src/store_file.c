@@ -109,6 +109,7 @@ void store_file_close(struct store *store)
 		store->tdb = NULL;
 	}
 	store->rewrite_due = false;
+	store->full_ms = 0;
 }
 
 /* The :meta record: written once when a file is made, before others see it or under its lock. */

@@ -40,6 +40,7 @@ struct store {
 	uint64_t rewritten_size;
 	uint64_t boot_id; /* when it was last found to be sound */
 	bool rewrite_due;
+	int64_t full_ms; /* since when, by the monotonic clock; 0: it is not */
 
 	char notice[PATH_MAX + 600]; /* for store_notice */
 	bool noticed;
