@@ -180,9 +180,17 @@ static void check_same(const struct record *a, const struct record *b, const cha
 	check_used(a, b, when);
 }
 
-/* A wait is as long as it must be, and no longer. */
+/*
+ * A wait is as long as it must be, and no longer; but where the clock was set back behind an
+ * event, it is a window at the most, since a charge would bring the event to now.
+ */
 static void check_wait(const struct record *record, const struct plan *plan)
 {
+	struct rate_log log = record_log(record);
+
+	if (log.events > 0 && log.at(log.data, log.events - 1).stamp_ms > record->stamp_ms) {
+		return;
+	}
 	for (unsigned i = 0; i < record->layout.windows; i++) {
 		int64_t wait_ms = counter_wait(record, i, plan->limit, plan->cost);
 		uint64_t used = counter_used(record, i);
