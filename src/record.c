@@ -305,6 +305,13 @@ static int read_header(struct record_layout *layout, const char *s, const char *
 		    limit_window_parse(s, length, &layout->window[layout->windows])) {
 			return -1;
 		}
+		/* No rule has a window twice; which of the two would hold? */
+		for (unsigned i = 0; i < layout->windows; i++) {
+			if (rate_window_same(layout->strategy, &layout->window[i],
+				&layout->window[layout->windows])) {
+				return -1;
+			}
+		}
 		layout->windows++;
 		s += length + 1;
 	}
