@@ -5,7 +5,7 @@ use strict;
 use warnings;
 use Cwd qw(abs_path);
 use Test::More;
-use RateTest qw(run slurp spew source_dir build_dir);
+use RateTest qw(has_tmux run slurp spew source_dir build_dir);
 
 my $t = RateTest->new(rules => <<'END');
 [rule users]
@@ -78,7 +78,7 @@ subtest 'bash' => sub {
     ok(!-e 'x', 'nothing was run');
 };
 
-my $tmux = grep { -x "$_/tmux" } split /:/, $ENV{PATH};
+my $tmux = has_tmux();
 my $zsh  = grep { -x "$_/zsh" } split /:/, $ENV{PATH};
 
 my $terminals = 0;

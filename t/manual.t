@@ -6,12 +6,12 @@
 use strict;
 use warnings;
 use Test::More;
-use RateTest qw(run slurp spew source_dir build_dir);
+use RateTest qw(has_tmux run slurp spew source_dir build_dir);
 
 # Commands whose example is not run, and why.
 my %not_run = (check => 'it looks at the Postfix of the machine');
 # It needs a terminal, and goes on until it is stopped.
-$not_run{top} = 'tmux is not installed' if !grep { -x "$_/tmux" } split /:/, $ENV{PATH};
+$not_run{top} = 'tmux is not installed, or has no terminals' if !has_tmux();
 
 my $page   = source_dir() . '/doc/policyd-ratelimit-ctl.8.in';
 my $manual = slurp($page);

@@ -6,9 +6,9 @@ use strict;
 use warnings;
 use Test::More;
 use Time::HiRes qw(sleep time);
-use RateTest qw(run slurp spew build_dir);
+use RateTest qw(has_tmux run slurp spew build_dir);
 
-plan skip_all => 'needs tmux (Debian: tmux)' if !grep { -x "$_/tmux" } split /:/, $ENV{PATH};
+plan skip_all => 'needs tmux (Debian: tmux), and terminals in /dev/pts' if !has_tmux();
 
 my $now = 1_700_049_600;    # 12:00:00
 my $t   = RateTest->new(rules => <<'END');

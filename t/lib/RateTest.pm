@@ -10,10 +10,16 @@ use IPC::Open3 qw(open3);
 use POSIX ();
 use Socket;
 
-our @EXPORT_OK = qw(build_dir complaints source_dir slurp spew run);
+our @EXPORT_OK = qw(has_tmux build_dir complaints source_dir slurp spew run);
 
 sub source_dir { return $ENV{top_srcdir} // '.' }
 sub build_dir  { return $ENV{top_builddir} // 'build' }
+
+# Whether tmux is there and can have terminals: a chroot may lack /dev/pts.
+sub has_tmux {
+    open my $terminal, '+<', '/dev/ptmx' or return 0;
+    return scalar grep { -x "$_/tmux" } split /:/, $ENV{PATH};
+}
 
 sub slurp {
     my ($path) = @_;
