@@ -149,28 +149,3 @@ bool counter_is_alive(const struct record *record)
 	return record->denied > 0 &&
 	    record->stamp_ms / 1000 - record->denied_s < COUNTER_KEEP_DENIED_S;
 }
-
-const struct record_transaction *counter_transaction(const struct record *record, uint64_t instance)
-{
-	for (unsigned i = 0; i < record->layout.transactions; i++) {
-		if (record->transaction[i].instance == instance) {
-			return &record->transaction[i];
-		}
-	}
-	return NULL;
-}
-
-void counter_remember(struct record *record, const struct record_transaction *transaction)
-{
-	struct record_transaction newest = *transaction;
-	unsigned last = record->layout.transactions - 1;
-
-	for (unsigned i = 0; i < last; i++) {
-		if (record->transaction[i].instance == newest.instance) {
-			last = i;
-		}
-	}
-	memmove(
-	    &record->transaction[1], &record->transaction[0], last * sizeof(*record->transaction));
-	record->transaction[0] = newest;
-}

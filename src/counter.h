@@ -52,11 +52,4 @@ int counter_window(const struct record *record, const struct limit_window *windo
 /* Whether anything in the record still matters. */
 bool counter_is_alive(const struct record *record);
 
-/* What the counter knows of a transaction, or NULL. */
-const struct record_transaction *counter_transaction(
-    const struct record *record, uint64_t instance);
-
-/* Makes it the newest; the one that was not heard of for longest is forgotten for it. */
-void counter_remember(struct record *record, const struct record_transaction *transaction);
-
 #endif

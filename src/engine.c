@@ -140,19 +140,19 @@ static void find_transaction(struct engine *engine, struct candidate *candidate)
 	struct record_transaction *transaction = &candidate->transaction;
 	uint64_t instance = transaction->instance;
 	const struct record_transaction *known = NULL;
+	bool found = instance && record_transaction(&candidate->record, instance, transaction);
 
-	*transaction = (struct record_transaction){.instance = instance};
-	candidate->again = false;
-	if (instance) {
-		known = counter_transaction(&candidate->record, instance);
-		if (!known && engine->memo.instance == instance) {
-			known = memo_find(&engine->memo, candidate->counter);
-		}
+	if (instance && !found && engine->memo.instance == instance) {
+		known = memo_find(&engine->memo, candidate->counter);
+		found = known != NULL;
 	}
-	if (known) {
+	if (!found) {
+		*transaction = (struct record_transaction){.instance = instance};
+	} else if (known) {
 		*transaction = *known;
-		candidate->again = (known->request | REFUSED) == (engine->request_hash | REFUSED);
 	}
+	candidate->again =
+	    found && (transaction->request | REFUSED) == (engine->request_hash | REFUSED);
 	candidate->cost =
 	    rule_cost(candidate->rule, &engine->request, transaction->charged, candidate->again);
 }
@@ -324,7 +324,7 @@ static void charge(
 		}
 		transaction->request = engine->request_hash | (refused ? REFUSED : 0);
 		if (transaction->instance) {
-			counter_remember(&candidate->record, transaction);
+			record_remember(&candidate->record, transaction);
 		}
 		item->changed = true;
 	} else if (!refused && candidate->again && (transaction->request & REFUSED)) {
@@ -332,7 +332,7 @@ static void charge(
 		transaction->charged +=
 		    rule_cost(candidate->rule, &engine->request, transaction->charged, false);
 		transaction->request &= ~REFUSED;
-		counter_remember(&candidate->record, transaction);
+		record_remember(&candidate->record, transaction);
 		item->changed = true;
 	}
 }

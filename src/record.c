@@ -20,12 +20,13 @@
 #define WIDTH_POSITION 3
 #define WIDTH_HASH 6
 #define WIDTH_CHARGED 3
+#define WIDTH_TRANSACTION RECORD_TRANSACTION_WIDTH
 #define WIDTH_CHECK 6
 
 /* Among the flags, behind a bit for each window that has warned. */
 #define FLAG_ALLOWANCE (1 << LIMITS_MAX)
 
-#define WIDTH_TRANSACTION (WIDTH_HASH + WIDTH_CHARGED + WIDTH_HASH)
+_Static_assert(WIDTH_TRANSACTION == WIDTH_HASH + WIDTH_CHARGED + WIDTH_HASH, "its parts");
 
 /* What comes before the counts, blanks included. */
 #define WIDTH_STATE                                                                                \
@@ -99,22 +100,16 @@ static const unsigned char values[256] = {['0'] = 0,
     ['-'] = 62,
     ['_'] = 63};
 
-/* Most numbers are of this width, and most of those are 0. */
-#define WIDTH_USUAL 6
-static const char usual_zero[] = "000000";
+static const char zero[] = "000000000";
 
 /* The checks guard against accidents, not against somebody who may write the file. */
 #define CHECK_SEED UINT64_C(0x726174656c696d69)
 
-static void put(char **p, unsigned width, uint64_t number)
+/* Inlined, for most widths are constants: the compiler then unrolls the loops. */
+static inline __attribute__((always_inline)) void put(char **p, unsigned width, uint64_t number)
 {
 	uint64_t max = (UINT64_C(1) << (6 * width)) - 1;
 
-	if (width == WIDTH_USUAL && number == 0) {
-		memcpy(*p, usual_zero, WIDTH_USUAL);
-		*p += WIDTH_USUAL;
-		return;
-	}
 	if (number > max) {
 		number = max;
 	}
@@ -125,19 +120,42 @@ static void put(char **p, unsigned width, uint64_t number)
 	*p += width;
 }
 
-static uint64_t get(const char **p, unsigned width)
+static inline __attribute__((always_inline)) uint64_t get(const char **p, unsigned width)
 {
-	const char *end = *p + width;
 	uint64_t number = 0;
 
-	if (width == WIDTH_USUAL && memcmp(*p, usual_zero, WIDTH_USUAL) == 0) {
-		*p = end;
-		return 0;
+	for (unsigned i = 0; i < width; i++) {
+		number = number << 6 | values[(unsigned char)(*p)[i]];
 	}
-	for (; *p < end; ++*p) {
-		number = number << 6 | values[(unsigned char)**p];
-	}
+	*p += width;
 	return number;
+}
+
+/* Most counts are 0. */
+static inline __attribute__((always_inline)) void put_counts(
+    char **p, unsigned width, const uint64_t *count, unsigned counts)
+{
+	for (unsigned i = 0; i < counts; i++) {
+		if (count[i]) {
+			put(p, width, count[i]);
+		} else {
+			memcpy(*p, zero, width);
+			*p += width;
+		}
+	}
+}
+
+static inline __attribute__((always_inline)) void get_counts(
+    const char **p, unsigned width, uint64_t *count, unsigned counts)
+{
+	for (unsigned i = 0; i < counts; i++) {
+		if (memcmp(*p, zero, width) != 0) {
+			count[i] = get(p, width);
+		} else {
+			count[i] = 0;
+			*p += width;
+		}
+	}
 }
 
 static unsigned count_width(const struct record_layout *layout)
@@ -233,6 +251,7 @@ bool record_layout_same(const struct record_layout *a, const struct record_layou
 void record_init(struct record *record, const struct record_layout *layout)
 {
 	memset(record, 0, sizeof(*record));
+	memset(record->transactions, digits[0], sizeof(record->transactions));
 	record->layout = *layout;
 	for (unsigned i = 0; i < layout->windows; i++) {
 		record->window[i].window = layout->window[i];
@@ -381,17 +400,17 @@ static void read_slot(struct record *record, const char *p)
 		p++;
 	} else {
 		for (unsigned i = 0; i < layout->windows; i++) {
-			for (unsigned j = 0; j < buckets_of(layout); j++) {
-				record->window[i].bucket[j] = get(&p, count_width(layout));
+			uint64_t *bucket = record->window[i].bucket;
+
+			if (layout->count == COUNT_BYTES) {
+				get_counts(&p, WIDTH_BYTES, bucket, buckets_of(layout));
+			} else {
+				get_counts(&p, WIDTH_COUNT, bucket, buckets_of(layout));
 			}
 			p++;
 		}
 	}
-	for (unsigned i = 0; i < layout->transactions; i++) {
-		record->transaction[i].instance = get(&p, WIDTH_HASH);
-		record->transaction[i].charged = get(&p, WIDTH_CHARGED);
-		record->transaction[i].request = get(&p, WIDTH_HASH);
-	}
+	memcpy(record->transactions, p, layout->transactions * (size_t)WIDTH_TRANSACTION);
 }
 
 static void write_slot(const struct record *record, char *bytes, unsigned slot)
@@ -423,17 +442,18 @@ static void write_slot(const struct record *record, char *bytes, unsigned slot)
 		*p++ = ' ';
 	} else {
 		for (unsigned i = 0; i < layout->windows; i++) {
-			for (unsigned j = 0; j < buckets_of(layout); j++) {
-				put(&p, count_width(layout), record->window[i].bucket[j]);
+			const uint64_t *bucket = record->window[i].bucket;
+
+			if (layout->count == COUNT_BYTES) {
+				put_counts(&p, WIDTH_BYTES, bucket, buckets_of(layout));
+			} else {
+				put_counts(&p, WIDTH_COUNT, bucket, buckets_of(layout));
 			}
 			*p++ = ' ';
 		}
 	}
-	for (unsigned i = 0; i < layout->transactions; i++) {
-		put(&p, WIDTH_HASH, record->transaction[i].instance);
-		put(&p, WIDTH_CHARGED, record->transaction[i].charged);
-		put(&p, WIDTH_HASH, record->transaction[i].request);
-	}
+	memcpy(p, record->transactions, layout->transactions * (size_t)WIDTH_TRANSACTION);
+	p += layout->transactions * (size_t)WIDTH_TRANSACTION;
 	*p++ = ' ';
 	put(&p, WIDTH_CHECK, slot_check(record, bytes, start));
 	*p = '|';
@@ -545,6 +565,48 @@ void record_write(struct record *record, char *bytes)
 	record->slot = !record->slot;
 	record->sequence = (record->sequence + 1) & ((UINT64_C(1) << (6 * WIDTH_SEQUENCE)) - 1);
 	write_slot(record, bytes, record->slot);
+}
+
+/* Where the transaction stands; at the end of the last one if it is not there. */
+static size_t transaction_at(const struct record *record, uint64_t instance)
+{
+	size_t end = record->layout.transactions * (size_t)WIDTH_TRANSACTION;
+	char wanted[WIDTH_HASH];
+	char *p = wanted;
+	size_t at = 0;
+
+	put(&p, WIDTH_HASH, instance);
+	while (at < end && memcmp(record->transactions + at, wanted, WIDTH_HASH) != 0) {
+		at += WIDTH_TRANSACTION;
+	}
+	return at;
+}
+
+bool record_transaction(
+    const struct record *record, uint64_t instance, struct record_transaction *transaction)
+{
+	size_t at = transaction_at(record, instance);
+	const char *p = record->transactions + at;
+
+	if (at == record->layout.transactions * (size_t)WIDTH_TRANSACTION) {
+		return false;
+	}
+	transaction->instance = get(&p, WIDTH_HASH);
+	transaction->charged = get(&p, WIDTH_CHARGED);
+	transaction->request = get(&p, WIDTH_HASH);
+	return true;
+}
+
+void record_remember(struct record *record, const struct record_transaction *transaction)
+{
+	size_t last = (record->layout.transactions - 1) * (size_t)WIDTH_TRANSACTION;
+	size_t at = transaction_at(record, transaction->instance);
+	char *p = record->transactions;
+
+	memmove(p + WIDTH_TRANSACTION, p, at < last ? at : last);
+	put(&p, WIDTH_HASH, transaction->instance);
+	put(&p, WIDTH_CHARGED, transaction->charged);
+	put(&p, WIDTH_HASH, transaction->request);
 }
 
 static uint64_t event_position(const struct record *record, size_t i)

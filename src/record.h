@@ -31,6 +31,7 @@
 
 #define RECORD_TRANSACTIONS_MAX 64
 #define RECORD_CHARGED_MAX 262143 /* 2^18-1: what a transaction was charged, at most */
+#define RECORD_TRANSACTION_WIDTH 15
 #define RECORD_HEADER_MAX 96
 
 /* How a record is laid out: fixed for all keys of a rule. */
@@ -44,7 +45,7 @@ struct record_layout {
 	struct limit_window window[LIMITS_MAX];
 };
 
-/* What a counter remembers of a mail transaction, newest first. instance 0: none. */
+/* What a counter remembers of a mail transaction. instance 0: none. */
 struct record_transaction {
 	uint64_t instance; /* 36 bits of a hash of Postfix's `instance` */
 	uint64_t charged; /* up to RECORD_CHARGED_MAX; for bytes 1 = charged */
@@ -62,9 +63,8 @@ struct record {
 	bool warned[LIMITS_MAX]; /* windows whose warning was given */
 	bool allowance; /* the file may have an allowance (allowance.h) for the key */
 	struct rate_window window[LIMITS_MAX]; /* fixed and sliding: as of stamp_ms */
-	struct record_transaction transaction[RECORD_TRANSACTIONS_MAX];
 
-	/* How it stands in the file; for the functions here alone. */
+	/* How it stands in the file; for the functions here and record_convert alone. */
 	char header[RECORD_HEADER_MAX];
 	size_t header_length; /* 0: not known yet, nor are the three below */
 	uint64_t header_check;
@@ -76,6 +76,8 @@ struct record {
 	uint64_t log_used; /* how many events are there */
 	uint64_t log_total;
 	const char *log_bytes;
+	/* As digits, newest first: nearly all are only handed on. */
+	char transactions[RECORD_TRANSACTIONS_MAX * RECORD_TRANSACTION_WIDTH];
 };
 
 /* Length in bytes of a record of this layout; the same for every key. */
@@ -97,6 +99,13 @@ int record_read(struct record *record, const char *bytes, size_t size, struct er
  * same layout.
  */
 int record_read_again(struct record *record, const char *bytes, size_t size, struct error *error);
+
+/* What it remembers of a transaction; false: nothing. */
+bool record_transaction(
+    const struct record *record, uint64_t instance, struct record_transaction *transaction);
+
+/* Makes it the newest; the one that was not heard of for longest is forgotten for it. */
+void record_remember(struct record *record, const struct record_transaction *transaction);
 
 /* The log of a moving window as rate.h wants it; valid as long as the record and its bytes. */
 struct rate_log record_log(const struct record *record);

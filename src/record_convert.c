@@ -109,7 +109,8 @@ void record_convert(const struct record *old, struct record *record, char *bytes
 	if (transactions > record->layout.transactions) {
 		transactions = record->layout.transactions;
 	}
-	memcpy(record->transaction, old->transaction, transactions * sizeof(*old->transaction));
+	memcpy(record->transactions, old->transactions,
+	    transactions * (size_t)RECORD_TRANSACTION_WIDTH);
 	if (record->layout.strategy != RATE_MOVING) {
 		convert_windows(old, record);
 	} else if (old->layout.strategy == RATE_MOVING) {

@@ -79,7 +79,8 @@ const char *near_best(const struct near *near);
 
 /*
  * A check against accidents, a few instructions for eight bytes: words, little-endian and
- * the last one filled up with zeros, multiplied and mixed as MurmurHash3's finalizer does.
+ * the last one filled up with zeros, multiplied and mixed as MurmurHash3's finalizer does;
+ * four side by side as long as there are so many, for a processor can do that at once.
  */
 uint64_t hash_quick(uint64_t seed, const void *bytes, size_t length);
 

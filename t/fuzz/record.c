@@ -174,7 +174,7 @@ static void check_same(const struct record *a, const struct record *b, const cha
 	must(a->stamp_ms == b->stamp_ms && a->denied == b->denied && a->denied_s == b->denied_s,
 	    "stamp or refusals, %s", when);
 	must(memcmp(a->warned, b->warned, sizeof(a->warned)) == 0, "warned, %s", when);
-	must(memcmp(a->transaction, b->transaction, sizeof(a->transaction)) == 0,
+	must(memcmp(a->transactions, b->transactions, sizeof(a->transactions)) == 0,
 	    "transactions, %s", when);
 	must(a_log.events == b_log.events, "events of the log, %s", when);
 	check_used(a, b, when);
@@ -238,6 +238,7 @@ static void check_charge(
 {
 	size_t slot = slot_size(old);
 	struct record record = *old, before, again;
+	struct record_transaction found;
 	char *written = malloc(size), *torn = malloc(size);
 	struct error error;
 
@@ -248,7 +249,7 @@ static void check_charge(
 	before = record;
 	before.log_bytes = bytes;
 	counter_charge(&record, written, plan->cost);
-	counter_remember(&record, &plan->transaction);
+	record_remember(&record, &plan->transaction);
 	record.denied++;
 	record_write(&record, written);
 
@@ -258,8 +259,8 @@ static void check_charge(
 	must(record_read(&again, written, size, &error) == 0, "%s", error.text);
 	must(again.slot != old->slot, "the old slot holds");
 	must(again.stamp_ms == before.stamp_ms, "another stamp");
-	must(memcmp(counter_transaction(&again, plan->transaction.instance), &plan->transaction,
-		 sizeof(plan->transaction)) == 0,
+	must(record_transaction(&again, plan->transaction.instance, &found) &&
+		memcmp(&found, &plan->transaction, sizeof(found)) == 0,
 	    "another transaction");
 	for (unsigned i = 0; orderly && !is_full(old) && i < old->layout.windows; i++) {
 		uint64_t cost = cost_of(&old->layout, plan->cost);

@@ -300,6 +300,9 @@ static void test_transactions(void **state)
 	    {"1 m2 b2 1h", "abac", "ca"},
 	};
 
+	static const char digits[] =
+	    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
+
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		const char *heard = cases[i].heard;
@@ -310,21 +313,25 @@ static void test_transactions(void **state)
 		for (const unsigned char *p = (const unsigned char *)heard; *p; p++) {
 			struct record_transaction transaction = {*p, ++times[*p], 77};
 
-			counter_remember(&record, &transaction);
+			record_remember(&record, &transaction);
 			write_and_read(&record);
 		}
 		for (unsigned j = 0; j < record.layout.transactions; j++) {
-			uint64_t letter = record.transaction[j].instance;
+			/* A letter is 64 and what the last of six digits stands for. */
+			const char *p = record.transactions + j * RECORD_TRANSACTION_WIDTH;
+			char letter = (char)(64 + (strchr(digits, p[5]) - digits));
 			char expected = cases[i].remembered[j];
 
-			check((letter ? (char)letter : '.') == expected, "\"%s\": not %c at %u",
+			check((p[4] == '0' ? '.' : letter) == expected, "\"%s\": not %c at %u",
 			    heard, expected, j);
 		}
 		for (unsigned char c = 'a'; c < 'g'; c++) {
-			const struct record_transaction *found = counter_transaction(&record, c);
+			struct record_transaction transaction;
+			bool found = record_transaction(&record, c, &transaction);
 
-			check(!found == !strchr(cases[i].remembered, c), "\"%s\": %c", heard, c);
-			check(!found || (found->charged == times[c] && found->request == 77),
+			check(found == (strchr(cases[i].remembered, c) != NULL), "\"%s\": %c",
+			    heard, c);
+			check(!found || (transaction.charged == times[c] && transaction.request == 77),
 			    "\"%s\": %c is not as it was", heard, c);
 		}
 	}

@@ -37,8 +37,9 @@ static void change(struct record *record, char *bytes, uint64_t *seed)
 		}
 	}
 	for (unsigned i = 0; i < layout->transactions; i++) {
-		record->transaction[i] = (struct record_transaction){random_next(seed) >> 28,
-		    random_below(seed, RECORD_CHARGED_MAX + 1), random_next(seed) >> 28};
+		record_remember(record,
+		    &(struct record_transaction){random_next(seed) >> 28,
+			random_below(seed, RECORD_CHARGED_MAX + 1), random_next(seed) >> 28});
 	}
 	if (layout->strategy == RATE_MOVING) {
 		record_log_add(record, bytes, record->stamp_ms, 1 + random_below(seed, 1000));
@@ -52,7 +53,7 @@ static bool same(const struct record *a, const struct record *b)
 	bool same = record_layout_same(&a->layout, &b->layout) && a->stamp_ms == b->stamp_ms &&
 	    a->denied == b->denied && a->denied_s == b->denied_s && a_log.events == b_log.events &&
 	    a_log.total == b_log.total && memcmp(a->window, b->window, sizeof(a->window)) == 0 &&
-	    memcmp(a->transaction, b->transaction, sizeof(a->transaction)) == 0;
+	    memcmp(a->transactions, b->transactions, sizeof(a->transactions)) == 0;
 
 	for (size_t i = 0; same && i < a_log.events; i++) {
 		struct rate_event x = a_log.at(a_log.data, i), y = b_log.at(b_log.data, i);
@@ -330,6 +331,7 @@ static void test_convert(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		char old_bytes[8192] = "", bytes[8192] = "";
+		struct record_transaction found;
 		struct record old, record;
 		struct error error = {""};
 
@@ -338,7 +340,7 @@ static void test_convert(void **state)
 		counter_charge(&old, old_bytes, 3);
 		counter_advance(&old, START_MS + 2 * HOUR);
 		counter_charge(&old, old_bytes, 2);
-		counter_remember(&old, &transaction);
+		record_remember(&old, &transaction);
 		old.denied = 7;
 		old.denied_s = START_MS / 1000;
 		new_record(&record, cases[i].to, bytes);
@@ -350,7 +352,7 @@ static void test_convert(void **state)
 			record.denied_s == START_MS / 1000,
 		    "%s: lost refusals", cases[i].name);
 		check(old.layout.count != record.layout.count ||
-			counter_transaction(&record, 1234) != NULL,
+			record_transaction(&record, 1234, &found),
 		    "%s: lost the transaction", cases[i].name);
 		for (unsigned j = 0; j < record.layout.windows; j++) {
 			check(counter_used(&record, j) == cases[i].used[j],
@@ -408,6 +410,7 @@ static void test_saturation(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct record_transaction transaction = {1234, 5, 6789};
 		char bytes[4096] = "";
 		struct record record;
 		struct error error;
@@ -418,13 +421,15 @@ static void test_saturation(void **state)
 		counter_charge(&record, bytes, 5);
 		record.denied = UINT64_C(1) << 30;
 		record.denied_s = INT64_C(1) << 36;
-		record.transaction[0].charged = RECORD_CHARGED_MAX + 1;
+		transaction.charged = RECORD_CHARGED_MAX + 1;
+		record_remember(&record, &transaction);
 		record_write(&record, bytes);
 		record_read(&record, bytes, record_size(&record.layout), &error);
 		check(counter_used(&record, 0) == cases[i].used, "%s: %llu used", cases[i].header,
 		    (unsigned long long)counter_used(&record, 0));
 		check(record.denied == (1 << 30) - 1 && record.denied_s == (INT64_C(1) << 36) - 1 &&
-			record.transaction[0].charged == RECORD_CHARGED_MAX,
+			record_transaction(&record, 1234, &transaction) &&
+			transaction.charged == RECORD_CHARGED_MAX,
 		    "%s: a number wrapped", cases[i].header);
 	}
 }
