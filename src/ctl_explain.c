@@ -216,7 +216,7 @@ static void print_finding(void *data, const struct engine_finding *finding)
 static int print_answer(const struct ctl *ctl, const struct engine_verdict *verdict,
     const struct policy_request *request)
 {
-	char action[VERDICT_ACTION_MAX + 1];
+	char action[POLICY_ACTION_MAX + 1];
 	struct text text;
 
 	text_init(&text, action, sizeof(action));

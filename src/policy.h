@@ -10,30 +10,36 @@
 #include "util.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 #define POLICY_REQUEST_MAX 65536
 #define POLICY_VALUE_MAX 8192
+#define POLICY_ACTION_MAX 1000 /* what a refused client gets must fit SMTP */
 #define POLICY_ATTRIBUTES_MAX 128 /* Postfix 3.12 sends some 35 */
 
 /* NAME=VALUE as it was sent, both terminated; value may hold any byte but NUL and newline. */
 struct policy_attribute {
 	const char *name;
 	const char *value;
-	size_t name_length;
-	size_t value_length;
+	uint32_t name_length;
+	uint32_t value_length;
 };
 
 struct policy_request {
-	struct policy_attribute attribute[POLICY_ATTRIBUTES_MAX];
 	size_t attributes;
+	uint8_t tag[POLICY_ATTRIBUTES_MAX]; /* of the names, for policy_find */
+	struct policy_attribute attribute[POLICY_ATTRIBUTES_MAX];
 };
+
+/* Bytes that are looked at at once, and so may be looked at behind the end. */
+#define POLICY_STRIDE 16
 
 /* Reads from one file descriptor. About 64 KiB large; zero it but for fd. */
 struct policy_reader {
 	int fd;
 	size_t start; /* of what has not been handed out yet */
 	size_t end;
-	char buffer[POLICY_REQUEST_MAX + 1];
+	char buffer[POLICY_REQUEST_MAX + POLICY_STRIDE];
 };
 
 enum policy_result {
@@ -69,7 +75,10 @@ bool policy_known(const char *name, size_t length);
 /* The value of an attribute; "" if it wasn't sent. */
 const char *policy_value(const struct policy_request *request, const char *name);
 
-/* Writes "action=…\n\n". action: one line of UTF-8. 0, or -1: the peer is gone. */
+/*
+ * Writes "action=…\n\n". action: one line of UTF-8, of which no more than POLICY_ACTION_MAX
+ * bytes are sent. 0, or -1: the peer is gone.
+ */
 int policy_answer(int fd, const char *action);
 
 #endif

@@ -294,7 +294,7 @@ static void log_notice(struct helper *helper)
 static int answer(struct helper *helper, const struct error *bad)
 {
 	struct engine_verdict verdict = {.status = ENGINE_ERROR};
-	char action[VERDICT_ACTION_MAX + 1];
+	char action[POLICY_ACTION_MAX + 1];
 	struct error error = {""};
 	struct text text;
 	int result = 0;

@@ -8,9 +8,6 @@
 
 #include "engine.h"
 
-/* Longest action that is answered, in bytes; what a refused client gets must fit SMTP. */
-#define VERDICT_ACTION_MAX 1000
-
 /* The action to answer: success_action, the rule's with its placeholders, or on_error. */
 void verdict_action(const struct engine_verdict *verdict, const struct config *config,
     const struct policy_request *request, struct text *text);

@@ -56,7 +56,7 @@ static unsigned count_of(const char *text, const char *what)
 static void check_action(const struct engine_verdict *verdict, const struct config *config,
     const struct policy_request *request)
 {
-	char action[VERDICT_ACTION_MAX + 1];
+	char action[POLICY_ACTION_MAX + 1];
 	const char *template = verdict->rule->action;
 	size_t word = strcspn(template, " \t");
 	struct text text;
