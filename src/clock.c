@@ -24,3 +24,12 @@ int64_t clock_monotonic_ms(void)
 {
 	return read_ms(CLOCK_MONOTONIC);
 }
+
+int64_t clock_coarse_ms(void)
+{
+#ifdef CLOCK_MONOTONIC_COARSE
+	return read_ms(CLOCK_MONOTONIC_COARSE);
+#else
+	return read_ms(CLOCK_MONOTONIC);
+#endif
+}

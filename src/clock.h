@@ -14,4 +14,7 @@ int64_t clock_now_ms(void);
 /* Milliseconds since some start, never set back: for waits within one process. */
 int64_t clock_monotonic_ms(void);
 
+/* The same, some milliseconds late, for much less. */
+int64_t clock_coarse_ms(void);
+
 #endif

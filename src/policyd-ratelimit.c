@@ -239,7 +239,7 @@ static void wait_for_config(const struct helper *helper)
 /* Takes up a changed configuration, at most every now and then. */
 static void refresh_config(struct helper *helper)
 {
-	int64_t now_ms = clock_monotonic_ms();
+	int64_t now_ms = clock_coarse_ms();
 	struct config_stamp stamp;
 
 	if (now_ms - helper->looked_ms < LOOK_EVERY_MS) {

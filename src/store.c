@@ -65,29 +65,21 @@ const char *store_notice(struct store *store)
 	return noticed ? store->notice : NULL;
 }
 
-static enum store_result open_with_alarm(struct store *store, struct error *error)
-{
-	enum store_result result;
-
-	if (store->tdb) {
-		return STORE_OK;
-	}
-	store_alarm_start(store);
-	result = store_file_open(store, error);
-	store_alarm_stop();
-	return result;
-}
-
 enum store_result store_secret(struct store *store, const uint8_t **secret, struct error *error)
 {
 	enum store_result result;
 
 	*secret = store->secret;
+	if (store->tdb) {
+		return STORE_OK;
+	}
 	if (sigsetjmp(store_bus_jump, 0)) {
 		return store_final(store_bus_recover(store, error));
 	}
 	store_bus_arm(true);
-	result = open_with_alarm(store, error);
+	store_alarm_start(store);
+	result = store_file_open(store, error);
+	store_alarm_stop();
 	store_bus_arm(false);
 	return store_final(result);
 }
@@ -106,6 +98,8 @@ struct update {
 	size_t chains;
 	size_t current; /* item that read_record is to read */
 	bool alarmed;
+	bool mapped; /* store_is_mapped was true before the records were read */
+	void *place[STORE_ITEMS_MAX]; /* where they then were */
 };
 
 static void sort_chains(struct update *update)
@@ -197,8 +191,11 @@ static int take_copy(struct update *update, const void *bytes, size_t size)
 
 static int read_record(TDB_DATA key, TDB_DATA data, void *private)
 {
+	struct update *update = private;
+
 	(void)key;
-	return take_copy(private, data.dptr, data.dsize);
+	update->place[update->current] = data.dptr;
+	return take_copy(update, data.dptr, data.dsize);
 }
 
 /* Whether the record still is what was read; takes it anew if not. */
@@ -362,9 +359,15 @@ static enum store_result write_items(struct update *update, struct error *error)
 		    ? store_tdb_data(item->replacement, item->replacement_size)
 		    : store_tdb_data(item->data, item->size);
 
-		if (item->changed &&
-		    tdb_store(store->tdb, store_tdb_data(item->key, item->key_length), data,
-			TDB_REPLACE)) {
+		if (!item->changed) {
+			continue;
+		}
+		if (item->stored && !item->replacement && update->mapped &&
+		    tdb_map_size(store->tdb) == store->mapped_size) {
+			/* What tdb_store comes to, after finding the record once more. */
+			memcpy(update->place[i], item->data, item->size);
+		} else if (tdb_store(store->tdb, store_tdb_data(item->key, item->key_length), data,
+			       TDB_REPLACE)) {
 			return store_fail(store, error, "a record can't be written");
 		}
 	}
@@ -388,6 +391,7 @@ static enum store_result try_update(struct update *update, bool transaction, sto
 	struct store *store = update->store;
 	enum store_result result;
 
+	update->mapped = !transaction && store_is_mapped(store);
 	if (transaction) {
 		update_alarm(update);
 		if (tdb_transaction_start(store->tdb)) {
@@ -399,7 +403,8 @@ static enum store_result try_update(struct update *update, bool transaction, sto
 			return store_fail(store, error, "can't be locked");
 		}
 	}
-	if (store_file_replaced(store)) {
+	if (!store_watch_quiet(store) && store_file_replaced(store)) {
+		store_watch_failed(store);
 		*again = true;
 		result = STORE_ERROR;
 	} else {
@@ -431,7 +436,8 @@ static enum store_result try_update(struct update *update, bool transaction, sto
 static enum store_result update_file(struct store *store, struct store_item *item, size_t items,
     store_change *change, void *data, struct error *error)
 {
-	struct update update = {.store = store, .item = item, .items = items};
+	/* Not initialized as a whole: most of it is room for many items. */
+	struct update update;
 	enum store_result result = STORE_OK;
 	bool transaction = false;
 	bool again = true;
@@ -440,6 +446,10 @@ static enum store_result update_file(struct store *store, struct store_item *ite
 		error_set(error, "more than %d records in one update", STORE_ITEMS_MAX);
 		return STORE_ERROR;
 	}
+	update.store = store;
+	update.item = item;
+	update.items = items;
+	update.alarmed = false;
 	store_alarm_rang = 0;
 	store->message[0] = '\0';
 	for (int i = 0; again && i < STORE_TRIES; i++) {

@@ -50,6 +50,15 @@ struct store {
 	bool limited;
 	bool suspect; /* the file was cut off while it was open */
 
+	/* For store_watch.c. */
+	int folder; /* that the file is in; 0: not open */
+	int64_t looked_ms; /* when the file's name was last looked at; 0: never */
+	bool trusted; /* before that, nothing was to have happened */
+
+	/* The file's size when TDB's records were last seen to be the file itself, see
+	 * store_is_mapped; 0: never. */
+	size_t mapped_size;
+
 	char *buffer[STORE_ITEMS_MAX]; /* copies of an update's records; grow as needed */
 	size_t buffer_size[STORE_ITEMS_MAX];
 	char message[200]; /* TDB's last words */
@@ -98,6 +107,21 @@ void store_file_close(struct store *store);
  * closed then.
  */
 bool store_file_replaced(struct store *store);
+
+/*
+ * Whether nothing has happened in the file's folder since the last time that this was false:
+ * store_file_replaced then would be too. Else that is to be asked, and store_watch_failed
+ * called if it is true. Of one store of a process.
+ */
+bool store_watch_quiet(struct store *store);
+void store_watch_failed(struct store *store);
+void store_watch_close(struct store *store);
+
+/*
+ * Whether what TDB shows of a record is the file, in shared memory, so that who has the lock
+ * can write it there. As long as tdb_map_size remains what it was.
+ */
+bool store_is_mapped(struct store *store);
 
 /*
  * Saves every record that can be read of the file that was opened last into a new one,

@@ -11,7 +11,7 @@ my @layers = (
     [qw(util log clock)],
     [qw(limit rate record record_convert counter template netaddr pattern key override allowance)],
     [qw(policy config config_key config_options config_rule store store_file store_rewrite
-        store_salvage store_walk confine)],
+        store_salvage store_walk store_watch confine)],
     [qw(rule quota engine engine_keep verdict)],
     [qw(policyd-ratelimit ctl ctl_allow ctl_check ctl_config ctl_explain ctl_load ctl_mail ctl_metrics ctl_postconf ctl_postfix ctl_postfix_lists
         ctl_postfix_smtpd ctl_progress ctl_report ctl_reset ctl_rows
