@@ -25,9 +25,10 @@
 struct memo {
 	uint64_t instance;
 	size_t entries;
-	struct {
-		uint64_t counter;
+	struct memo_entry {
 		struct record_transaction transaction;
+		size_t length;
+		char key[sizeof(((struct rule_key *)0)->text)];
 	} entry[MEMO_ENTRIES];
 };
 
@@ -35,7 +36,6 @@ struct memo {
 struct candidate {
 	const struct rule *rule;
 	struct rule_key key;
-	uint64_t counter; /* hash of the key, for the memo */
 	char *buffer; /* where a new record, or one of another layout, is built */
 	size_t buffer_size;
 
@@ -106,11 +106,14 @@ void engine_free(struct engine *engine)
 	free(engine);
 }
 
-static struct record_transaction *memo_find(struct memo *memo, uint64_t counter)
+static struct record_transaction *memo_find(struct memo *memo, const struct rule_key *key)
 {
 	for (size_t i = 0; i < memo->entries; i++) {
-		if (memo->entry[i].counter == counter) {
-			return &memo->entry[i].transaction;
+		struct memo_entry *entry = &memo->entry[i];
+
+		if (entry->length == key->length &&
+		    memcmp(entry->key, key->text, key->length) == 0) {
+			return &entry->transaction;
 		}
 	}
 	return NULL;
@@ -125,12 +128,15 @@ static void memo_keep(struct memo *memo, const struct candidate *candidate)
 		memo->instance = transaction->instance;
 		memo->entries = 0;
 	}
-	known = memo_find(memo, candidate->counter);
+	known = memo_find(memo, &candidate->key);
 	if (known) {
 		*known = *transaction;
 	} else if (memo->entries < MEMO_ENTRIES) {
-		memo->entry[memo->entries].counter = candidate->counter;
-		memo->entry[memo->entries++].transaction = *transaction;
+		struct memo_entry *entry = &memo->entry[memo->entries++];
+
+		entry->transaction = *transaction;
+		entry->length = candidate->key.length;
+		memcpy(entry->key, candidate->key.text, entry->length);
 	}
 }
 
@@ -143,7 +149,7 @@ static void find_transaction(struct engine *engine, struct candidate *candidate)
 	bool found = instance && record_transaction(&candidate->record, instance, transaction);
 
 	if (instance && !found && engine->memo.instance == instance) {
-		known = memo_find(&engine->memo, candidate->counter);
+		known = memo_find(&engine->memo, &candidate->key);
 		found = known != NULL;
 	}
 	if (!found) {
@@ -410,11 +416,13 @@ static void forget_warnings(struct candidate *candidate)
 
 	for (unsigned i = 0; i < plan->limits.n; i++) {
 		unsigned window = plan->window[i];
-		double half =
-		    (double)plan->limits.at[i].count * candidate->rule->warn_percent / 200;
+		double half;
 
-		if (candidate->record.warned[window] &&
-		    (double)counter_used(&candidate->record, window) < half) {
+		if (!candidate->record.warned[window]) {
+			continue;
+		}
+		half = (double)plan->limits.at[i].count * candidate->rule->warn_percent / 200;
+		if ((double)counter_used(&candidate->record, window) < half) {
 			candidate->record.warned[window] = false;
 		}
 	}
@@ -538,7 +546,7 @@ static enum store_result decide(void *data, struct store_item *item, size_t item
 			record_write(&candidate->record, candidate->bytes);
 		}
 	}
-	if (!denied) {
+	if (!denied && (engine->tell || engine->config->log == CONFIG_LOG_ALL)) {
 		note_allowed(engine, verdict);
 	}
 	return engine->tell ? STORE_STOP : STORE_OK;
@@ -575,7 +583,6 @@ static void find_candidates(
 		}
 		candidate->rule = rule;
 		candidate->transaction.instance = instance;
-		candidate->counter = hash_keyed(secret, candidate->key.text, candidate->key.length);
 		engine->candidates++;
 	}
 }

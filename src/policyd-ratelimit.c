@@ -295,11 +295,12 @@ static int answer(struct helper *helper, const struct error *bad)
 {
 	struct engine_verdict verdict = {.status = ENGINE_ERROR};
 	char action[POLICY_ACTION_MAX + 1];
-	struct error error = {""};
+	struct error error;
 	struct text text;
 	int result = 0;
 
 	helper->notes.notes = 0;
+	error.text[0] = '\0';
 	if (!bad && helper->usable) {
 		engine_judge(helper->engine, &helper->request, &verdict, &helper->notes, &error);
 		if (verdict.status == ENGINE_ERROR && is_news(helper, error.text)) {

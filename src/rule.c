@@ -25,12 +25,15 @@ void rule_request_init(struct rule_request *request, const struct policy_request
 	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++) {
 		if (strcmp(state, states[i].name) == 0) {
 			request->state = states[i].state;
+			break;
 		}
 	}
-	number = policy_value(policy, "recipient_count");
-	number_parse(number, strlen(number), LIMIT_COUNT_MAX, &request->recipient_count);
-	number = policy_value(policy, "size");
-	number_parse(number, strlen(number), LIMIT_BYTES_MAX, &request->size);
+	if (request->state == RULE_STATE_DATA || request->state == RULE_STATE_END) {
+		number = policy_value(policy, "recipient_count");
+		number_parse(number, strlen(number), LIMIT_COUNT_MAX, &request->recipient_count);
+		number = policy_value(policy, "size");
+		number_parse(number, strlen(number), LIMIT_BYTES_MAX, &request->size);
+	}
 	request->instance = policy_find(policy, "instance", strlen("instance"));
 	if (request->instance && request->instance->value_length == 0) {
 		request->instance = NULL;

@@ -21,7 +21,7 @@ enum rule_state { RULE_STATE_OTHER, RULE_STATE_RCPT, RULE_STATE_DATA, RULE_STATE
 struct rule_request {
 	const struct policy_request *policy;
 	enum rule_state state;
-	uint64_t recipient_count;
+	uint64_t recipient_count; /* 0 in RCPT, as Postfix has it; and so is size: it may grow */
 	uint64_t size;
 	const struct policy_attribute *instance; /* NULL if empty */
 };

@@ -98,8 +98,6 @@ struct update {
 	size_t chains;
 	size_t current; /* item that read_record is to read */
 	bool alarmed;
-	bool mapped; /* store_is_mapped was true before the records were read */
-	void *place[STORE_ITEMS_MAX]; /* where they then were */
 };
 
 static void sort_chains(struct update *update)
@@ -160,7 +158,7 @@ static int lock_chains(struct update *update)
 	return 0;
 }
 
-static int reserve(struct store *store, size_t i, size_t size)
+int store_reserve(struct store *store, size_t i, size_t size)
 {
 	char *new;
 
@@ -180,7 +178,7 @@ static int take_copy(struct update *update, const void *bytes, size_t size)
 {
 	struct store_item *item = &update->item[update->current];
 
-	if (reserve(update->store, update->current, size)) {
+	if (store_reserve(update->store, update->current, size)) {
 		return -1;
 	}
 	memcpy(update->store->buffer[update->current], bytes, size);
@@ -191,11 +189,8 @@ static int take_copy(struct update *update, const void *bytes, size_t size)
 
 static int read_record(TDB_DATA key, TDB_DATA data, void *private)
 {
-	struct update *update = private;
-
 	(void)key;
-	update->place[update->current] = data.dptr;
-	return take_copy(update, data.dptr, data.dsize);
+	return take_copy(private, data.dptr, data.dsize);
 }
 
 /* Whether the record still is what was read; takes it anew if not. */
@@ -359,15 +354,9 @@ static enum store_result write_items(struct update *update, struct error *error)
 		    ? store_tdb_data(item->replacement, item->replacement_size)
 		    : store_tdb_data(item->data, item->size);
 
-		if (!item->changed) {
-			continue;
-		}
-		if (item->stored && !item->replacement && update->mapped &&
-		    tdb_map_size(store->tdb) == store->mapped_size) {
-			/* What tdb_store comes to, after finding the record once more. */
-			memcpy(update->place[i], item->data, item->size);
-		} else if (tdb_store(store->tdb, store_tdb_data(item->key, item->key_length), data,
-			       TDB_REPLACE)) {
+		if (item->changed &&
+		    tdb_store(store->tdb, store_tdb_data(item->key, item->key_length), data,
+			TDB_REPLACE)) {
 			return store_fail(store, error, "a record can't be written");
 		}
 	}
@@ -391,7 +380,6 @@ static enum store_result try_update(struct update *update, bool transaction, sto
 	struct store *store = update->store;
 	enum store_result result;
 
-	update->mapped = !transaction && store_is_mapped(store);
 	if (transaction) {
 		update_alarm(update);
 		if (tdb_transaction_start(store->tdb)) {
@@ -440,7 +428,7 @@ static enum store_result update_file(struct store *store, struct store_item *ite
 	struct update update;
 	enum store_result result = STORE_OK;
 	bool transaction = false;
-	bool again = true;
+	bool again;
 
 	if (items > STORE_ITEMS_MAX) {
 		error_set(error, "more than %d records in one update", STORE_ITEMS_MAX);
@@ -452,6 +440,7 @@ static enum store_result update_file(struct store *store, struct store_item *ite
 	update.alarmed = false;
 	store_alarm_rang = 0;
 	store->message[0] = '\0';
+	again = !store_map_update(store, item, items, change, data, &result);
 	for (int i = 0; again && i < STORE_TRIES; i++) {
 		if (!store->tdb) {
 			update_alarm(&update);

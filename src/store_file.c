@@ -109,9 +109,9 @@ void store_file_close(struct store *store)
 		store->tdb = NULL;
 	}
 	store_watch_close(store);
+	store_map_close(store);
 	store->rewrite_due = false;
 	store->full_ms = 0;
-	store->mapped_size = 0;
 }
 
 /* The :meta record: written once when a file is made, before others see it or under its lock. */
@@ -466,48 +466,6 @@ bool store_file_replaced(struct store *store)
 	return store->suspect;
 }
 
-/* Changes the blank at the end of the :meta record, which means nothing, or says what it is. */
-static int change_blank(TDB_DATA key, TDB_DATA data, void *private)
-{
-	char *blank = private;
-	unsigned char *last = data.dptr + data.dsize - 1;
-
-	(void)key;
-	if (*blank) {
-		*last = (unsigned char)*blank;
-	}
-	*blank = (char)*last;
-	return data.dsize == STORE_META_SIZE ? 0 : -1;
-}
-
-bool store_is_mapped(struct store *store)
-{
-	TDB_DATA key = store_tdb_data(STORE_META_KEY, strlen(STORE_META_KEY));
-	struct tdb_context *tdb = store->tdb;
-	size_t size = tdb_map_size(tdb);
-	char before = '\0', after = '\0', other;
-
-	if (store->mapped_size == size) {
-		return true;
-	}
-	/* TDB may have to do without mmap, and then shows a copy. */
-	if (store->options.access != STORE_CREATE || tdb_chainlock_nonblock(tdb, key)) {
-		return false;
-	}
-	if (tdb_parse_record(tdb, key, change_blank, &before) == 0 &&
-	    (before == ' ' || before == '.')) {
-		other = before == ' ' ? '.' : ' ';
-		tdb_parse_record(tdb, key, change_blank, &other);
-		tdb_parse_record(tdb, key, change_blank, &after);
-		if (after != before) {
-			tdb_parse_record(tdb, key, change_blank, &before);
-			store->mapped_size = size;
-		}
-	}
-	tdb_chainunlock(tdb, key);
-	return store->mapped_size == size && tdb_map_size(tdb) == size;
-}
-
 static volatile sig_atomic_t bus_armed;
 sigjmp_buf store_bus_jump;
 
@@ -545,9 +503,9 @@ enum store_result store_bus_recover(struct store *store, struct error *error)
 		store->limited = false;
 	}
 	store->tdb = NULL;
-	store->mapped_size = 0;
 	store->suspect = true;
 	store_watch_close(store);
+	store_map_close(store);
 	if (tdb && sigsetjmp(store_bus_jump, 0) == 0) {
 		store_bus_arm(true);
 		tdb_close(tdb);

@@ -55,9 +55,11 @@ struct store {
 	int64_t looked_ms; /* when the file's name was last looked at; 0: never */
 	bool trusted; /* before that, nothing was to have happened */
 
-	/* The file's size when TDB's records were last seen to be the file itself, see
-	 * store_is_mapped; 0: never. */
-	size_t mapped_size;
+	/* For store_map.c. */
+	char *map; /* of the open file, or NULL */
+	size_t map_size;
+	uint32_t chains;
+	uint64_t updates; /* of the open file */
 
 	char *buffer[STORE_ITEMS_MAX]; /* copies of an update's records; grow as needed */
 	size_t buffer_size[STORE_ITEMS_MAX];
@@ -118,10 +120,16 @@ void store_watch_failed(struct store *store);
 void store_watch_close(struct store *store);
 
 /*
- * Whether what TDB shows of a record is the file, in shared memory, so that who has the lock
- * can write it there. As long as tdb_map_size remains what it was.
+ * Does the whole of store_update, if all that it needs is there and free: the locks, the
+ * records, and each of them keeps its length. False: nothing was written, and it has to be done
+ * by TDB's own means; change may have been called. The store may have been closed.
  */
-bool store_is_mapped(struct store *store);
+bool store_map_update(struct store *store, struct store_item *item, size_t items,
+    store_change *change, void *data, enum store_result *result);
+void store_map_close(struct store *store);
+
+/* Makes room for a copy of that size in store->buffer[i]; -1 if out of memory. */
+int store_reserve(struct store *store, size_t i, size_t size);
 
 /*
  * Saves every record that can be read of the file that was opened last into a new one,

@@ -190,9 +190,10 @@ int size_parse(const char *string, uint64_t max, uint64_t *bytes)
 void ascii_lower(char *bytes, size_t length)
 {
 	for (size_t i = 0; i < length; i++) {
-		if (bytes[i] >= 'A' && bytes[i] <= 'Z') {
-			bytes[i] += 'a' - 'A';
-		}
+		unsigned char byte = (unsigned char)bytes[i];
+
+		/* No branch: the compiler can do many at once. */
+		bytes[i] = (char)(byte | ((unsigned char)(byte - 'A') < 26 ? 'a' - 'A' : 0));
 	}
 }
 

@@ -17,8 +17,12 @@ struct error {
 	char text[400];
 };
 
-/* Sets the text as printf does and returns -1, so that `return error_set(…)` reads well. */
-int error_set(struct error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/*
+ * Sets the text as printf does and returns -1, so that `return error_set(…)` reads well. cold:
+ * the compiler takes whatever leads here out of the way of what happens with each request.
+ */
+int error_set(struct error *error, const char *format, ...)
+    __attribute__((cold, format(printf, 2, 3)));
 
 /*
  * A text that is appended to in a buffer of the caller's; what does not fit is

@@ -10,7 +10,7 @@ use RateTest qw(source_dir build_dir slurp run);
 my @layers = (
     [qw(util log clock)],
     [qw(limit rate record record_convert counter template netaddr pattern key override allowance)],
-    [qw(policy config config_key config_options config_rule store store_file store_rewrite
+    [qw(policy config config_key config_options config_rule store store_file store_map store_rewrite
         store_salvage store_walk store_watch confine)],
     [qw(rule quota engine engine_keep verdict)],
     [qw(policyd-ratelimit ctl ctl_allow ctl_check ctl_config ctl_explain ctl_load ctl_mail ctl_metrics ctl_postconf ctl_postfix ctl_postfix_lists
@@ -20,7 +20,7 @@ my @layers = (
 my %layer;
 for my $n (0 .. $#layers) { $layer{$_} = $n for @{$layers[$n]} }
 
-my %system = ('ini.h' => qr/^config\.c$/, 'tdb.h' => qr/^store(?:_file|_rewrite|_salvage|_walk)?\.c$/, 'jansson.h' => qr/^output\.c$/,
+my %system = ('ini.h' => qr/^config\.c$/, 'tdb.h' => qr/^store(?:_file|_map|_rewrite|_salvage|_walk)?\.c$/, 'jansson.h' => qr/^output\.c$/,
     'seccomp.h' => qr/^confine_filter\.c$/, 'linux/landlock.h' => qr/^confine\.c$/);
 my $src = source_dir() . '/src';
 for my $path (sort glob "$src/*.[ch]") {

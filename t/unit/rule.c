@@ -83,6 +83,7 @@ static void test_numbers(void **state)
 			add("size", string);
 			add("instance", string);
 		}
+		add("protocol_state", "END-OF-MESSAGE");
 		rule_request_init(&request, &policy);
 		check(request.recipient_count == cases[i].count, "\"%s\": wrong recipients", name);
 		check(request.size == cases[i].size, "\"%s\": wrong size", name);
