@@ -35,11 +35,10 @@ bool policy_known(const char *name, size_t length)
 	return false;
 }
 
-/* Differs between all names that Postfix sends. */
-static uint8_t tag_of(const char *name, size_t length)
+/* Differs between nearly all names that Postfix sends. */
+static inline uint8_t tag_of(const char *name, size_t length)
 {
-	return length ? (uint8_t)(length * 7 + (uint8_t)name[0] + 4U * (uint8_t)name[length - 1])
-		      : 0;
+	return length ? (uint8_t)(length * 11 + (uint8_t)name[length - 1]) : 0;
 }
 
 const struct policy_attribute *policy_find(
@@ -68,6 +67,47 @@ const char *policy_value(const struct policy_request *request, const char *name)
 	const struct policy_attribute *attribute = policy_find(request, name, strlen(name));
 
 	return attribute ? attribute->value : "";
+}
+
+/* Of POLICY_STRIDE bytes those that are that one, as a mask. */
+static inline uint64_t bytes_equal(const char *p, char byte)
+{
+	uint64_t mask = 0;
+
+#ifdef __SSE2__
+	for (int i = 0; i < POLICY_STRIDE; i += 16) {
+		__m128i some = _mm_loadu_si128((const __m128i *)(p + i));
+		int equal = _mm_movemask_epi8(_mm_cmpeq_epi8(some, _mm_set1_epi8(byte)));
+
+		mask |= (uint64_t)(unsigned)equal << i;
+	}
+#else
+	for (int i = 0; i < POLICY_STRIDE; i++) {
+		mask |= (uint64_t)(p[i] == byte) << i;
+	}
+#endif
+	return mask;
+}
+
+/* The first '=' of a line, or NULL. */
+static inline char *find_equals(char *line, const char *newline)
+{
+	size_t length = (size_t)(newline - line);
+#ifdef __SSE2__
+	/* Longer than any name of Postfix's. */
+	const __m128i equals = _mm_set1_epi8('=');
+	__m128i first = _mm_loadu_si128((const __m128i *)line);
+	__m128i second = _mm_loadu_si128((const __m128i *)(line + 16));
+	unsigned mask = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(first, equals)) |
+	    (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(second, equals)) << 16;
+
+	if (mask) {
+		char *found = line + __builtin_ctz(mask);
+
+		return found < newline ? found : NULL;
+	}
+#endif
+	return memchr(line, '=', length);
 }
 
 int policy_add(struct policy_request *request, const char *name, size_t name_length,
@@ -132,61 +172,83 @@ static int skip_request(struct policy_reader *reader)
 }
 
 /*
- * The first of two bytes, one of which comes. A request is thirty short lines: what memchr
- * does before it starts, and a call, would be most of the work.
+ * Where a request's lines end, each with a newline, the last one being empty. Returns how many
+ * there are without that one, which is end[lines] unless there are too many. A request is thirty
+ * short lines: to look for one after the other, each by a call, would be most of the work.
  */
-static inline char *find_either(char *p, char a, char b)
+static size_t find_lines(const char *text, uint32_t end[POLICY_ATTRIBUTES_MAX + 1], size_t *size)
 {
-#ifdef __SSE2__
-	const __m128i as = _mm_set1_epi8(a), bs = _mm_set1_epi8(b);
+	size_t lines = 0, start = 0;
 
-	for (;; p += POLICY_STRIDE) {
-		__m128i bytes = _mm_loadu_si128((const __m128i *)p);
-		int here = _mm_movemask_epi8(
-		    _mm_or_si128(_mm_cmpeq_epi8(bytes, as), _mm_cmpeq_epi8(bytes, bs)));
+	for (size_t at = 0;; at += POLICY_STRIDE) {
+		uint64_t newlines = bytes_equal(text + at, '\n');
 
-		if (here) {
-			return p + __builtin_ctz((unsigned)here);
+		for (; newlines; newlines &= newlines - 1) {
+			size_t newline = at + (size_t)__builtin_ctzll(newlines);
+
+			if (lines <= POLICY_ATTRIBUTES_MAX) {
+				end[lines] = (uint32_t)newline;
+			}
+			if (newline == start) {
+				*size = newline + 1;
+				return lines;
+			}
+			lines++;
+			start = newline + 1;
 		}
 	}
-#else
-	while (*p != a && *p != b) {
-		p++;
-	}
-	return p;
-#endif
 }
 
-/*
- * Cuts the line that ends at newline into an attribute. equals: its first '=', or its end;
- * nul: there may be a NUL byte in it.
- */
-static enum policy_result take_line(struct policy_request *request, char *line, char *equals,
-    char *newline, bool nul, struct error *error)
+/* Whether a line can't be taken; *error is set unless there was another before. */
+static bool is_bad_line(const char *line, const char *equals, const char *newline,
+    enum policy_result before, struct error *error)
 {
-	size_t name_length = (size_t)(equals - line);
-	size_t value_length = (size_t)(newline - equals) - 1;
+	struct error ignored;
 
-	*newline = '\0';
-	if (nul && memchr(line, '\0', (size_t)(newline - line))) {
+	error = before == POLICY_REQUEST ? error : &ignored;
+	if (memchr(line, '\0', (size_t)(newline - line))) {
 		error_set(error, "a NUL byte in the request");
-		return POLICY_BAD;
-	}
-	if (equals == newline || equals == line) {
+	} else if (!equals || equals == line) {
 		error_set(error, "a line that is not \"name=value\" in the request");
-		return POLICY_BAD;
+	} else if (newline - equals - 1 > POLICY_VALUE_MAX) {
+		error_set(error, "the value of \"%.*s\" is longer than %d bytes",
+		    (int)(equals - line < 40 ? equals - line : 40), line, POLICY_VALUE_MAX);
+	} else {
+		return false;
 	}
-	*equals = '\0';
-	if (value_length > POLICY_VALUE_MAX) {
-		error_set(error, "the value of \"%.40s\" is longer than %d bytes", line,
-		    POLICY_VALUE_MAX);
-		return POLICY_BAD;
+	return true;
+}
+
+/* Cuts the request that starts at text into attributes. */
+static enum policy_result take_lines(
+    struct policy_request *request, char *text, size_t *size, struct error *error)
+{
+	enum policy_result result = POLICY_REQUEST;
+	uint32_t end[POLICY_ATTRIBUTES_MAX + 1];
+	size_t lines = find_lines(text, end, size);
+	/* Both are rare, and then it matters which line it is. */
+	bool suspect = *size > POLICY_VALUE_MAX || memchr(text, '\0', *size);
+	char *line = text;
+
+	for (size_t i = 0; i < lines && i < POLICY_ATTRIBUTES_MAX; i++) {
+		char *newline = text + end[i];
+		char *equals = find_equals(line, newline);
+
+		if ((!equals || equals == line || suspect) &&
+		    is_bad_line(line, equals, newline, result, error)) {
+			result = POLICY_BAD;
+		} else {
+			*equals = *newline = '\0';
+			policy_add(request, line, (size_t)(equals - line), equals + 1,
+			    (size_t)(newline - equals) - 1);
+		}
+		line = newline + 1;
 	}
-	if (policy_add(request, line, name_length, equals + 1, value_length)) {
+	if (lines > POLICY_ATTRIBUTES_MAX && result == POLICY_REQUEST) {
 		error_set(error, "more than %d attributes in the request", POLICY_ATTRIBUTES_MAX);
-		return POLICY_BAD;
+		result = POLICY_BAD;
 	}
-	return POLICY_REQUEST;
+	return result;
 }
 
 /* Whether what is there ends as a request does: then there is one, whole. */
@@ -199,12 +261,10 @@ static bool ends_request(const struct policy_reader *reader)
 enum policy_result policy_read(
     struct policy_reader *reader, struct policy_request *request, struct error *error)
 {
-	enum policy_result result = POLICY_REQUEST;
-	size_t line_at = 0; /* behind reader->start, so that fill may move both */
-	size_t seen = 0;
+	enum policy_result result;
+	size_t line = 0; /* behind reader->start, so that fill may move both */
+	size_t seen = 0, size;
 	const char *kind;
-	char *line;
-	bool nul;
 
 	request->attributes = 0;
 	error->text[0] = '\0';
@@ -215,10 +275,10 @@ enum policy_result policy_read(
 		if (newline) {
 			size_t next = (size_t)(newline + 1 - (reader->buffer + reader->start));
 
-			if (next - line_at == 1) {
+			if (next - line == 1) {
 				break;
 			}
-			line_at = seen = next;
+			line = seen = next;
 			continue;
 		}
 		seen = reader->end - reader->start;
@@ -235,20 +295,8 @@ enum policy_result policy_read(
 	}
 
 	/* Complete: from here on nothing moves. */
-	line = reader->buffer + reader->start;
-	nul = memchr(line, '\0', reader->end - reader->start) != NULL;
-	while (*line != '\n') {
-		char *equals = find_either(line, '=', '\n');
-		char *newline = *equals == '\n' ? equals : find_either(equals, '\n', '\n');
-		struct error ignored;
-
-		if (take_line(request, line, equals, newline, nul,
-			result == POLICY_REQUEST ? error : &ignored) == POLICY_BAD) {
-			result = POLICY_BAD;
-		}
-		line = newline + 1;
-	}
-	reader->start = (size_t)(line + 1 - reader->buffer);
+	result = take_lines(request, reader->buffer + reader->start, &size, error);
+	reader->start += size;
 	kind = policy_value(request, "request");
 	if (result == POLICY_REQUEST && kind[0] && strcmp(kind, "smtpd_access_policy") != 0) {
 		error_set(error, "a request that is not smtpd_access_policy");

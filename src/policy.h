@@ -32,7 +32,7 @@ struct policy_request {
 };
 
 /* Bytes that are looked at at once, and so may be looked at behind the end. */
-#define POLICY_STRIDE 16
+#define POLICY_STRIDE 64
 
 /* Reads from one file descriptor. About 64 KiB large; zero it but for fd. */
 struct policy_reader {
