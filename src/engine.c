@@ -57,7 +57,6 @@ struct engine {
 	const struct config *config;
 	struct store *store;
 	struct quotas *quotas;
-	struct memo memo;
 	struct candidate *candidate; /* one for each rule */
 	struct store_item *item;
 
@@ -71,6 +70,8 @@ struct engine {
 	struct engine_verdict *verdict;
 	struct engine_notes *notes;
 	struct error *error;
+
+	struct memo memo; /* large */
 };
 
 struct engine *engine_new(const struct config *config, struct store *store)
@@ -163,7 +164,7 @@ static void find_transaction(struct engine *engine, struct candidate *candidate)
 	    rule_cost(candidate->rule, &engine->request, transaction->charged, candidate->again);
 }
 
-static int reserve(struct candidate *candidate, size_t size, struct error *error)
+RARE static int reserve(struct candidate *candidate, size_t size, struct error *error)
 {
 	if (candidate->buffer_size < size) {
 		free(candidate->buffer);
@@ -174,7 +175,7 @@ static int reserve(struct candidate *candidate, size_t size, struct error *error
 }
 
 /* What holds for the key: an allowance that can't be with this configuration does not. */
-static void find_plan(struct engine *engine, struct candidate *candidate, int64_t now_ms)
+RARE static void find_plan(struct engine *engine, struct candidate *candidate, int64_t now_ms)
 {
 	const struct rule_key *key = &candidate->key;
 	const struct config_plan *plan = NULL;
@@ -190,7 +191,7 @@ static void find_plan(struct engine *engine, struct candidate *candidate, int64_
 }
 
 /* Builds the record of another layout, or with other stamps, which goes into the file whole. */
-static int rebuild_record(
+RARE static int rebuild_record(
     struct candidate *candidate, struct store_item *item, int64_t now_ms, struct error *error)
 {
 	struct record *record = &candidate->record;
@@ -210,7 +211,7 @@ static int rebuild_record(
 	return 0;
 }
 
-static int new_record(struct candidate *candidate, struct store_item *item, struct error *error)
+RARE static int new_record(struct candidate *candidate, struct store_item *item, struct error *error)
 {
 	const struct config_plan *plan = candidate->plan;
 
@@ -429,7 +430,7 @@ static void forget_warnings(struct candidate *candidate)
 }
 
 /* Tells what each rule makes of the request; the candidates are some of the rules, in order. */
-static void tell(const struct engine *engine)
+RARE static void tell(const struct engine *engine)
 {
 	const struct config *config = engine->config;
 	const struct policy_request *policy = engine->request.policy;
@@ -461,7 +462,7 @@ static void tell(const struct engine *engine)
 }
 
 /* Says that a record can't be used, and whether it is to be salvaged. */
-static enum store_result report_damage(struct engine *engine, const struct candidate *candidate,
+RARE static enum store_result report_damage(struct engine *engine, const struct candidate *candidate,
     const struct store_item *item, const struct error *why)
 {
 	char buffer[160];
@@ -560,8 +561,10 @@ static void find_candidates(
 	uint64_t instance = 0;
 
 	if (engine->request.instance) {
-		const char *recipient = policy_value(policy, "recipient");
-		uint64_t hash = hash_keyed(secret, recipient, strlen(recipient));
+		const struct policy_attribute *recipient =
+		    policy_find(policy, "recipient", strlen("recipient"));
+		uint64_t hash = hash_keyed(secret, recipient ? recipient->value : "",
+		    recipient ? recipient->value_length : 0);
 
 		instance = hash_keyed(secret, engine->request.instance->value,
 			       engine->request.instance->value_length) &

@@ -62,13 +62,6 @@ const struct policy_attribute *policy_find(
 	return NULL;
 }
 
-const char *policy_value(const struct policy_request *request, const char *name)
-{
-	const struct policy_attribute *attribute = policy_find(request, name, strlen(name));
-
-	return attribute ? attribute->value : "";
-}
-
 /* Of POLICY_STRIDE bytes those that are that one, as a mask. */
 static inline uint64_t bytes_equal(const char *p, char byte)
 {
@@ -151,7 +144,7 @@ static int fill(struct policy_reader *reader)
  * Drops input up to and with the empty line that ends a request whose first part
  * filled the buffer. 1, or 0 at end of file.
  */
-static int skip_request(struct policy_reader *reader)
+RARE static int skip_request(struct policy_reader *reader)
 {
 	bool line_start = reader->end > 0 && reader->buffer[reader->end - 1] == '\n';
 
@@ -200,7 +193,7 @@ static size_t find_lines(const char *text, uint32_t end[POLICY_ATTRIBUTES_MAX + 
 }
 
 /* Whether a line can't be taken; *error is set unless there was another before. */
-static bool is_bad_line(const char *line, const char *equals, const char *newline,
+RARE static bool is_bad_line(const char *line, const char *equals, const char *newline,
     enum policy_result before, struct error *error)
 {
 	struct error ignored;

@@ -11,6 +11,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define POLICY_REQUEST_MAX 65536
 #define POLICY_VALUE_MAX 8192
@@ -72,8 +73,13 @@ extern const char *const policy_names[];
 /* Whether it is the name of one of them. */
 bool policy_known(const char *name, size_t length);
 
-/* The value of an attribute; "" if it wasn't sent. */
-const char *policy_value(const struct policy_request *request, const char *name);
+/* The value of an attribute; "" if it wasn't sent. Here, so that lengths are known early. */
+static inline const char *policy_value(const struct policy_request *request, const char *name)
+{
+	const struct policy_attribute *attribute = policy_find(request, name, strlen(name));
+
+	return attribute ? attribute->value : "";
+}
 
 /*
  * Writes "action=…\n\n". action: one line of UTF-8, of which no more than POLICY_ACTION_MAX

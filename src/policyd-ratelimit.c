@@ -61,7 +61,7 @@ struct helper {
  * Whether a trouble is news: it was not logged lately. Two troubles may take turns,
  * and good requests come between them.
  */
-static bool is_news(struct helper *helper, const char *text)
+RARE static bool is_news(struct helper *helper, const char *text)
 {
 	int64_t now_ms = clock_monotonic_ms();
 	struct trouble *oldest = &helper->trouble[0];
@@ -128,7 +128,7 @@ static void use_config(struct helper *helper)
  * Where a changed configuration names files that this process can't reach any more, those of
  * the present one remain.
  */
-static void keep_places(const struct helper *helper, struct config *config, struct config *old)
+RARE static void keep_places(const struct helper *helper, struct config *config, struct config *old)
 {
 	char line[LINE_MAX_BYTES];
 	struct text text;
@@ -165,7 +165,7 @@ static void keep_places(const struct helper *helper, struct config *config, stru
 }
 
 /* Reads the file. A bad one replaces a bad one, but a good one stays in force. */
-static void load_config(struct helper *helper)
+RARE static void load_config(struct helper *helper)
 {
 	struct complaints complaints = {.lines = 0};
 	struct config_stamp before = helper->stamp;
@@ -222,7 +222,7 @@ static bool is_settled(const struct helper *helper, int64_t monotonic_ms)
  * A process that starts while the file is being written in place has nothing else to judge
  * by: it waits until the file has been left alone.
  */
-static void wait_for_config(const struct helper *helper)
+RARE static void wait_for_config(const struct helper *helper)
 {
 	const struct timespec pause = {.tv_nsec = 10 * 1000000};
 
@@ -260,7 +260,7 @@ static void refresh_config(struct helper *helper)
 }
 
 /* error: why the request can't be judged, for ENGINE_ERROR, if that is to be said. */
-static void log_verdict(
+RARE static void log_verdict(
     struct helper *helper, const struct engine_verdict *verdict, const struct error *error)
 {
 	enum config_log log = helper->config.log;

@@ -488,7 +488,7 @@ static void set_frame(struct record *record)
 }
 
 /* Reads the header, and sees that it is as it would be written. */
-static int read_frame(struct record *record, const char *bytes, size_t size, struct error *error)
+RARE static int read_frame(struct record *record, const char *bytes, size_t size, struct error *error)
 {
 	const char *end = memchr(bytes, '|', size < RECORD_HEADER_MAX ? size : RECORD_HEADER_MAX);
 	struct record_layout layout;

@@ -132,8 +132,8 @@ static void finish_key(const struct rule *rule, struct text *text,
 bool rule_key_of_request(const struct rule *rule, const struct policy_request *request,
     const uint8_t secret[HASH_KEY_BYTES], struct rule_key *key)
 {
-	/* A pair, with every '+' escaped. */
-	char buffer[4 * KEY_VALUE_MAX + 2];
+	/* A pair, with every '+' escaped. Not on the stack, all else would be far from there. */
+	static char buffer[4 * KEY_VALUE_MAX + 2];
 	struct text text;
 
 	text_init(&text, buffer, sizeof(buffer));

@@ -42,12 +42,9 @@ struct store {
 	bool rewrite_due;
 	int64_t full_ms; /* since when, by the monotonic clock; 0: it is not */
 
-	char notice[PATH_MAX + 600]; /* for store_notice */
-	bool noticed;
-	int64_t salvaged_ms; /* by the monotonic clock, 0: never */
-	struct error salvage_error; /* why it did not work then */
 	struct rlimit limit; /* of the process, while an insert has lowered it */
 	bool limited;
+	bool noticed; /* there is a notice for store_notice */
 	bool suspect; /* the file was cut off while it was open */
 
 	/* For store_watch.c. */
@@ -64,6 +61,11 @@ struct store {
 	char *buffer[STORE_ITEMS_MAX]; /* copies of an update's records; grow as needed */
 	size_t buffer_size[STORE_ITEMS_MAX];
 	char message[200]; /* TDB's last words */
+
+	/* What is looked at now and then only. */
+	char notice[PATH_MAX + 600];
+	int64_t salvaged_ms; /* by the monotonic clock, 0: never */
+	struct error salvage_error; /* why it did not work then */
 };
 
 /*

@@ -97,7 +97,7 @@ void store_map_close(struct store *store)
 }
 
 /* Maps the file, or what it has grown to. */
-static bool open_map(struct store *store)
+RARE static bool open_map(struct store *store)
 {
 	size_t size = tdb_map_size(store->tdb);
 	uint32_t hash;
