@@ -27,7 +27,7 @@ static bool stays(const struct record *record, int64_t now_ms)
 	    record->stamp_ms - now_ms <= shortest_ms / COUNTER_STAYS_SHARE;
 }
 
-void counter_advance(struct record *record, int64_t now_ms)
+HOT void counter_advance(struct record *record, int64_t now_ms)
 {
 	const struct record_layout *layout = &record->layout;
 
@@ -47,7 +47,7 @@ void counter_advance(struct record *record, int64_t now_ms)
 	}
 }
 
-bool counter_is_ahead(const struct record *record, int64_t now_ms)
+HOT bool counter_is_ahead(const struct record *record, int64_t now_ms)
 {
 	struct rate_log log = record_log(record);
 
@@ -56,7 +56,7 @@ bool counter_is_ahead(const struct record *record, int64_t now_ms)
 		log.at(log.data, log.events - 1).stamp_ms > now_ms + AHEAD_TOLERATED_MS);
 }
 
-uint64_t counter_used(const struct record *record, unsigned window)
+HOT uint64_t counter_used(const struct record *record, unsigned window)
 {
 	const struct record_layout *layout = &record->layout;
 
@@ -68,7 +68,7 @@ uint64_t counter_used(const struct record *record, unsigned window)
 	return rate_used(&record->window[window], layout->strategy, layout->resolution);
 }
 
-int64_t counter_wait(const struct record *record, unsigned window, uint64_t limit, uint64_t cost)
+HOT int64_t counter_wait(const struct record *record, unsigned window, uint64_t limit, uint64_t cost)
 {
 	const struct record_layout *layout = &record->layout;
 
@@ -94,7 +94,7 @@ static bool is_used(const struct record *record)
 	return false;
 }
 
-void counter_charge(struct record *record, char *bytes, uint64_t cost)
+HOT void counter_charge(struct record *record, char *bytes, uint64_t cost)
 {
 	const struct record_layout *layout = &record->layout;
 

@@ -230,7 +230,7 @@ RARE static int new_record(struct candidate *candidate, struct store_item *item,
  * Reads an item's record and brings it to now, into the layout that holds for its key
  * today. 0, or -1 and why it can't be used.
  */
-static int open_record(struct engine *engine, struct candidate *candidate, struct store_item *item,
+HOT static int open_record(struct engine *engine, struct candidate *candidate, struct store_item *item,
     int64_t now_ms, struct error *error)
 {
 	struct record *record = &candidate->record;
@@ -490,7 +490,7 @@ RARE static enum store_result report_damage(struct engine *engine, const struct 
 }
 
 /* store_update's function: from the old records to the new ones and a verdict. */
-static enum store_result decide(void *data, struct store_item *item, size_t items)
+HOT static enum store_result decide(void *data, struct store_item *item, size_t items)
 {
 	struct engine *engine = data;
 	struct engine_verdict *verdict = engine->verdict;
@@ -601,7 +601,7 @@ static bool concerns_no_rule(const struct engine *engine)
 }
 
 /* Prepares everything but the verdict for store_update; no candidates: nothing to do. */
-static enum store_result prepare(struct engine *engine, const struct policy_request *request,
+HOT static enum store_result prepare(struct engine *engine, const struct policy_request *request,
     struct engine_verdict *verdict, struct engine_notes *notes, struct error *error)
 {
 	enum store_result result;
@@ -632,7 +632,7 @@ static enum store_result prepare(struct engine *engine, const struct policy_requ
 	return result;
 }
 
-void engine_judge(struct engine *engine, const struct policy_request *request,
+HOT void engine_judge(struct engine *engine, const struct policy_request *request,
     struct engine_verdict *verdict, struct engine_notes *notes, struct error *error)
 {
 	enum store_result result = prepare(engine, request, verdict, notes, error);

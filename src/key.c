@@ -57,7 +57,7 @@ static void escape_joint(struct text *text)
 	}
 }
 
-bool key_add(struct text *text, const char *value, size_t length, enum key_kind kind, bool joined,
+HOT bool key_add(struct text *text, const char *value, size_t length, enum key_kind kind, bool joined,
     const struct key_folding *folding)
 {
 	size_t before = text->length;
@@ -108,7 +108,7 @@ none:
 	return false;
 }
 
-void key_cut(struct text *text, const uint8_t secret[HASH_KEY_BYTES])
+HOT void key_cut(struct text *text, const uint8_t secret[HASH_KEY_BYTES])
 {
 	uint64_t hash;
 

@@ -37,7 +37,7 @@ int pattern_parse(
 	return 0;
 }
 
-const char *pattern_domain(const char *value, size_t length, size_t *domain_length)
+HOT const char *pattern_domain(const char *value, size_t length, size_t *domain_length)
 {
 	const char *at = memrchr(value, '@', length);
 

@@ -41,7 +41,7 @@ static inline uint8_t tag_of(const char *name, size_t length)
 	return length ? (uint8_t)(length * 11 + (uint8_t)name[length - 1]) : 0;
 }
 
-const struct policy_attribute *policy_find(
+HOT const struct policy_attribute *policy_find(
     const struct policy_request *request, const char *name, size_t name_length)
 {
 	uint8_t tag = tag_of(name, name_length);
@@ -116,7 +116,7 @@ int policy_add(struct policy_request *request, const char *name, size_t name_len
 }
 
 /* Puts more input behind what is there. 1, 0 at end of file or when the peer is gone. */
-static int fill(struct policy_reader *reader)
+HOT static int fill(struct policy_reader *reader)
 {
 	if (reader->start > 0) {
 		memmove(
@@ -213,7 +213,7 @@ RARE static bool is_bad_line(const char *line, const char *equals, const char *n
 }
 
 /* Cuts the request that starts at text into attributes. */
-static enum policy_result take_lines(
+HOT static enum policy_result take_lines(
     struct policy_request *request, char *text, size_t *size, struct error *error)
 {
 	enum policy_result result = POLICY_REQUEST;
@@ -251,7 +251,7 @@ static bool ends_request(const struct policy_reader *reader)
 	    memcmp(reader->buffer + reader->end - 2, "\n\n", 2) == 0;
 }
 
-enum policy_result policy_read(
+HOT enum policy_result policy_read(
     struct policy_reader *reader, struct policy_request *request, struct error *error)
 {
 	enum policy_result result;
@@ -298,7 +298,7 @@ enum policy_result policy_read(
 	return result;
 }
 
-int policy_answer(int fd, const char *action)
+HOT int policy_answer(int fd, const char *action)
 {
 	/* One write, lest Postfix wakes up for half of it. */
 	char answer[sizeof("action=\n\n") + POLICY_ACTION_MAX];

@@ -237,7 +237,7 @@ RARE static void wait_for_config(const struct helper *helper)
 }
 
 /* Takes up a changed configuration, at most every now and then. */
-static void refresh_config(struct helper *helper)
+HOT static void refresh_config(struct helper *helper)
 {
 	int64_t now_ms = clock_coarse_ms();
 	struct config_stamp stamp;
@@ -341,7 +341,7 @@ static void keep_house(struct helper *helper)
 	log_notice(helper);
 }
 
-static void serve(struct helper *helper)
+HOT static void serve(struct helper *helper)
 {
 	struct error error;
 

@@ -59,7 +59,7 @@ bool rate_window_same(
 				      : a->length_ms == b->length_ms;
 }
 
-void rate_advance(struct rate_window *window, enum rate_strategy strategy, unsigned resolution,
+HOT void rate_advance(struct rate_window *window, enum rate_strategy strategy, unsigned resolution,
     int64_t from_ms, int64_t to_ms)
 {
 	unsigned size = resolution + 1;
@@ -85,7 +85,7 @@ void rate_advance(struct rate_window *window, enum rate_strategy strategy, unsig
 	}
 }
 
-uint64_t rate_used(
+HOT uint64_t rate_used(
     const struct rate_window *window, enum rate_strategy strategy, unsigned resolution)
 {
 	uint64_t sum = window->bucket[0];
@@ -96,7 +96,7 @@ uint64_t rate_used(
 	return sum;
 }
 
-void rate_charge(struct rate_window *window, enum rate_strategy strategy, unsigned resolution,
+HOT void rate_charge(struct rate_window *window, enum rate_strategy strategy, unsigned resolution,
     int64_t now_ms, uint64_t cost)
 {
 	size_t i = strategy == RATE_FIXED
@@ -106,7 +106,7 @@ void rate_charge(struct rate_window *window, enum rate_strategy strategy, unsign
 	window->bucket[i] += cost;
 }
 
-int64_t rate_wait(const struct rate_window *window, enum rate_strategy strategy,
+HOT int64_t rate_wait(const struct rate_window *window, enum rate_strategy strategy,
     unsigned resolution, int64_t now_ms, uint64_t limit, uint64_t cost)
 {
 	uint64_t used = rate_used(window, strategy, resolution);

@@ -233,7 +233,7 @@ size_t record_size(const struct record_layout *layout)
 	    layout->events * event_size(layout);
 }
 
-bool record_layout_same(const struct record_layout *a, const struct record_layout *b)
+HOT bool record_layout_same(const struct record_layout *a, const struct record_layout *b)
 {
 	if (a->strategy != b->strategy || a->resolution != b->resolution ||
 	    a->events != b->events || a->count != b->count || a->transactions != b->transactions ||
@@ -341,7 +341,7 @@ static int read_header(struct record_layout *layout, const char *s, const char *
  * Over the header, the slot but its check and, if it names one, the newest event.
  * Without the header a slot could be taken for one of another layout.
  */
-static uint64_t slot_check(const struct record *record, const char *bytes, const char *slot)
+HOT static uint64_t slot_check(const struct record *record, const char *bytes, const char *slot)
 {
 	size_t size = record->slot_size - WIDTH_CHECK - 1;
 	uint64_t check = hash_quick(CHECK_SEED, slot, size) ^ record->header_check;
@@ -372,7 +372,7 @@ static bool slot_good(const struct record *record, const char *bytes, unsigned s
 	return get(&p, WIDTH_CHECK) == slot_check(record, bytes, start);
 }
 
-static void read_slot(struct record *record, const char *p)
+HOT static void read_slot(struct record *record, const char *p)
 {
 	const struct record_layout *layout = &record->layout;
 	uint64_t flags;
@@ -413,7 +413,7 @@ static void read_slot(struct record *record, const char *p)
 	memcpy(record->transactions, p, layout->transactions * (size_t)WIDTH_TRANSACTION);
 }
 
-static void write_slot(const struct record *record, char *bytes, unsigned slot)
+HOT static void write_slot(const struct record *record, char *bytes, unsigned slot)
 {
 	const struct record_layout *layout = &record->layout;
 	char *start = slot_at(record, bytes, slot);
@@ -507,7 +507,7 @@ RARE static int read_frame(struct record *record, const char *bytes, size_t size
 	return error_set(error, "not a counter of version " FORMAT_VERSION);
 }
 
-int record_read_again(struct record *record, const char *bytes, size_t size, struct error *error)
+HOT int record_read_again(struct record *record, const char *bytes, size_t size, struct error *error)
 {
 	const char *sequence[2];
 	unsigned slot;
@@ -560,7 +560,7 @@ void record_write_new(struct record *record, char *bytes)
 	record->log_bytes = bytes;
 }
 
-void record_write(struct record *record, char *bytes)
+HOT void record_write(struct record *record, char *bytes)
 {
 	record->slot = !record->slot;
 	record->sequence = (record->sequence + 1) & ((UINT64_C(1) << (6 * WIDTH_SEQUENCE)) - 1);
@@ -582,7 +582,7 @@ static size_t transaction_at(const struct record *record, uint64_t instance)
 	return at;
 }
 
-bool record_transaction(
+HOT bool record_transaction(
     const struct record *record, uint64_t instance, struct record_transaction *transaction)
 {
 	size_t at = transaction_at(record, instance);
@@ -597,7 +597,7 @@ bool record_transaction(
 	return true;
 }
 
-void record_remember(struct record *record, const struct record_transaction *transaction)
+HOT void record_remember(struct record *record, const struct record_transaction *transaction)
 {
 	size_t last = (record->layout.transactions - 1) * (size_t)WIDTH_TRANSACTION;
 	size_t at = transaction_at(record, transaction->instance);

@@ -11,7 +11,7 @@
 
 #define EVERYTHING "everything"
 
-void rule_request_init(struct rule_request *request, const struct policy_request *policy)
+HOT void rule_request_init(struct rule_request *request, const struct policy_request *policy)
 {
 	static const struct {
 		const char *name;
@@ -40,7 +40,7 @@ void rule_request_init(struct rule_request *request, const struct policy_request
 	}
 }
 
-uint64_t rule_amount(const struct rule *rule, const struct rule_request *request)
+HOT uint64_t rule_amount(const struct rule *rule, const struct rule_request *request)
 {
 	if (request->state == RULE_STATE_OTHER) {
 		return 0;
@@ -55,7 +55,7 @@ uint64_t rule_amount(const struct rule *rule, const struct rule_request *request
 	}
 }
 
-uint64_t rule_cost(
+HOT uint64_t rule_cost(
     const struct rule *rule, const struct rule_request *request, uint64_t charged, bool again)
 {
 	uint64_t amount = rule_amount(rule, request);
@@ -72,7 +72,7 @@ uint64_t rule_cost(
 	return amount > charged ? amount - charged : 0;
 }
 
-unsigned rule_matches(const struct rule *rule, const struct policy_request *request)
+HOT unsigned rule_matches(const struct rule *rule, const struct policy_request *request)
 {
 	unsigned i = 0;
 
@@ -129,7 +129,7 @@ static void finish_key(const struct rule *rule, struct text *text,
 	key->length = whole.length;
 }
 
-bool rule_key_of_request(const struct rule *rule, const struct policy_request *request,
+HOT bool rule_key_of_request(const struct rule *rule, const struct policy_request *request,
     const uint8_t secret[HASH_KEY_BYTES], struct rule_key *key)
 {
 	/* A pair, with every '+' escaped. Not on the stack, all else would be far from there. */

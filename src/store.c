@@ -65,7 +65,7 @@ const char *store_notice(struct store *store)
 	return noticed ? store->notice : NULL;
 }
 
-enum store_result store_secret(struct store *store, const uint8_t **secret, struct error *error)
+HOT enum store_result store_secret(struct store *store, const uint8_t **secret, struct error *error)
 {
 	enum store_result result;
 
@@ -421,7 +421,7 @@ static enum store_result try_update(struct update *update, bool transaction, sto
 	return result;
 }
 
-static enum store_result update_file(struct store *store, struct store_item *item, size_t items,
+HOT static enum store_result update_file(struct store *store, struct store_item *item, size_t items,
     store_change *change, void *data, struct error *error)
 {
 	/* Not initialized as a whole: most of it is room for many items. */
@@ -477,7 +477,7 @@ static enum store_result update_file(struct store *store, struct store_item *ite
 	return result;
 }
 
-enum store_result store_update(struct store *store, struct store_item *item, size_t items,
+HOT enum store_result store_update(struct store *store, struct store_item *item, size_t items,
     store_change *change, void *data, struct error *error)
 {
 	volatile bool again = false;

@@ -57,7 +57,7 @@ static uint32_t number_at(const struct store *store, size_t offset)
 }
 
 /* A key's record, with its lock held; NULL: TDB is to find out what there is. */
-static char *find_record(
+HOT static char *find_record(
     const struct store *store, const char *key, size_t key_length, uint32_t hash, size_t *size)
 {
 	size_t head = HEADER_SIZE + sizeof(uint32_t) * (hash % store->chains + 1);
@@ -169,7 +169,7 @@ static bool needs_recovery(const struct store *store)
 }
 
 /* Under the locks. */
-static bool change_records(struct store *store, struct store_item *item, size_t items,
+HOT static bool change_records(struct store *store, struct store_item *item, size_t items,
     const uint32_t *hash, store_change *change, void *data, enum store_result *result)
 {
 	char *place[STORE_ITEMS_MAX];
@@ -204,7 +204,7 @@ static bool change_records(struct store *store, struct store_item *item, size_t 
 	return true;
 }
 
-bool store_map_update(struct store *store, struct store_item *item, size_t items,
+HOT bool store_map_update(struct store *store, struct store_item *item, size_t items,
     store_change *change, void *data, enum store_result *result)
 {
 	uint32_t hash[STORE_ITEMS_MAX], chain[STORE_ITEMS_MAX];

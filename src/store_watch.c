@@ -83,7 +83,7 @@ static void ask(struct store *store)
 #endif
 }
 
-bool store_watch_quiet(struct store *store)
+HOT bool store_watch_quiet(struct store *store)
 {
 	int64_t now_ms = clock_coarse_ms();
 

@@ -20,7 +20,7 @@ int error_set(struct error *error, const char *format, ...)
 	return -1;
 }
 
-void text_init(struct text *text, char *buffer, size_t size)
+HOT void text_init(struct text *text, char *buffer, size_t size)
 {
 	text->buffer = buffer;
 	text->size = size;
@@ -34,7 +34,7 @@ static void close_text(struct text *text)
 	text->size = text->length + 1;
 }
 
-void text_add(struct text *text, const char *bytes, size_t length)
+HOT void text_add(struct text *text, const char *bytes, size_t length)
 {
 	size_t room = text->size - 1 - text->length;
 	bool cut = length > room;
@@ -54,7 +54,7 @@ void text_add(struct text *text, const char *bytes, size_t length)
 	}
 }
 
-void text_puts(struct text *text, const char *string)
+HOT void text_puts(struct text *text, const char *string)
 {
 	text_add(text, string, strlen(string));
 }
@@ -187,7 +187,7 @@ int size_parse(const char *string, uint64_t max, uint64_t *bytes)
 	return 0;
 }
 
-void ascii_lower(char *bytes, size_t length)
+HOT void ascii_lower(char *bytes, size_t length)
 {
 	for (size_t i = 0; i < length; i++) {
 		unsigned char byte = (unsigned char)bytes[i];
@@ -283,7 +283,7 @@ static uint64_t little_endian_word(const uint8_t *bytes)
 	return le64toh(word);
 }
 
-uint64_t hash_keyed(const uint8_t key[HASH_KEY_BYTES], const void *bytes, size_t length)
+HOT uint64_t hash_keyed(const uint8_t key[HASH_KEY_BYTES], const void *bytes, size_t length)
 {
 	const uint8_t *b = bytes;
 	uint64_t k0 = little_endian_word(key);
@@ -316,7 +316,7 @@ static uint64_t mix(uint64_t hash, uint64_t word)
 	return hash ^ hash >> 33;
 }
 
-uint64_t hash_quick(uint64_t seed, const void *bytes, size_t length)
+HOT uint64_t hash_quick(uint64_t seed, const void *bytes, size_t length)
 {
 	const uint8_t *b = bytes;
 	uint64_t hash = seed ^ length;

@@ -18,6 +18,9 @@
  */
 #define RARE __attribute__((cold, noinline))
 
+/* Before one that every request comes to: the linker puts all of these together. */
+#define HOT __attribute__((hot))
+
 /* Why something failed, for the caller to print or to drop. */
 struct error {
 	char text[400];

@@ -113,7 +113,7 @@ static bool lost_argument(const char *template, const char *action)
 	return wanted[strspn(wanted, " \t")] && !got[strspn(got, " \t")];
 }
 
-void verdict_action(const struct engine_verdict *verdict, const struct config *config,
+HOT void verdict_action(const struct engine_verdict *verdict, const struct config *config,
     const struct policy_request *request, struct text *text)
 {
 	char buffer[KEY_MAX + 1];
