@@ -35,83 +35,86 @@ bool policy_known(const char *name, size_t length)
 	return false;
 }
 
-/* Differs between nearly all names that Postfix sends. */
-static inline uint8_t tag_of(const char *name, size_t length)
+/* Of a name that is shorter there is no tag; Postfix sends none. */
+#define TAGGED 4
+
+/* Differs between most names that Postfix sends. */
+static inline uint8_t tag_of(const char *name)
 {
-	return length ? (uint8_t)(length * 11 + (uint8_t)name[length - 1]) : 0;
+	uint32_t first;
+
+	memcpy(&first, name, sizeof(first));
+	return (uint8_t)(first * UINT32_C(0x9e3779b1) >> 24);
+}
+
+/* Cuts an attribute out of the text when it is asked for: to all others the request is const. */
+const struct policy_attribute *policy_attribute(const struct policy_request *request, size_t i)
+{
+	struct policy_request *own = (struct policy_request *)request;
+	struct policy_attribute *attribute = &own->attribute[i];
+
+	if (own->end[i]) {
+		char *line = own->text + own->start[i], *newline = own->text + own->end[i];
+		char *equals = memchr(line, '=', (size_t)(newline - line));
+
+		*equals = *newline = '\0';
+		*attribute = (struct policy_attribute){line, equals + 1, (uint32_t)(equals - line),
+		    (uint32_t)(newline - equals - 1)};
+		own->end[i] = 0;
+	}
+	return attribute;
+}
+
+/* Whether the attribute number i has that name. */
+static bool is_named(
+    const struct policy_request *request, size_t i, const char *name, size_t length)
+{
+	const char *line;
+
+	if (request->end[i] == 0) {
+		return request->attribute[i].name_length == length &&
+		    memcmp(request->attribute[i].name, name, length) == 0;
+	}
+	line = request->text + request->start[i];
+	return request->end[i] - request->start[i] > length && line[length] == '=' &&
+	    memcmp(line, name, length) == 0;
 }
 
 HOT const struct policy_attribute *policy_find(
     const struct policy_request *request, const char *name, size_t name_length)
 {
-	uint8_t tag = tag_of(name, name_length);
-	size_t left = request->attributes;
-	const uint8_t *found;
+	size_t i = request->attributes;
 
 	/* Of an attribute that comes twice the last one holds. */
-	while ((found = memrchr(request->tag, tag, left))) {
-		const struct policy_attribute *attribute;
+	while (i > 0) {
+		if (name_length >= TAGGED) {
+			const uint8_t *found = memrchr(request->tag, tag_of(name), i);
 
-		left = (size_t)(found - request->tag);
-		attribute = &request->attribute[left];
-		if (attribute->name_length == name_length &&
-		    memcmp(attribute->name, name, name_length) == 0) {
-			return attribute;
+			if (!found) {
+				return NULL;
+			}
+			i = (size_t)(found - request->tag) + 1;
+		}
+		if (is_named(request, --i, name, name_length)) {
+			return policy_attribute(request, i);
 		}
 	}
 	return NULL;
 }
 
-/* Of POLICY_STRIDE bytes those that are that one, as a mask. */
-static inline uint64_t bytes_equal(const char *p, char byte)
-{
-	uint64_t mask = 0;
-
-#ifdef __SSE2__
-	for (int i = 0; i < POLICY_STRIDE; i += 16) {
-		__m128i some = _mm_loadu_si128((const __m128i *)(p + i));
-		int equal = _mm_movemask_epi8(_mm_cmpeq_epi8(some, _mm_set1_epi8(byte)));
-
-		mask |= (uint64_t)(unsigned)equal << i;
-	}
-#else
-	for (int i = 0; i < POLICY_STRIDE; i++) {
-		mask |= (uint64_t)(p[i] == byte) << i;
-	}
-#endif
-	return mask;
-}
-
-/* The first '=' of a line, or NULL. */
-static inline char *find_equals(char *line, const char *newline)
-{
-	size_t length = (size_t)(newline - line);
-#ifdef __SSE2__
-	/* Longer than any name of Postfix's. */
-	const __m128i equals = _mm_set1_epi8('=');
-	__m128i first = _mm_loadu_si128((const __m128i *)line);
-	__m128i second = _mm_loadu_si128((const __m128i *)(line + 16));
-	unsigned mask = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(first, equals)) |
-	    (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(second, equals)) << 16;
-
-	if (mask) {
-		char *found = line + __builtin_ctz(mask);
-
-		return found < newline ? found : NULL;
-	}
-#endif
-	return memchr(line, '=', length);
-}
-
 int policy_add(struct policy_request *request, const char *name, size_t name_length,
     const char *value, size_t value_length)
 {
-	if (request->attributes == POLICY_ATTRIBUTES_MAX) {
+	size_t i = request->attributes;
+
+	if (i == POLICY_ATTRIBUTES_MAX) {
 		return -1;
 	}
-	request->tag[request->attributes] = tag_of(name, name_length);
-	request->attribute[request->attributes++] = (struct policy_attribute){
+	request->tag[i] = name_length >= TAGGED ? tag_of(name) : 0;
+	request->end[i] = 0;
+	request->attribute[i] = (struct policy_attribute){
 	    name, value, (uint32_t)name_length, (uint32_t)value_length};
+	request->attributes++;
 	return 0;
 }
 
@@ -164,84 +167,117 @@ RARE static int skip_request(struct policy_reader *reader)
 	}
 }
 
+/* Of POLICY_STRIDE bytes those that are that one, as a mask. */
+static inline uint64_t bytes_equal(const char *p, char byte)
+{
+	uint64_t mask = 0;
+
+#ifdef __SSE2__
+	for (int i = 0; i < POLICY_STRIDE; i += 16) {
+		__m128i some = _mm_loadu_si128((const __m128i *)(p + i));
+		int equal = _mm_movemask_epi8(_mm_cmpeq_epi8(some, _mm_set1_epi8(byte)));
+
+		mask |= (uint64_t)(unsigned)equal << i;
+	}
+#else
+	for (int i = 0; i < POLICY_STRIDE; i++) {
+		mask |= (uint64_t)(p[i] == byte) << i;
+	}
+#endif
+	return mask;
+}
+
 /*
- * Where a request's lines end, each with a newline, the last one being empty. Returns how many
- * there are without that one, which is end[lines] unless there are too many. A request is thirty
- * short lines: to look for one after the other, each by a call, would be most of the work.
+ * Finds the lines of the request that starts at request->text; *size: with the empty line that
+ * ends it. Returns whether every line has an '=' and something before it. A request is thirty
+ * short lines: to look through one after the other would be most of the work; this goes through
+ * 64 bytes at once, as masks with a bit for each.
  */
-static size_t find_lines(const char *text, uint32_t end[POLICY_ATTRIBUTES_MAX + 1], size_t *size)
+static bool find_lines(struct policy_request *request, size_t *size)
 {
 	size_t lines = 0, start = 0;
+	uint64_t at_start = 1; /* the stride begins with a line */
+	uint64_t open = 0; /* a line that began before still has no '=' */
+	uint64_t bad = 0;
 
 	for (size_t at = 0;; at += POLICY_STRIDE) {
-		uint64_t newlines = bytes_equal(text + at, '\n');
+		uint64_t newlines = bytes_equal(request->text + at, '\n');
+		uint64_t equals = bytes_equal(request->text + at, '=');
+		uint64_t starts = newlines << 1 | at_start;
+		uint64_t last = newlines & starts; /* its lowest bit is the empty line */
+		uint64_t before = last ? (last & -last) - 1 : ~UINT64_C(0);
+		uint64_t others, carried;
 
-		for (; newlines; newlines &= newlines - 1) {
+		at_start = newlines >> (POLICY_STRIDE - 1);
+		newlines &= before;
+		equals &= before;
+		starts &= before;
+		/*
+		 * Adding carries a bit from the start of each line over all bytes that are
+		 * neither, to its first '=' or newline: that must not be the newline.
+		 */
+		others = ~(newlines | equals);
+		carried = (starts | open) + others;
+		open = carried < others;
+		bad |= (carried & newlines) | (equals & starts);
+		/* One too many is enough to know. */
+		for (; newlines && lines <= POLICY_ATTRIBUTES_MAX; newlines &= newlines - 1) {
 			size_t newline = at + (size_t)__builtin_ctzll(newlines);
 
-			if (lines <= POLICY_ATTRIBUTES_MAX) {
-				end[lines] = (uint32_t)newline;
-			}
-			if (newline == start) {
-				*size = newline + 1;
-				return lines;
-			}
-			lines++;
+			request->start[lines] = (uint32_t)start;
+			request->end[lines] = (uint32_t)newline;
+			request->tag[lines] = tag_of(request->text + start);
 			start = newline + 1;
+			lines++;
+		}
+		if (last) {
+			*size = at + (size_t)__builtin_ctzll(last) + 1;
+			request->attributes = lines;
+			return !bad;
 		}
 	}
 }
 
-/* Whether a line can't be taken; *error is set unless there was another before. */
-RARE static bool is_bad_line(const char *line, const char *equals, const char *newline,
-    enum policy_result before, struct error *error)
+/* Why a line can't be taken: the text of *why, or "". */
+static void judge_line(const char *line, const char *newline, struct error *why)
 {
-	struct error ignored;
+	const char *equals = memchr(line, '=', (size_t)(newline - line));
 
-	error = before == POLICY_REQUEST ? error : &ignored;
+	why->text[0] = '\0';
 	if (memchr(line, '\0', (size_t)(newline - line))) {
-		error_set(error, "a NUL byte in the request");
+		error_set(why, "a NUL byte in the request");
 	} else if (!equals || equals == line) {
-		error_set(error, "a line that is not \"name=value\" in the request");
+		error_set(why, "a line that is not \"name=value\" in the request");
 	} else if (newline - equals - 1 > POLICY_VALUE_MAX) {
-		error_set(error, "the value of \"%.*s\" is longer than %d bytes",
+		error_set(why, "the value of \"%.*s\" is longer than %d bytes",
 		    (int)(equals - line < 40 ? equals - line : 40), line, POLICY_VALUE_MAX);
-	} else {
-		return false;
 	}
-	return true;
 }
 
-/* Cuts the request that starts at text into attributes. */
-HOT static enum policy_result take_lines(
-    struct policy_request *request, char *text, size_t *size, struct error *error)
+/* Leaves out the lines that can't be taken; says why of the first. */
+RARE static enum policy_result drop_lines(struct policy_request *request, struct error *error)
 {
-	enum policy_result result = POLICY_REQUEST;
-	uint32_t end[POLICY_ATTRIBUTES_MAX + 1];
-	size_t lines = find_lines(text, end, size);
-	/* Both are rare, and then it matters which line it is. */
-	bool suspect = *size > POLICY_VALUE_MAX || memchr(text, '\0', *size);
-	char *line = text;
+	size_t lines = request->attributes;
 
+	request->attributes = 0;
 	for (size_t i = 0; i < lines && i < POLICY_ATTRIBUTES_MAX; i++) {
-		char *newline = text + end[i];
-		char *equals = find_equals(line, newline);
+		size_t kept = request->attributes;
+		struct error why;
 
-		if ((!equals || equals == line || suspect) &&
-		    is_bad_line(line, equals, newline, result, error)) {
-			result = POLICY_BAD;
-		} else {
-			*equals = *newline = '\0';
-			policy_add(request, line, (size_t)(equals - line), equals + 1,
-			    (size_t)(newline - equals) - 1);
+		judge_line(request->text + request->start[i], request->text + request->end[i], &why);
+		if (!why.text[0]) {
+			request->start[kept] = request->start[i];
+			request->end[kept] = request->end[i];
+			request->tag[kept] = request->tag[i];
+			request->attributes++;
+		} else if (!error->text[0]) {
+			*error = why;
 		}
-		line = newline + 1;
 	}
-	if (lines > POLICY_ATTRIBUTES_MAX && result == POLICY_REQUEST) {
+	if (lines > POLICY_ATTRIBUTES_MAX && !error->text[0]) {
 		error_set(error, "more than %d attributes in the request", POLICY_ATTRIBUTES_MAX);
-		result = POLICY_BAD;
 	}
-	return result;
+	return error->text[0] ? POLICY_BAD : POLICY_REQUEST;
 }
 
 /* Whether what is there ends as a request does: then there is one, whole. */
@@ -254,10 +290,11 @@ static bool ends_request(const struct policy_reader *reader)
 HOT enum policy_result policy_read(
     struct policy_reader *reader, struct policy_request *request, struct error *error)
 {
-	enum policy_result result;
+	enum policy_result result = POLICY_REQUEST;
 	size_t line = 0; /* behind reader->start, so that fill may move both */
 	size_t seen = 0, size;
 	const char *kind;
+	bool good;
 
 	request->attributes = 0;
 	error->text[0] = '\0';
@@ -288,8 +325,14 @@ HOT enum policy_result policy_read(
 	}
 
 	/* Complete: from here on nothing moves. */
-	result = take_lines(request, reader->buffer + reader->start, &size, error);
+	request->text = reader->buffer + reader->start;
+	good = find_lines(request, &size);
 	reader->start += size;
+	/* Where a NUL is, or perhaps too long a value, it matters in which line. */
+	if (!good || request->attributes > POLICY_ATTRIBUTES_MAX || size > POLICY_VALUE_MAX ||
+	    memchr(request->text, '\0', size)) {
+		result = drop_lines(request, error);
+	}
 	kind = policy_value(request, "request");
 	if (result == POLICY_REQUEST && kind[0] && strcmp(kind, "smtpd_access_policy") != 0) {
 		error_set(error, "a request that is not smtpd_access_policy");

@@ -26,14 +26,19 @@ struct policy_attribute {
 	uint32_t value_length;
 };
 
-struct policy_request {
-	size_t attributes;
-	uint8_t tag[POLICY_ATTRIBUTES_MAX]; /* of the names, for policy_find */
-	struct policy_attribute attribute[POLICY_ATTRIBUTES_MAX];
-};
-
 /* Bytes that are looked at at once, and so may be looked at behind the end. */
 #define POLICY_STRIDE 64
+
+/* Of thirty attributes few are asked for; the others remain lines of the text. */
+struct policy_request {
+	size_t attributes;
+	/* For the functions here. Room for one more than there may be. */
+	char *text;
+	uint8_t tag[POLICY_ATTRIBUTES_MAX + 1]; /* of the names */
+	uint32_t start[POLICY_ATTRIBUTES_MAX + 1];
+	uint32_t end[POLICY_ATTRIBUTES_MAX + 1]; /* 0: it has been cut out */
+	struct policy_attribute attribute[POLICY_ATTRIBUTES_MAX];
+};
 
 /* Reads from one file descriptor. About 64 KiB large; zero it but for fd. */
 struct policy_reader {
@@ -66,6 +71,9 @@ int policy_add(struct policy_request *request, const char *name, size_t name_len
 /* The attribute of that name, or NULL. */
 const struct policy_attribute *policy_find(
     const struct policy_request *request, const char *name, size_t name_length);
+
+/* The attribute number i, from 0, in the order of the request. */
+const struct policy_attribute *policy_attribute(const struct policy_request *request, size_t i);
 
 /* Names of all attributes that Postfix (up to 3.12) can send; the last is NULL. */
 extern const char *const policy_names[];

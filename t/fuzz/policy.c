@@ -92,7 +92,7 @@ static void check_strings(const struct policy_request *request)
 {
 	must(request->attributes <= POLICY_ATTRIBUTES_MAX, "too many attributes");
 	for (size_t i = 0; i < request->attributes; i++) {
-		const struct policy_attribute *attribute = &request->attribute[i];
+		const struct policy_attribute *attribute = policy_attribute(request, i);
 
 		must(attribute->name >= reader.buffer &&
 			attribute->value + attribute->value_length <

@@ -131,7 +131,7 @@ static void test_requests(void **state)
 			check_read(name, *error ? POLICY_BAD : POLICY_REQUEST, error);
 			text_init(&text, got, sizeof(got));
 			for (size_t k = 0; k < request.attributes; k++) {
-				const struct policy_attribute *a = &request.attribute[k];
+				const struct policy_attribute *a = policy_attribute(&request, k);
 
 				text_printf(&text, "%s=%s|", a->name, a->value);
 				check(a->name_length == strlen(a->name) &&
@@ -188,7 +188,7 @@ static void test_sizes(void **state)
 		check_read(name, *error ? POLICY_BAD : POLICY_REQUEST, error);
 		check(request.attributes == cases[i / 2].attributes, "%s: %zu attributes", name,
 		    request.attributes);
-		check(request.attributes == 0 || request.attribute[0].value_length == line - 7,
+		check(request.attributes == 0 || policy_attribute(&request, 0)->value_length == line - 7,
 		    "%s: cut", name);
 		check_rest(name, writer);
 	}
