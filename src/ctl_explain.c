@@ -216,12 +216,11 @@ static void print_finding(void *data, const struct engine_finding *finding)
 static int print_answer(const struct ctl *ctl, const struct engine_verdict *verdict,
     const struct policy_request *request)
 {
-	char action[POLICY_ACTION_MAX + 1];
+	char buffer[POLICY_ACTION_MAX + 1];
 	struct text text;
 
-	text_init(&text, action, sizeof(action));
-	verdict_action(verdict, &ctl->config, request, &text);
-	printf("answer: %s\n", action);
+	text_init(&text, buffer, sizeof(buffer));
+	printf("answer: %s\n", verdict_action(verdict, &ctl->config, request, &text));
 	return verdict->status == ENGINE_DENIED ? CTL_NO_MATCH : EX_OK;
 }
 

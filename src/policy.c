@@ -345,16 +345,22 @@ HOT int policy_answer(int fd, const char *action)
 {
 	/* One write, lest Postfix wakes up for half of it. */
 	char answer[sizeof("action=\n\n") + POLICY_ACTION_MAX];
-	struct text text;
+	size_t length = strlen(action);
 	size_t sent = 0;
 
-	text_init(&text, answer, sizeof(answer) - 2);
-	text_puts(&text, "action=");
-	text_puts(&text, action);
-	memcpy(answer + text.length, "\n\n", 2);
-	text.length += 2;
-	while (sent < text.length) {
-		ssize_t n = write(fd, answer + sent, text.length - sent);
+	/* At the end of a character: what is no UTF-8 is an error to Postfix. */
+	if (length > POLICY_ACTION_MAX) {
+		length = POLICY_ACTION_MAX;
+		while (length > 0 && ((unsigned char)action[length] & 0xc0) == 0x80) {
+			length--;
+		}
+	}
+	memcpy(answer, "action=", 7);
+	memcpy(answer + 7, action, length);
+	memcpy(answer + 7 + length, "\n\n", 2);
+	length += 9;
+	while (sent < length) {
+		ssize_t n = write(fd, answer + sent, length - sent);
 
 		if (n >= 0) {
 			sent += (size_t)n;

@@ -26,7 +26,7 @@
 
 #define LINE_MAX_BYTES 4096
 
-/* How often a file that may have changed is looked at. */
+/* How often files that may have changed are looked at. */
 #define LOOK_EVERY_MS 250
 /* A file is taken up when nobody has written to it for so long: it may be half done. */
 #define SETTLED_MS 300
@@ -246,6 +246,9 @@ HOT static void refresh_config(struct helper *helper)
 		return;
 	}
 	helper->looked_ms = now_ms;
+	if (helper->store) {
+		store_look_again(helper->store);
+	}
 	stamp = config_stamp_get(helper->config_path);
 	if (config_stamp_same(&stamp, &helper->stamp)) {
 		return;
@@ -294,7 +297,8 @@ static void log_notice(struct helper *helper)
 static int answer(struct helper *helper, const struct error *bad)
 {
 	struct engine_verdict verdict = {.status = ENGINE_ERROR};
-	char action[POLICY_ACTION_MAX + 1];
+	char buffer[POLICY_ACTION_MAX + 1];
+	const char *action;
 	struct error error;
 	struct text text;
 	int result = 0;
@@ -307,8 +311,8 @@ static int answer(struct helper *helper, const struct error *bad)
 			bad = &error;
 		}
 	}
-	text_init(&text, action, sizeof(action));
-	verdict_action(&verdict, &helper->config, &helper->request, &text);
+	text_init(&text, buffer, sizeof(buffer));
+	action = verdict_action(&verdict, &helper->config, &helper->request, &text);
 	/* A syslog that nobody reads blocks: first the answer. A file doesn't. */
 	if (!helper->config.log_path) {
 		result = policy_answer(STDOUT_FILENO, action);

@@ -451,6 +451,7 @@ HOT static enum store_result update_file(struct store *store, struct store_item 
 			break;
 		}
 		result = try_update(&update, transaction, change, data, &again, error);
+		store_map_check(store);
 		if (again && result == STORE_OK) {
 			transaction = true;
 		} else if (again) {

@@ -90,6 +90,13 @@ typedef enum store_result store_change(void *data, struct store_item *item, size
 struct store *store_new(const struct store_options *options);
 void store_close(struct store *store);
 
+/*
+ * The next update finds out what the file's name stands for, even if the kernel has told of no
+ * change in its folder: a process that goes on calls it several times a second, for the changes
+ * that the kernel can't tell of.
+ */
+void store_look_again(struct store *store);
+
 /* What has been done to a damaged file, to be logged once; NULL, or until the next call. */
 const char *store_notice(struct store *store);
 

@@ -49,12 +49,14 @@ struct store {
 
 	/* For store_watch.c. */
 	int folder; /* that the file is in; 0: not open */
-	int64_t looked_ms; /* when the file's name was last looked at; 0: never */
-	bool trusted; /* before that, nothing was to have happened */
+	uint64_t looks; /* at what the file's name stands for, since it was opened */
+	bool trusted; /* before the last one, nothing was to have happened */
 
 	/* For store_map.c. */
 	char *map; /* of the open file, or NULL */
+	bool unmappable;
 	size_t map_size;
+	int map_fd;
 	uint32_t chains;
 	uint64_t updates; /* of the open file */
 
@@ -129,6 +131,9 @@ void store_watch_close(struct store *store);
 bool store_map_update(struct store *store, struct store_item *item, size_t items,
     store_change *change, void *data, enum store_result *result);
 void store_map_close(struct store *store);
+
+/* To be called when TDB did something to the file: it may be larger than what is mapped. */
+void store_map_check(struct store *store);
 
 /* Makes room for a copy of that size in store->buffer[i]; -1 if out of memory. */
 int store_reserve(struct store *store, size_t i, size_t size);

@@ -87,16 +87,28 @@ HOT static char *find_record(
 	return NULL;
 }
 
-void store_map_close(struct store *store)
+static void unmap(struct store *store)
 {
 	if (store->map) {
 		munmap(store->map, store->map_size);
 		store->map = NULL;
 	}
-	store->updates = 0;
 }
 
-/* Maps the file, or what it has grown to. */
+void store_map_close(struct store *store)
+{
+	unmap(store);
+	store->updates = 0;
+	store->unmappable = false;
+}
+
+void store_map_check(struct store *store)
+{
+	if (store->map && store->tdb && tdb_map_size(store->tdb) != store->map_size) {
+		unmap(store);
+	}
+}
+
 RARE static bool open_map(struct store *store)
 {
 	size_t size = tdb_map_size(store->tdb);
@@ -110,22 +122,20 @@ RARE static bool open_map(struct store *store)
 	    fstat(tdb_fd(store->tdb), &st) || (uint64_t)st.st_size < size || size < HEADER_SIZE) {
 		return false;
 	}
-	if (store->map) {
-		munmap(store->map, store->map_size);
-		store->map = NULL;
-	}
 	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, tdb_fd(store->tdb), 0);
 	if (map == MAP_FAILED) {
 		return false;
 	}
 	store->map = map;
 	store->map_size = size;
+	store->map_fd = tdb_fd(store->tdb);
 	store->chains = (uint32_t)tdb_hash_size(store->tdb);
 	/* It may have TDB's old hash: tdbbackup(8) makes such files. */
 	meta = store_tdb_data(STORE_META_KEY, strlen(STORE_META_KEY));
 	hash = tdb_jenkins_hash(&meta);
 	if (!find_record(store, STORE_META_KEY, strlen(STORE_META_KEY), hash, &found)) {
-		store_map_close(store);
+		unmap(store);
+		store->unmappable = true;
 		return false;
 	}
 	return true;
@@ -138,7 +148,7 @@ static int lock_chain(const struct store *store, uint32_t chain)
 	    .l_start = HEADER_SIZE + (off_t)sizeof(uint32_t) * chain,
 	    .l_len = 1};
 
-	return fcntl(tdb_fd(store->tdb), F_SETLK, &lock);
+	return fcntl(store->map_fd, F_SETLK, &lock);
 }
 
 /* All that there are: Linux then needs no memory for what could remain of one. */
@@ -146,7 +156,7 @@ static void unlock_chains(const struct store *store)
 {
 	struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 
-	fcntl(tdb_fd(store->tdb), F_SETLK, &lock);
+	fcntl(store->map_fd, F_SETLK, &lock);
 }
 
 /* Sorted in, since locks are taken in the order of the chains: see store.c. */
@@ -213,7 +223,7 @@ HOT bool store_map_update(struct store *store, struct store_item *item, size_t i
 
 	/* A connection that brings one request is not worth a map. */
 	if (!store->tdb || store->updates++ == 0 ||
-	    (!(store->map && store->map_size == tdb_map_size(store->tdb)) && !open_map(store))) {
+	    (!store->map && (store->unmappable || !open_map(store)))) {
 		return false;
 	}
 	for (size_t i = 0; i < items; i++) {

@@ -10,25 +10,21 @@
  */
 #include "store_file.h"
 
-#include "clock.h"
-
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* For what is not noticed: a folder above that was renamed, a file system that tells nothing. */
-#define LOOK_EVERY_MS 250
-
 #define NO_FOLDER (-1)
 
 static volatile sig_atomic_t quiet; /* notices are asked for, and none came yet */
+static volatile sig_atomic_t doubted; /* it was, but the name is to be looked at all the same */
 static bool deaf; /* one did not come */
 
 static void on_notice(int signal_number)
 {
 	(void)signal_number;
-	quiet = 0;
+	quiet = doubted = 0;
 }
 
 /* The folder that the open file is in; NO_FOLDER if it can't be said for sure. */
@@ -85,17 +81,15 @@ static void ask(struct store *store)
 
 HOT bool store_watch_quiet(struct store *store)
 {
-	int64_t now_ms = clock_coarse_ms();
-
-	if (quiet && now_ms - store->looked_ms < LOOK_EVERY_MS) {
+	if (quiet) {
 		return true;
 	}
-	store->trusted = quiet;
+	store->trusted = doubted;
+	doubted = 0;
 	/* A connection that brings one request is not worth it. */
-	if (store->looked_ms != 0 && !deaf) {
+	if (store->looks++ > 0 && !deaf) {
 		ask(store);
 	}
-	store->looked_ms = now_ms;
 	return false;
 }
 
@@ -107,12 +101,19 @@ void store_watch_failed(struct store *store)
 	}
 }
 
+void store_look_again(struct store *store)
+{
+	(void)store;
+	doubted = quiet;
+	quiet = 0;
+}
+
 void store_watch_close(struct store *store)
 {
 	if (store->folder > 0) {
 		close(store->folder);
 	}
 	store->folder = 0;
-	store->looked_ms = 0;
-	quiet = 0;
+	store->looks = 0;
+	quiet = doubted = 0;
 }

@@ -113,7 +113,7 @@ static bool lost_argument(const char *template, const char *action)
 	return wanted[strspn(wanted, " \t")] && !got[strspn(got, " \t")];
 }
 
-HOT void verdict_action(const struct engine_verdict *verdict, const struct config *config,
+HOT const char *verdict_action(const struct engine_verdict *verdict, const struct config *config,
     const struct policy_request *request, struct text *text)
 {
 	char buffer[KEY_MAX + 1];
@@ -121,17 +121,16 @@ HOT void verdict_action(const struct engine_verdict *verdict, const struct confi
 
 	switch (verdict->status) {
 	case ENGINE_ALLOWED:
-		text_puts(text, config->success_action);
-		break;
+		return config->success_action;
 	case ENGINE_DENIED:
 		template_expand(verdict->rule->action, look_up, &expansion, text);
 		if (lost_argument(verdict->rule->action, text->buffer)) {
 			text_init(text, text->buffer, text->size);
 			text_puts(text, "DEFER_IF_PERMIT 4.7.1 Limit reached");
 		}
-		break;
+		return text->buffer;
 	default:
-		text_puts(text, config->on_error);
+		return config->on_error;
 	}
 }
 

@@ -8,8 +8,11 @@
 
 #include "engine.h"
 
-/* The action to answer: success_action, the rule's with its placeholders, or on_error. */
-void verdict_action(const struct engine_verdict *verdict, const struct config *config,
+/*
+ * The action to answer: success_action, on_error, or in text the rule's with its placeholders,
+ * as long as text has room.
+ */
+const char *verdict_action(const struct engine_verdict *verdict, const struct config *config,
     const struct policy_request *request, struct text *text);
 
 /* One log line about it; error: why, for ENGINE_ERROR, else NULL. */

@@ -56,15 +56,16 @@ static unsigned count_of(const char *text, const char *what)
 static void check_action(const struct engine_verdict *verdict, const struct config *config,
     const struct policy_request *request)
 {
-	char action[POLICY_ACTION_MAX + 1];
+	char buffer[POLICY_ACTION_MAX + 1];
+	const char *action;
 	const char *template = verdict->rule->action;
 	size_t word = strcspn(template, " \t");
 	struct text text;
 
-	text_init(&text, action, sizeof(action));
-	verdict_action(verdict, config, request, &text);
-	must(strlen(action) == text.length && text.length > 0, "length of \"%s\"", action);
-	must(is_clean(action, text.length, strchr(template, '\t') ? "\t" : ""),
+	text_init(&text, buffer, sizeof(buffer));
+	action = verdict_action(verdict, config, request, &text);
+	must(action[0] && strlen(action) <= POLICY_ACTION_MAX, "length of \"%s\"", action);
+	must(is_clean(action, strlen(action), strchr(template, '\t') ? "\t" : ""),
 	    "\"%s\" is not printable", action);
 	if (verdict->status != ENGINE_DENIED) {
 		must(strcmp(action, "DUNNO") == 0, "\"%s\" though nothing was refused", action);

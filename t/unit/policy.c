@@ -277,14 +277,15 @@ static void test_answer(void **state)
 	for (size_t i = 0; i <= POLICY_ACTION_MAX; i++) {
 		input[i] = (char)('a' + i % 23);
 	}
-	input[POLICY_ACTION_MAX + 1] = '\0';
+	/* A character of two bytes, of which the second does not fit. */
+	memcpy(input + POLICY_ACTION_MAX - 1, "\xc3\xa4", 3);
 	for (size_t i = 0; i < COUNT_OF(actions); i++) {
 		pid_t writer = start_writer(0, false, actions[i], &reader.fd);
 		FILE *stream = fdopen(dup(reader.fd), "r");
 
 		got[fread(got, 1, sizeof(got) - 1, stream)] = '\0';
 		fclose(stream);
-		snprintf(expected, sizeof(expected), "action=%.*s\n\n", POLICY_ACTION_MAX,
+		snprintf(expected, sizeof(expected), "action=%.*s\n\n", POLICY_ACTION_MAX - 1,
 		    actions[i]);
 		check(strcmp(got + strspn(got, "~"), expected) == 0, "action %zu: got %.50s", i,
 		    got + strspn(got, "~"));
