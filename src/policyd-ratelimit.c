@@ -246,9 +246,7 @@ HOT static void refresh_config(struct helper *helper)
 		return;
 	}
 	helper->looked_ms = now_ms;
-	if (helper->store) {
-		store_look_again(helper->store);
-	}
+	store_look_again();
 	stamp = config_stamp_get(helper->config_path);
 	if (config_stamp_same(&stamp, &helper->stamp)) {
 		return;

@@ -392,7 +392,6 @@ static enum store_result try_update(struct update *update, bool transaction, sto
 		}
 	}
 	if (!store_watch_quiet(store) && store_file_replaced(store)) {
-		store_watch_failed(store);
 		*again = true;
 		result = STORE_ERROR;
 	} else {

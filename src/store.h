@@ -95,7 +95,7 @@ void store_close(struct store *store);
  * change in its folder: a process that goes on calls it several times a second, for the changes
  * that the kernel can't tell of.
  */
-void store_look_again(struct store *store);
+void store_look_again(void);
 
 /* What has been done to a damaged file, to be logged once; NULL, or until the next call. */
 const char *store_notice(struct store *store);

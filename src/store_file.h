@@ -50,7 +50,6 @@ struct store {
 	/* For store_watch.c. */
 	int folder; /* that the file is in; 0: not open */
 	uint64_t looks; /* at what the file's name stands for, since it was opened */
-	bool trusted; /* before the last one, nothing was to have happened */
 
 	/* For store_map.c. */
 	char *map; /* of the open file, or NULL */
@@ -116,11 +115,9 @@ bool store_file_replaced(struct store *store);
 
 /*
  * Whether nothing has happened in the file's folder since the last time that this was false:
- * store_file_replaced then would be too. Else that is to be asked, and store_watch_failed
- * called if it is true. Of one store of a process.
+ * store_file_replaced then would be too. Else that is to be asked. For one store of a process.
  */
 bool store_watch_quiet(struct store *store);
-void store_watch_failed(struct store *store);
 void store_watch_close(struct store *store);
 
 /*

@@ -239,7 +239,6 @@ HOT bool store_map_update(struct store *store, struct store_item *item, size_t i
 		if (store_watch_quiet(store) || !store_file_replaced(store)) {
 			done = change_records(store, item, items, hash, change, data, result);
 		} else {
-			store_watch_failed(store);
 			store_file_close(store);
 			return false;
 		}

@@ -17,14 +17,12 @@
 
 #define NO_FOLDER (-1)
 
-static volatile sig_atomic_t quiet; /* notices are asked for, and none came yet */
-static volatile sig_atomic_t doubted; /* it was, but the name is to be looked at all the same */
-static bool deaf; /* one did not come */
+static volatile sig_atomic_t quiet; /* a notice is asked for, and none came yet */
 
 static void on_notice(int signal_number)
 {
 	(void)signal_number;
-	quiet = doubted = 0;
+	quiet = 0;
 }
 
 /* The folder that the open file is in; NO_FOLDER if it can't be said for sure. */
@@ -84,27 +82,15 @@ HOT bool store_watch_quiet(struct store *store)
 	if (quiet) {
 		return true;
 	}
-	store->trusted = doubted;
-	doubted = 0;
 	/* A connection that brings one request is not worth it. */
-	if (store->looks++ > 0 && !deaf) {
+	if (store->looks++ > 0) {
 		ask(store);
 	}
 	return false;
 }
 
-void store_watch_failed(struct store *store)
+void store_look_again(void)
 {
-	if (store->trusted) {
-		deaf = true;
-		store_watch_close(store);
-	}
-}
-
-void store_look_again(struct store *store)
-{
-	(void)store;
-	doubted = quiet;
 	quiet = 0;
 }
 
@@ -115,5 +101,5 @@ void store_watch_close(struct store *store)
 	}
 	store->folder = 0;
 	store->looks = 0;
-	quiet = doubted = 0;
+	quiet = 0;
 }

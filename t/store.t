@@ -110,6 +110,63 @@ subtest 'a file that is moved away, or replaced by another one' => sub {
     is_deeply([sort glob "$t->{database}*"], [$t->{database}], 'nothing beside it');
 };
 
+# A helper that has been asked several times is told by the kernel of changes in the folder,
+# and does not look at the name with each request.
+subtest 'what happens under helpers that have been asked before' => sub {
+    my $t = limiter();
+    my @helpers = map { $t->helper } 1 .. 2;
+    my $copy = "$t->{dir}/copy";
+    for my $helper (@helpers) { ask($helper, 'warm') for 1 .. 4 }
+    is(ask($helpers[0]), 'DUNNO');
+    for my $times (1 .. 3) {
+        is((run('cp', '-p', $t->{database}, $copy))[0], 0);
+        is(ask($helpers[$times % 2]), 'DUNNO');
+        rename $copy, $t->{database} or die $!;
+        is(ask($_, 'warm'), ask($t->helper, 'warm'), 'they see the older file, whatever was asked') for @helpers;
+    }
+    is(ask($_), 'DUNNO', 'which has room') for @helpers;
+    like(ask($_), qr/Limit of 3/, 'and no more') for @helpers;
+    is(($t->ctl('clean'))[0], 0);
+    like(ask($_), qr/Limit of 3/, 'nor in the new file after clean') for @helpers;
+    ask($_, 'warm') for (@helpers) x 2;
+    chmod 0646, $t->{database} or die $!;
+    is(ask($_), 'WARN trouble', 'opened to others') for @helpers;
+    chmod 0640, $t->{database} or die $!;
+    like(ask($_), qr/Limit of 3/, 'and closed again') for (@helpers) x 3;
+    unlink $t->{database} or die $!;
+    is(ask($_), 'DUNNO', 'a new one that they share') for @helpers, $helpers[0];
+    like(ask($_), qr/Limit of 3/) for @helpers;
+};
+
+# Of a folder above the kernel tells nothing, so that is looked at now and then.
+subtest 'another folder in place of the one with the file' => sub {
+    my $t = limiter();
+    mkdir "$t->{dir}/folder";
+    $t->{database} = "$t->{dir}/folder/counters.tdb";
+    $t->configure(rules => $rules, global => {on_error => 'WARN trouble', log => 'denied'});
+    my $helper = $t->helper;
+    ask($helper) for 1 .. 4;
+    rename "$t->{dir}/folder", "$t->{dir}/gone" or die $!;
+    mkdir "$t->{dir}/folder" or die $!;
+    my ($until, $answer) = (time + 10, '');
+    $answer = ask($helper) while $answer ne 'DUNNO' && time < $until;
+    is($answer, 'DUNNO', 'is found');
+    ok(-s $t->{database}, 'has the new file');
+};
+
+# tdbbackup(8) makes files with TDB's older hash.
+subtest 'a file that tdbbackup made' => sub {
+    my $t = limiter();
+    my $helper = $t->helper;
+    ask($helper) for 1 .. 2;
+    is((run('tdbbackup', $t->{database}))[0], 0);
+    rename "$t->{database}.bak", $t->{database} or die $!;
+    is(ask($helper), 'DUNNO', 'goes on');
+    like(ask($_), qr/Limit of 3/, 'with its counts') for ($helper, $t->helper) x 3;
+    is(ask($helper, 'other'), 'DUNNO', 'and takes new keys') for 1 .. 3;
+    like(ask($helper, 'other'), qr/Limit of 3/);
+};
+
 subtest 'a name that is a symbolic link' => sub {
     my $t = limiter(database_max_size => '300K');
     mkdir "$t->{dir}/real";
@@ -125,6 +182,19 @@ subtest 'a name that is a symbolic link' => sub {
     fill($one);
     ok(-l $real, 'a rewrite leaves it');
     like(ask($_), qr/Limit of 3/, 'and what is counted') for $one, $two;
+    is((run('cp', '-p', "$t->{dir}/real/counters.tdb", "$t->{dir}/other.tdb"))[0], 0);
+    is((run('cp', '-p', $real, "$t->{dir}/real/copy"))[0], 0);
+    for my $helper ($one, $two) {
+        is(ask($helper, 'key1'), 'DUNNO', 'counted in one file');
+        is((run('cp', '-p', "$t->{dir}/other.tdb", "$t->{dir}/real/copy"))[0], 0);
+        rename "$t->{dir}/real/copy", "$t->{dir}/real/counters.tdb" or die $!;
+    }
+    is(ask($_, 'key1'), 'DUNNO', 'and, when another one is where it leads to, in that') for $one, $two;
+    like(ask($_, 'key1'), qr/Limit of 3/) for $one, $two;
+    symlink "$t->{dir}/other.tdb", "$t->{dir}/link" or die $!;
+    rename "$t->{dir}/link", $real or die $!;
+    is(ask($_, 'key1'), 'DUNNO', 'or when it leads to another one') for $one, $two;
+    like(ask($_, 'key1'), qr/Limit of 3/) for $one, $two;
 };
 
 subtest 'helpers that start at once agree on one file' => sub {

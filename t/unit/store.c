@@ -378,6 +378,49 @@ static void test_full(void **state)
 	store_close(store);
 }
 
+/*
+ * A process was killed while it committed a transaction: the way past TDB (store_map.c) must
+ * leave it to TDB to bring the file back to what it was.
+ */
+static void test_recovery(void **state)
+{
+	static const char old[] = "+what it was", new[] = "+what became";
+	static char bytes[1 << 20], padding[401];
+	struct store *store = open_store(1 << 20, STORE_CREATE);
+	int fd;
+	ssize_t size;
+	size_t at, area;
+	uint32_t header[8], start;
+
+	(void)state;
+	memset(padding, 'p', sizeof(padding) - 1);
+	put(store, "a", old);
+	put(store, "padding", padding);
+	for (int i = 0; i < 3; i++) {
+		put(store, "a", new);
+	}
+	fd = open(path, O_RDWR);
+	size = pread(fd, bytes, sizeof(bytes), 0);
+	check(size > 0 && (size_t)size < sizeof(bytes), "the file can't be read");
+	at = (size_t)((char *)memmem(bytes, (size_t)size, new, strlen(new)) - bytes);
+	area = (size_t)((char *)memmem(bytes, (size_t)size, "pppp", 4) - bytes);
+	start = (uint32_t)(area + 3) & ~3U;
+	/* A record of TDB's, then where bytes were, how many, and they. */
+	memcpy(header,
+	    (uint32_t[]){0, 300, (uint32_t)size, 8 + sizeof(old) - 1, 0, 0xf53bc0e7, (uint32_t)at,
+		sizeof(old) - 1},
+	    sizeof(header));
+	check(pwrite(fd, header, sizeof(header), start) == sizeof(header) &&
+		pwrite(fd, old, sizeof(old) - 1, start + sizeof(header)) == sizeof(old) - 1 &&
+		pwrite(fd, &start, sizeof(start), 44) == sizeof(start),
+	    "the file can't be written");
+	close(fd);
+	check_string(get(store, "a"), old, "what the short way found");
+	put(store, "a", new);
+	check_string(get(store, "a"), new, "what was put then");
+	store_close(store);
+}
+
 /* A transaction for which there is no room is no damage. */
 static void test_full_transaction(void **state)
 {
@@ -776,6 +819,7 @@ int main(void)
 	    store_test(test_lock_order),
 	    store_test(test_full),
 	    store_test(test_full_transaction),
+	    store_test(test_recovery),
 	    store_test(test_rewrite),
 	    store_test(test_salvage),
 	    store_test(test_damaged_key),
