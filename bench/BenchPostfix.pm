@@ -4,6 +4,7 @@
 package BenchPostfix;
 use strict;
 use warnings;
+use File::Copy qw(copy);
 use Time::HiRes qw(time);
 use parent 'PrivatePostfix';
 
@@ -45,6 +46,15 @@ sub write_main_cf {
     @lines = grep { !(/^(\S+) =/ && $ours{$1}) } @lines[0 .. $first - 1];
     PrivatePostfix::write_file($file, @lines, @more);
     utime time - 60, time - 60, $file;
+    return;
+}
+
+# What spawn(8) starts from now on.
+sub use_program {
+    my ($self, $program) = @_;
+    my $path = $self->dir . '/policyd-ratelimit';
+    copy($program, "$path.new") && chmod(0755, "$path.new") && rename "$path.new", $path
+        or die "$program can't be copied to $path: $!\n";
     return;
 }
 
