@@ -433,6 +433,7 @@ int main(int argc, char **argv)
 	confine_process();
 	wait_for_config(&helper);
 	load_config(&helper);
+	helper.looked_ms = clock_coarse_ms();
 	if (wrong) {
 		/* Going away would stop mail. */
 		log_line(LOG_LEVEL_WARNING,

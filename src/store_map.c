@@ -4,9 +4,9 @@
  *
  * Nearly every update finds its locks free and its records there, with the length that they
  * are to keep. What TDB then does is to lock a byte for the hash chain, to follow that chain,
- * and to copy bytes. It takes five calls for it, which lock three times, hash the key four
- * times and find the record twice: more than all else that a request costs here. So that much
- * of TDB's format is known in this file; whatever else comes up is left to TDB.
+ * and to copy bytes. It takes four calls for it, which hash the key four times and find the
+ * record twice: a third of a request's instructions. So that much of TDB's format is known in
+ * this file; whatever else comes up is left to TDB.
  *
  * The format is that of TDB 1: a header, the heads of the hash chains behind that of the free
  * list, records. A chain's lock is the byte of its number in the list before (fcntl(2)). All
