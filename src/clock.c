@@ -25,6 +25,11 @@ int64_t clock_monotonic_ms(void)
 	return read_ms(CLOCK_MONOTONIC);
 }
 
+int64_t clock_cpu_ms(void)
+{
+	return read_ms(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 int64_t clock_coarse_ms(void)
 {
 #ifdef CLOCK_MONOTONIC_COARSE

@@ -14,7 +14,10 @@ int64_t clock_now_ms(void);
 /* Milliseconds since some start, never set back: for waits within one process. */
 int64_t clock_monotonic_ms(void);
 
-/* The same, some milliseconds late, for much less. */
+/* CPU time that this process has used. */
+int64_t clock_cpu_ms(void);
+
+/* As clock_monotonic_ms, some milliseconds late, for much less. */
 int64_t clock_coarse_ms(void);
 
 #endif
