@@ -491,7 +491,8 @@ void config_finish_rule(
 	}
 }
 
-HOT const struct config_plan *config_plan_of(const struct rule *rule, const char *key, size_t length)
+HOT const struct config_plan *config_plan_of(
+    const struct rule *rule, const char *key, size_t length)
 {
 	const struct config_plan *plan = NULL;
 

@@ -68,7 +68,8 @@ HOT uint64_t counter_used(const struct record *record, unsigned window)
 	return rate_used(&record->window[window], layout->strategy, layout->resolution);
 }
 
-HOT int64_t counter_wait(const struct record *record, unsigned window, uint64_t limit, uint64_t cost)
+HOT int64_t counter_wait(
+    const struct record *record, unsigned window, uint64_t limit, uint64_t cost)
 {
 	const struct record_layout *layout = &record->layout;
 

@@ -211,7 +211,8 @@ RARE static int rebuild_record(
 	return 0;
 }
 
-RARE static int new_record(struct candidate *candidate, struct store_item *item, struct error *error)
+RARE static int new_record(
+    struct candidate *candidate, struct store_item *item, struct error *error)
 {
 	const struct config_plan *plan = candidate->plan;
 
@@ -230,8 +231,8 @@ RARE static int new_record(struct candidate *candidate, struct store_item *item,
  * Reads an item's record and brings it to now, into the layout that holds for its key
  * today. 0, or -1 and why it can't be used.
  */
-HOT static int open_record(struct engine *engine, struct candidate *candidate, struct store_item *item,
-    int64_t now_ms, struct error *error)
+HOT static int open_record(struct engine *engine, struct candidate *candidate,
+    struct store_item *item, int64_t now_ms, struct error *error)
 {
 	struct record *record = &candidate->record;
 
@@ -462,8 +463,8 @@ RARE static void tell(const struct engine *engine)
 }
 
 /* Says that a record can't be used, and whether it is to be salvaged. */
-RARE static enum store_result report_damage(struct engine *engine, const struct candidate *candidate,
-    const struct store_item *item, const struct error *why)
+RARE static enum store_result report_damage(struct engine *engine,
+    const struct candidate *candidate, const struct store_item *item, const struct error *why)
 {
 	char buffer[160];
 	struct record record;

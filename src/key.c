@@ -57,8 +57,8 @@ static void escape_joint(struct text *text)
 	}
 }
 
-HOT bool key_add(struct text *text, const char *value, size_t length, enum key_kind kind, bool joined,
-    const struct key_folding *folding)
+HOT bool key_add(struct text *text, const char *value, size_t length, enum key_kind kind,
+    bool joined, const struct key_folding *folding)
 {
 	size_t before = text->length;
 	size_t start;

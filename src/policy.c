@@ -58,8 +58,8 @@ const struct policy_attribute *policy_attribute(const struct policy_request *req
 		char *equals = memchr(line, '=', (size_t)(newline - line));
 
 		*equals = *newline = '\0';
-		*attribute = (struct policy_attribute){line, equals + 1, (uint32_t)(equals - line),
-		    (uint32_t)(newline - equals - 1)};
+		*attribute = (struct policy_attribute){
+		    line, equals + 1, (uint32_t)(equals - line), (uint32_t)(newline - equals - 1)};
 		own->end[i] = 0;
 	}
 	return attribute;
@@ -112,8 +112,8 @@ int policy_add(struct policy_request *request, const char *name, size_t name_len
 	}
 	request->tag[i] = name_length >= TAGGED ? tag_of(name) : 0;
 	request->end[i] = 0;
-	request->attribute[i] = (struct policy_attribute){
-	    name, value, (uint32_t)name_length, (uint32_t)value_length};
+	request->attribute[i] =
+	    (struct policy_attribute){name, value, (uint32_t)name_length, (uint32_t)value_length};
 	request->attributes++;
 	return 0;
 }
@@ -264,7 +264,8 @@ RARE static enum policy_result drop_lines(struct policy_request *request, struct
 		size_t kept = request->attributes;
 		struct error why;
 
-		judge_line(request->text + request->start[i], request->text + request->end[i], &why);
+		judge_line(
+		    request->text + request->start[i], request->text + request->end[i], &why);
 		if (!why.text[0]) {
 			request->start[kept] = request->start[i];
 			request->end[kept] = request->end[i];

@@ -39,7 +39,8 @@ static size_t ring_index(int64_t number, unsigned size)
  * Turns the ring back by whole sub-buckets, no more than the clock was: none leaves sooner
  * than it would have. What would still lie ahead comes into the newest.
  */
-RARE static void turn_ring_back(uint64_t *ring, unsigned size, int64_t from, int64_t to, int64_t shift)
+RARE static void turn_ring_back(
+    uint64_t *ring, unsigned size, int64_t from, int64_t to, int64_t shift)
 {
 	uint64_t turned[RATE_RESOLUTION_MAX + 1] = {0};
 

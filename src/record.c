@@ -488,7 +488,8 @@ static void set_frame(struct record *record)
 }
 
 /* Reads the header, and sees that it is as it would be written. */
-RARE static int read_frame(struct record *record, const char *bytes, size_t size, struct error *error)
+RARE static int read_frame(
+    struct record *record, const char *bytes, size_t size, struct error *error)
 {
 	const char *end = memchr(bytes, '|', size < RECORD_HEADER_MAX ? size : RECORD_HEADER_MAX);
 	struct record_layout layout;
@@ -507,7 +508,8 @@ RARE static int read_frame(struct record *record, const char *bytes, size_t size
 	return error_set(error, "not a counter of version " FORMAT_VERSION);
 }
 
-HOT int record_read_again(struct record *record, const char *bytes, size_t size, struct error *error)
+HOT int record_read_again(
+    struct record *record, const char *bytes, size_t size, struct error *error)
 {
 	const char *sequence[2];
 	unsigned slot;

@@ -65,13 +65,14 @@ HOT static char *find_record(
 
 	for (int i = 0; i < CHAIN_MAX && offset >= HEADER_SIZE; i++) {
 		struct record_header record;
-		char *bytes = store->map + offset + sizeof(record);
+		char *bytes;
 		size_t room;
 
 		if (offset > store->map_size || store->map_size - offset < sizeof(record)) {
 			return NULL;
 		}
 		memcpy(&record, store->map + offset, sizeof(record));
+		bytes = store->map + offset + sizeof(record);
 		room = store->map_size - offset - sizeof(record);
 		if (record.magic != RECORD_MAGIC || record.key_length > room ||
 		    record.data_length > room - record.key_length) {
@@ -185,8 +186,8 @@ HOT static bool change_records(struct store *store, struct store_item *item, siz
 	char *place[STORE_ITEMS_MAX];
 
 	for (size_t i = 0; i < items; i++) {
-		place[i] = find_record(
-		    store, item[i].key, item[i].key_length, hash[i], &item[i].size);
+		place[i] =
+		    find_record(store, item[i].key, item[i].key_length, hash[i], &item[i].size);
 		if (!place[i] || store_reserve(store, i, item[i].size)) {
 			return false;
 		}

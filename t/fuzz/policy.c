@@ -178,8 +178,7 @@ static void check_answer(const uint8_t *bytes, size_t size)
 	must(written, "out of memory");
 	must(policy_answer(fd, action) == 0, "no answer");
 	/* Cut before a character that does not fit. */
-	while (length > 0 &&
-	    (length > POLICY_ACTION_MAX || (action[length] & 0xc0) == 0x80)) {
+	while (length > 0 && (length > POLICY_ACTION_MAX || (action[length] & 0xc0) == 0x80)) {
 		length--;
 	}
 	must(pread(fd, written, length + 10, 0) == (ssize_t)length + 9 &&

@@ -331,7 +331,8 @@ static void test_transactions(void **state)
 
 			check(found == (strchr(cases[i].remembered, c) != NULL), "\"%s\": %c",
 			    heard, c);
-			check(!found || (transaction.charged == times[c] && transaction.request == 77),
+			check(!found ||
+				(transaction.charged == times[c] && transaction.request == 77),
 			    "\"%s\": %c is not as it was", heard, c);
 		}
 	}

@@ -188,7 +188,8 @@ static void test_sizes(void **state)
 		check_read(name, *error ? POLICY_BAD : POLICY_REQUEST, error);
 		check(request.attributes == cases[i / 2].attributes, "%s: %zu attributes", name,
 		    request.attributes);
-		check(request.attributes == 0 || policy_attribute(&request, 0)->value_length == line - 7,
+		check(request.attributes == 0 ||
+			policy_attribute(&request, 0)->value_length == line - 7,
 		    "%s: cut", name);
 		check_rest(name, writer);
 	}

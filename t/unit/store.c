@@ -228,7 +228,8 @@ static void test_update(void **state)
 	/* Another length for one of the two: both are written, in a transaction. */
 	wish = (struct wish){.text = {"+a longer one", "+b3"}};
 	check(store_update(store, item, 2, grant, &wish, &error) == STORE_OK, "%s", error.text);
-	check(wish.calls == 3, "asked %d times: the short way, TDB's, in a transaction", wish.calls);
+	check(
+	    wish.calls == 3, "asked %d times: the short way, TDB's, in a transaction", wish.calls);
 	check_record_is(store, "a", "+a longer one");
 	check_record_is(store, "b", "+b3");
 	/* What is stopped is not written, in neither way. */
