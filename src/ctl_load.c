@@ -293,7 +293,7 @@ static bool add(
     void *data, size_t i, const char **key, size_t *key_length, const char **bytes, size_t *size)
 {
 	struct load *load = data;
-	struct allowance allowance = {.changed_ms = load->keeping.now_ms};
+	struct allowance allowance = {.changed_ms = load->now_s * 1000};
 	const struct wanted *wanted;
 	struct text text;
 
@@ -369,8 +369,7 @@ int ctl_load(struct ctl *ctl, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	load.keeping.now_ms = clock_now_ms();
-	load.now_s = load.keeping.now_ms / 1000;
+	load.now_s = clock_now_ms() / 1000;
 	result = store_secret(ctl->store, &load.secret, &error);
 	if (result != STORE_OK) {
 		return ctl_store_failed(result, &error);
@@ -444,7 +443,7 @@ static bool keep_alive(
 
 int ctl_clean(struct ctl *ctl, int argc, char **argv)
 {
-	struct clean clean = {.keeping = {.now_ms = clock_now_ms()}};
+	struct clean clean = {.keeping = {.buffer = NULL}};
 	struct store_rewriting rewriting = {.keep = keep_alive, .data = &clean};
 	enum store_result result;
 	const char *notice;

@@ -91,11 +91,10 @@ enum store_result engine_explain(struct engine *engine, const struct policy_requ
     engine_tell *tell, void *data, struct engine_verdict *verdict, struct error *error);
 
 /*
- * A store_keep: counters and allowances that still matter, counters from after now_ms set
- * back to it. data: a struct engine_keeping; its buffer is the caller's to free.
+ * A store_keep: counters and allowances that still matter, counters that lie ahead of the
+ * clock set back to it. data: a struct engine_keeping; its buffer is the caller's to free.
  */
 struct engine_keeping {
-	int64_t now_ms;
 	char *buffer; /* NULL at first */
 	size_t room;
 };

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "allowance.h"
+#include "clock.h"
 #include "counter.h"
 #include "engine.h"
 
@@ -17,8 +18,8 @@
  * Sets a record right that was changed after now: left alone it would be kept until the clock
  * comes there again. The caller's bytes are not ours to change.
  */
-static void set_right(
-    struct engine_keeping *keeping, struct record *record, const char **bytes, size_t size)
+static void set_right(struct engine_keeping *keeping, int64_t now_ms, struct record *record,
+    const char **bytes, size_t size)
 {
 	struct error error;
 	char *buffer;
@@ -33,8 +34,8 @@ static void set_right(
 	}
 	memcpy(keeping->buffer, *bytes, size);
 	record_read(record, keeping->buffer, size, &error);
-	record_log_clamp(record, keeping->buffer, keeping->now_ms);
-	counter_advance(record, keeping->now_ms);
+	record_log_clamp(record, keeping->buffer, now_ms);
+	counter_advance(record, now_ms);
 	record_write(record, keeping->buffer);
 	*bytes = keeping->buffer;
 }
@@ -45,24 +46,27 @@ bool engine_keep(void *data, const char *key, size_t key_length, const char **by
 	struct allowance allowance;
 	struct record record;
 	struct error error;
+	int64_t now_ms;
 	size_t length;
 
+	/* Not when the rewrite began: what was charged since then would seem to lie ahead. */
+	now_ms = clock_now_ms();
 	if (allowance_counter_key(key, key_length, &length)) {
 		return allowance_is_newer(*bytes, *size) ||
 		    (allowance_read(&allowance, *bytes, *size, &error) == 0 &&
-			allowance_prune(&allowance, keeping->now_ms / 1000));
+			allowance_prune(&allowance, now_ms / 1000));
 	}
 	if (record_read(&record, *bytes, *size, &error)) {
 		return record_is_newer(*bytes, *size);
 	}
-	if (counter_is_ahead(&record, keeping->now_ms)) {
-		set_right(keeping, &record, bytes, *size);
+	if (counter_is_ahead(&record, now_ms)) {
+		set_right(keeping, now_ms, &record, bytes, *size);
 	}
 	/* A transaction that is still open may come back and must not be charged again. */
-	if (keeping->now_ms - record.stamp_ms < TRANSACTION_MS) {
+	if (now_ms - record.stamp_ms < TRANSACTION_MS) {
 		return true;
 	}
-	counter_advance(&record, keeping->now_ms);
+	counter_advance(&record, now_ms);
 	return counter_is_alive(&record);
 }
 

@@ -326,7 +326,7 @@ static int answer(struct helper *helper, const struct error *bad)
 /* House-keeping that a new counter made due; the answer is out already. */
 static void keep_house(struct helper *helper)
 {
-	struct engine_keeping keeping = {.now_ms = 0};
+	struct engine_keeping keeping = {.buffer = NULL};
 	struct store_rewriting rewriting = {
 	    .keep = engine_keep, .data = &keeping, .only_if_due = true};
 	struct error error;
@@ -334,7 +334,6 @@ static void keep_house(struct helper *helper)
 	if (!helper->store || !store_rewrite_due(helper->store)) {
 		return;
 	}
-	keeping.now_ms = clock_now_ms();
 	if (store_rewrite(helper->store, &rewriting, &error) != STORE_OK &&
 	    helper->config.log != CONFIG_LOG_NONE && is_news(helper, error.text)) {
 		log_line(LOG_LEVEL_ERROR, error.text);
