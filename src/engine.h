@@ -95,6 +95,7 @@ enum store_result engine_explain(struct engine *engine, const struct policy_requ
  * clock set back to it. data: a struct engine_keeping; its buffer is the caller's to free.
  */
 struct engine_keeping {
+	int64_t now_ms; /* 0 at first */
 	char *buffer; /* NULL at first */
 	size_t room;
 };

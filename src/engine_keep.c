@@ -46,27 +46,31 @@ bool engine_keep(void *data, const char *key, size_t key_length, const char **by
 	struct allowance allowance;
 	struct record record;
 	struct error error;
-	int64_t now_ms;
 	size_t length;
 
-	/* Not when the rewrite began: what was charged since then would seem to lie ahead. */
-	now_ms = clock_now_ms();
+	if (keeping->now_ms == 0) {
+		keeping->now_ms = clock_now_ms();
+	}
 	if (allowance_counter_key(key, key_length, &length)) {
 		return allowance_is_newer(*bytes, *size) ||
 		    (allowance_read(&allowance, *bytes, *size, &error) == 0 &&
-			allowance_prune(&allowance, now_ms / 1000));
+			allowance_prune(&allowance, keeping->now_ms / 1000));
 	}
 	if (record_read(&record, *bytes, *size, &error)) {
 		return record_is_newer(*bytes, *size);
 	}
-	if (counter_is_ahead(&record, now_ms)) {
-		set_right(keeping, now_ms, &record, bytes, *size);
+	/* What was charged since the rewrite began is later, but not ahead of the clock. */
+	if (counter_is_ahead(&record, keeping->now_ms)) {
+		keeping->now_ms = clock_now_ms();
+	}
+	if (counter_is_ahead(&record, keeping->now_ms)) {
+		set_right(keeping, keeping->now_ms, &record, bytes, *size);
 	}
 	/* A transaction that is still open may come back and must not be charged again. */
-	if (now_ms - record.stamp_ms < TRANSACTION_MS) {
+	if (keeping->now_ms - record.stamp_ms < TRANSACTION_MS) {
 		return true;
 	}
-	counter_advance(&record, now_ms);
+	counter_advance(&record, keeping->now_ms);
 	return counter_is_alive(&record);
 }
 
