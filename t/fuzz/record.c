@@ -308,6 +308,20 @@ static uint64_t log_sum(const struct record *record)
 	return log.events ? log.total - log.at(log.data, 0).before : 0;
 }
 
+/* As sliding windows 1m and 60s are the same, as fixed ones not: no rule has such a layout. */
+static bool has_window_twice(const struct record_layout *layout)
+{
+	for (unsigned i = 0; i < layout->windows; i++) {
+		for (unsigned j = 0; j < i; j++) {
+			if (rate_window_same(
+				layout->strategy, &layout->window[i], &layout->window[j])) {
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
 static void check_convert(const struct record *old, const struct plan *plan, bool orderly)
 {
 	struct record_layout layout = plan->layout;
@@ -322,6 +336,9 @@ static void check_convert(const struct record *old, const struct plan *plan, boo
 	}
 	if (plan->flags & FLAG_SAME_COUNT) {
 		layout.count = old->layout.count;
+	}
+	if (has_window_twice(&layout)) {
+		return;
 	}
 	bytes = malloc(record_size(&layout));
 	must(bytes, "out of memory");
