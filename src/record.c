@@ -5,200 +5,14 @@
  */
 #include "record.h"
 
+#include "record_format.h"
+
 #include <string.h>
 
 #define FORMAT_VERSION "1"
 
-/* Widths in digits of 6 bits. */
-#define WIDTH_SEQUENCE 4
-#define WIDTH_STAMP 7 /* milliseconds until the year 2109 */
-#define WIDTH_DENIED 5
-#define WIDTH_DENIED_AT 6
-#define WIDTH_FLAGS 2
-#define WIDTH_COUNT 6
-#define WIDTH_BYTES 9
-#define WIDTH_POSITION 3
-#define WIDTH_HASH 6
-#define WIDTH_CHARGED 3
-#define WIDTH_TRANSACTION RECORD_TRANSACTION_WIDTH
-#define WIDTH_CHECK 6
-
-/* Among the flags, behind a bit for each window that has warned. */
-#define FLAG_ALLOWANCE (1 << LIMITS_MAX)
-
-_Static_assert(WIDTH_TRANSACTION == WIDTH_HASH + WIDTH_CHARGED + WIDTH_HASH, "its parts");
-
-/* What comes before the counts, blanks included. */
-#define WIDTH_STATE                                                                                \
-	(WIDTH_SEQUENCE + WIDTH_STAMP + WIDTH_DENIED + 2 * WIDTH_DENIED_AT + WIDTH_FLAGS + 6)
-
-static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
-
-/* Their values; bytes that are no digits count as 0: the check has been compared before. */
-static const unsigned char values[256] = {['0'] = 0,
-    ['1'] = 1,
-    ['2'] = 2,
-    ['3'] = 3,
-    ['4'] = 4,
-    ['5'] = 5,
-    ['6'] = 6,
-    ['7'] = 7,
-    ['8'] = 8,
-    ['9'] = 9,
-    ['A'] = 10,
-    ['B'] = 11,
-    ['C'] = 12,
-    ['D'] = 13,
-    ['E'] = 14,
-    ['F'] = 15,
-    ['G'] = 16,
-    ['H'] = 17,
-    ['I'] = 18,
-    ['J'] = 19,
-    ['K'] = 20,
-    ['L'] = 21,
-    ['M'] = 22,
-    ['N'] = 23,
-    ['O'] = 24,
-    ['P'] = 25,
-    ['Q'] = 26,
-    ['R'] = 27,
-    ['S'] = 28,
-    ['T'] = 29,
-    ['U'] = 30,
-    ['V'] = 31,
-    ['W'] = 32,
-    ['X'] = 33,
-    ['Y'] = 34,
-    ['Z'] = 35,
-    ['a'] = 36,
-    ['b'] = 37,
-    ['c'] = 38,
-    ['d'] = 39,
-    ['e'] = 40,
-    ['f'] = 41,
-    ['g'] = 42,
-    ['h'] = 43,
-    ['i'] = 44,
-    ['j'] = 45,
-    ['k'] = 46,
-    ['l'] = 47,
-    ['m'] = 48,
-    ['n'] = 49,
-    ['o'] = 50,
-    ['p'] = 51,
-    ['q'] = 52,
-    ['r'] = 53,
-    ['s'] = 54,
-    ['t'] = 55,
-    ['u'] = 56,
-    ['v'] = 57,
-    ['w'] = 58,
-    ['x'] = 59,
-    ['y'] = 60,
-    ['z'] = 61,
-    ['-'] = 62,
-    ['_'] = 63};
-
-static const char zero[] = "000000000";
-
 /* The checks guard against accidents, not against somebody who may write the file. */
 #define CHECK_SEED UINT64_C(0x726174656c696d69)
-
-/* Inlined, for most widths are constants: the compiler then unrolls the loops. */
-static inline __attribute__((always_inline)) void put(char **p, unsigned width, uint64_t number)
-{
-	uint64_t max = (UINT64_C(1) << (6 * width)) - 1;
-
-	if (number > max) {
-		number = max;
-	}
-	for (unsigned i = width; i > 0; i--) {
-		(*p)[i - 1] = digits[number & 63];
-		number >>= 6;
-	}
-	*p += width;
-}
-
-static inline __attribute__((always_inline)) uint64_t get(const char **p, unsigned width)
-{
-	uint64_t number = 0;
-
-	for (unsigned i = 0; i < width; i++) {
-		number = number << 6 | values[(unsigned char)(*p)[i]];
-	}
-	*p += width;
-	return number;
-}
-
-/* Most counts are 0. */
-static inline __attribute__((always_inline)) void put_counts(
-    char **p, unsigned width, const uint64_t *count, unsigned counts)
-{
-	for (unsigned i = 0; i < counts; i++) {
-		if (count[i]) {
-			put(p, width, count[i]);
-		} else {
-			memcpy(*p, zero, width);
-			*p += width;
-		}
-	}
-}
-
-static inline __attribute__((always_inline)) void get_counts(
-    const char **p, unsigned width, uint64_t *count, unsigned counts)
-{
-	for (unsigned i = 0; i < counts; i++) {
-		if (memcmp(*p, zero, width) != 0) {
-			count[i] = get(p, width);
-		} else {
-			count[i] = 0;
-			*p += width;
-		}
-	}
-}
-
-static unsigned count_width(const struct record_layout *layout)
-{
-	return layout->count == COUNT_BYTES ? WIDTH_BYTES : WIDTH_COUNT;
-}
-
-/* The largest count. */
-static uint64_t count_mask(const struct record_layout *layout)
-{
-	return (UINT64_C(1) << (6 * count_width(layout))) - 1;
-}
-
-static unsigned buckets_of(const struct record_layout *layout)
-{
-	return layout->strategy == RATE_SLIDING ? layout->resolution + 1 : 1;
-}
-
-static size_t event_size(const struct record_layout *layout)
-{
-	return WIDTH_STAMP + count_width(layout);
-}
-
-static size_t slot_size(const struct record_layout *layout)
-{
-	size_t size = WIDTH_STATE + layout->transactions * WIDTH_TRANSACTION + WIDTH_CHECK + 2;
-
-	if (layout->strategy == RATE_MOVING) {
-		return size + 2 * WIDTH_POSITION + count_width(layout) + 1;
-	}
-	return size + layout->windows * (buckets_of(layout) * count_width(layout) + 1);
-}
-
-static char *slot_at(const struct record *record, char *bytes, unsigned slot)
-{
-	return bytes + record->header_length + slot * record->slot_size;
-}
-
-static char *event_at(const struct record *record, char *bytes, uint64_t position)
-{
-	return bytes + record->header_length + 2 * record->slot_size +
-	    position * event_size(&record->layout);
-}
 
 void record_layout_format(const struct record_layout *layout, struct text *text)
 {
@@ -251,7 +65,7 @@ HOT bool record_layout_same(const struct record_layout *a, const struct record_l
 void record_init(struct record *record, const struct record_layout *layout)
 {
 	memset(record, 0, sizeof(*record));
-	memset(record->transactions, digits[0], sizeof(record->transactions));
+	memset(record->transactions, digits_of[0], sizeof(record->transactions));
 	record->layout = *layout;
 	for (unsigned i = 0; i < layout->windows; i++) {
 		record->window[i].window = layout->window[i];
@@ -348,8 +162,8 @@ HOT static uint64_t slot_check(const struct record *record, const char *bytes, c
 
 	if (record->layout.strategy == RATE_MOVING) {
 		const char *p = slot + WIDTH_STATE;
-		uint64_t head = get(&p, WIDTH_POSITION);
-		uint64_t used = get(&p, WIDTH_POSITION);
+		uint64_t head = digits_get(&p, WIDTH_POSITION);
+		uint64_t used = digits_get(&p, WIDTH_POSITION);
 
 		if (head >= record->layout.events || used >= record->layout.events) {
 			return ~UINT64_C(0);
@@ -369,7 +183,7 @@ static bool slot_good(const struct record *record, const char *bytes, unsigned s
 	const char *start = slot_at(record, (char *)bytes, slot);
 	const char *p = start + record->slot_size - WIDTH_CHECK - 1;
 
-	return get(&p, WIDTH_CHECK) == slot_check(record, bytes, start);
+	return digits_get(&p, WIDTH_CHECK) == slot_check(record, bytes, start);
 }
 
 HOT static void read_slot(struct record *record, const char *p)
@@ -377,35 +191,35 @@ HOT static void read_slot(struct record *record, const char *p)
 	const struct record_layout *layout = &record->layout;
 	uint64_t flags;
 
-	record->sequence = get(&p, WIDTH_SEQUENCE);
+	record->sequence = digits_get(&p, WIDTH_SEQUENCE);
 	p++;
-	record->stamp_ms = (int64_t)get(&p, WIDTH_STAMP);
+	record->stamp_ms = (int64_t)digits_get(&p, WIDTH_STAMP);
 	p++;
-	record->denied = get(&p, WIDTH_DENIED);
+	record->denied = digits_get(&p, WIDTH_DENIED);
 	p++;
-	record->denied_first_s = (int64_t)get(&p, WIDTH_DENIED_AT);
+	record->denied_first_s = (int64_t)digits_get(&p, WIDTH_DENIED_AT);
 	p++;
-	record->denied_s = (int64_t)get(&p, WIDTH_DENIED_AT);
+	record->denied_s = (int64_t)digits_get(&p, WIDTH_DENIED_AT);
 	p++;
-	flags = get(&p, WIDTH_FLAGS);
+	flags = digits_get(&p, WIDTH_FLAGS);
 	for (unsigned i = 0; i < layout->windows; i++) {
 		record->warned[i] = flags >> i & 1;
 	}
 	record->allowance = flags & FLAG_ALLOWANCE;
 	p++;
 	if (layout->strategy == RATE_MOVING) {
-		record->log_head = get(&p, WIDTH_POSITION);
-		record->log_used = get(&p, WIDTH_POSITION);
-		record->log_total = get(&p, count_width(layout));
+		record->log_head = digits_get(&p, WIDTH_POSITION);
+		record->log_used = digits_get(&p, WIDTH_POSITION);
+		record->log_total = digits_get(&p, count_width(layout));
 		p++;
 	} else {
 		for (unsigned i = 0; i < layout->windows; i++) {
 			uint64_t *bucket = record->window[i].bucket;
 
 			if (layout->count == COUNT_BYTES) {
-				get_counts(&p, WIDTH_BYTES, bucket, buckets_of(layout));
+				digits_get_all(&p, WIDTH_BYTES, bucket, buckets_of(layout));
 			} else {
-				get_counts(&p, WIDTH_COUNT, bucket, buckets_of(layout));
+				digits_get_all(&p, WIDTH_COUNT, bucket, buckets_of(layout));
 			}
 			p++;
 		}
@@ -420,34 +234,34 @@ HOT static void write_slot(const struct record *record, char *bytes, unsigned sl
 	uint64_t flags = record->allowance ? FLAG_ALLOWANCE : 0;
 	char *p = start;
 
-	put(&p, WIDTH_SEQUENCE, record->sequence);
+	digits_put(&p, WIDTH_SEQUENCE, record->sequence);
 	*p++ = ' ';
-	put(&p, WIDTH_STAMP, (uint64_t)record->stamp_ms);
+	digits_put(&p, WIDTH_STAMP, (uint64_t)record->stamp_ms);
 	*p++ = ' ';
-	put(&p, WIDTH_DENIED, record->denied);
+	digits_put(&p, WIDTH_DENIED, record->denied);
 	*p++ = ' ';
-	put(&p, WIDTH_DENIED_AT, (uint64_t)record->denied_first_s);
+	digits_put(&p, WIDTH_DENIED_AT, (uint64_t)record->denied_first_s);
 	*p++ = ' ';
-	put(&p, WIDTH_DENIED_AT, (uint64_t)record->denied_s);
+	digits_put(&p, WIDTH_DENIED_AT, (uint64_t)record->denied_s);
 	*p++ = ' ';
 	for (unsigned i = 0; i < layout->windows; i++) {
 		flags |= (uint64_t)record->warned[i] << i;
 	}
-	put(&p, WIDTH_FLAGS, flags);
+	digits_put(&p, WIDTH_FLAGS, flags);
 	*p++ = ' ';
 	if (layout->strategy == RATE_MOVING) {
-		put(&p, WIDTH_POSITION, record->log_head);
-		put(&p, WIDTH_POSITION, record->log_used);
-		put(&p, count_width(layout), record->log_total);
+		digits_put(&p, WIDTH_POSITION, record->log_head);
+		digits_put(&p, WIDTH_POSITION, record->log_used);
+		digits_put(&p, count_width(layout), record->log_total);
 		*p++ = ' ';
 	} else {
 		for (unsigned i = 0; i < layout->windows; i++) {
 			const uint64_t *bucket = record->window[i].bucket;
 
 			if (layout->count == COUNT_BYTES) {
-				put_counts(&p, WIDTH_BYTES, bucket, buckets_of(layout));
+				digits_put_all(&p, WIDTH_BYTES, bucket, buckets_of(layout));
 			} else {
-				put_counts(&p, WIDTH_COUNT, bucket, buckets_of(layout));
+				digits_put_all(&p, WIDTH_COUNT, bucket, buckets_of(layout));
 			}
 			*p++ = ' ';
 		}
@@ -455,7 +269,7 @@ HOT static void write_slot(const struct record *record, char *bytes, unsigned sl
 	memcpy(p, record->transactions, layout->transactions * (size_t)WIDTH_TRANSACTION);
 	p += layout->transactions * (size_t)WIDTH_TRANSACTION;
 	*p++ = ' ';
-	put(&p, WIDTH_CHECK, slot_check(record, bytes, start));
+	digits_put(&p, WIDTH_CHECK, slot_check(record, bytes, start));
 	*p = '|';
 }
 
@@ -525,7 +339,8 @@ HOT int record_read_again(
 	record->log_bytes = bytes;
 	sequence[0] = slot_at(record, (char *)bytes, 0);
 	sequence[1] = slot_at(record, (char *)bytes, 1);
-	slot = later(get(&sequence[1], WIDTH_SEQUENCE), get(&sequence[0], WIDTH_SEQUENCE));
+	slot = later(
+	    digits_get(&sequence[1], WIDTH_SEQUENCE), digits_get(&sequence[0], WIDTH_SEQUENCE));
 	if (!slot_good(record, bytes, slot)) {
 		slot = !slot;
 		if (!slot_good(record, bytes, slot)) {
@@ -552,7 +367,7 @@ void record_write_new(struct record *record, char *bytes)
 	set_frame(&empty);
 	set_frame(record);
 	memcpy(bytes, empty.header, empty.header_length);
-	memset(event_at(&empty, bytes, 0), digits[0],
+	memset(event_at(&empty, bytes, 0), digits_of[0],
 	    record->layout.events * event_size(&record->layout));
 	write_slot(&empty, bytes, 0);
 	write_slot(&empty, bytes, 1);
@@ -577,7 +392,7 @@ static size_t transaction_at(const struct record *record, uint64_t instance)
 	char *p = wanted;
 	size_t at = 0;
 
-	put(&p, WIDTH_HASH, instance);
+	digits_put(&p, WIDTH_HASH, instance);
 	while (at < end && memcmp(record->transactions + at, wanted, WIDTH_HASH) != 0) {
 		at += WIDTH_TRANSACTION;
 	}
@@ -593,9 +408,9 @@ HOT bool record_transaction(
 	if (at == record->layout.transactions * (size_t)WIDTH_TRANSACTION) {
 		return false;
 	}
-	transaction->instance = get(&p, WIDTH_HASH);
-	transaction->charged = get(&p, WIDTH_CHARGED);
-	transaction->request = get(&p, WIDTH_HASH);
+	transaction->instance = digits_get(&p, WIDTH_HASH);
+	transaction->charged = digits_get(&p, WIDTH_CHARGED);
+	transaction->request = digits_get(&p, WIDTH_HASH);
 	return true;
 }
 
@@ -606,89 +421,9 @@ HOT void record_remember(struct record *record, const struct record_transaction 
 	char *p = record->transactions;
 
 	memmove(p + WIDTH_TRANSACTION, p, at < last ? at : last);
-	put(&p, WIDTH_HASH, transaction->instance);
-	put(&p, WIDTH_CHARGED, transaction->charged);
-	put(&p, WIDTH_HASH, transaction->request);
-}
-
-static uint64_t event_position(const struct record *record, size_t i)
-{
-	uint64_t events = record->layout.events;
-
-	return (record->log_head + events - record->log_used + i) % events;
-}
-
-static struct rate_event log_at(const void *data, size_t i)
-{
-	const struct record *record = data;
-	const char *p = event_at(record, (char *)record->log_bytes, event_position(record, i));
-	struct rate_event event;
-
-	event.stamp_ms = (int64_t)get(&p, WIDTH_STAMP);
-	event.before = get(&p, count_width(&record->layout));
-	/* The total starts again at 0 when it comes to its end; the differences are true. */
-	event.before =
-	    record->log_total - ((record->log_total - event.before) & count_mask(&record->layout));
-	return event;
-}
-
-struct rate_log record_log(const struct record *record)
-{
-	return (struct rate_log){log_at, record, record->log_used, record->log_total};
-}
-
-void record_log_add(struct record *record, char *bytes, int64_t now_ms, uint64_t cost)
-{
-	char *p = event_at(record, bytes, record->log_head);
-	uint64_t most = count_mask(&record->layout) / record->layout.events;
-
-	/* Over any limit of a moving window, and the sum of a full log is still a count. */
-	cost = cost < most ? cost : most;
-	/* Before the year 1970 nothing happened. */
-	now_ms = now_ms > 0 ? now_ms : 0;
-	/* Stamps never fall: a clock that was set back a little stands still for a while. */
-	if (record->log_used > 0) {
-		int64_t newest_ms = log_at(record, record->log_used - 1).stamp_ms;
-
-		now_ms = now_ms < newest_ms ? newest_ms : now_ms;
-	}
-	put(&p, WIDTH_STAMP, (uint64_t)now_ms);
-	put(&p, count_width(&record->layout), record->log_total);
-	record->log_total = (record->log_total + cost) & count_mask(&record->layout);
-	record->log_head = (record->log_head + 1) % record->layout.events;
-	/* One place stays free: what it holds may be the newest event of the other slot. */
-	if (record->log_used < record->layout.events - 1) {
-		record->log_used++;
-	}
-}
-
-void record_log_forget(struct record *record)
-{
-	record->log_used = 0;
-	record->log_total = 0;
-}
-
-bool record_log_mend(struct record *record)
-{
-	uint64_t most = count_mask(&record->layout) / record->layout.events;
-	uint64_t younger = 0;
-	int64_t stamp_ms = INT64_MAX;
-	size_t good = 0;
-
-	/* From the newest on, which the slot's check covers. */
-	while (good < record->log_used) {
-		struct rate_event event = log_at(record, record->log_used - 1 - good);
-		uint64_t sum = record->log_total - event.before;
-
-		if (event.stamp_ms > stamp_ms || sum < younger || sum - younger > most) {
-			record->log_used = good;
-			return true;
-		}
-		stamp_ms = event.stamp_ms;
-		younger = sum;
-		good++;
-	}
-	return false;
+	digits_put(&p, WIDTH_HASH, transaction->instance);
+	digits_put(&p, WIDTH_CHARGED, transaction->charged);
+	digits_put(&p, WIDTH_HASH, transaction->request);
 }
 
 bool record_is_newer(const char *bytes, size_t size)
@@ -700,16 +435,4 @@ bool record_is_newer(const char *bytes, size_t size)
 	}
 	return digits > 0 && digits + 2 < size && bytes[0] != '0' && bytes[digits] == ' ' &&
 	    memchr("fsm", bytes[digits + 1], 3) && memcmp(bytes, FORMAT_VERSION " ", 2) != 0;
-}
-
-void record_log_clamp(struct record *record, char *bytes, int64_t now_ms)
-{
-	for (size_t i = record->log_used; i-- > 0;) {
-		char *p = event_at(record, bytes, event_position(record, i));
-
-		if (log_at(record, i).stamp_ms <= now_ms) {
-			break;
-		}
-		put(&p, WIDTH_STAMP, (uint64_t)now_ms);
-	}
 }

@@ -9,7 +9,7 @@ use RateTest qw(source_dir build_dir slurp run);
 # A file includes only what stands in its own layer or above it.
 my @layers = (
     [qw(util log clock)],
-    [qw(limit rate record record_convert counter template netaddr pattern key override allowance)],
+    [qw(limit rate digits record record_format record_convert record_log counter template netaddr pattern key override allowance)],
     [qw(policy config config_key config_options config_rule store store_file store_map store_rewrite
         store_salvage store_walk store_watch confine)],
     [qw(rule quota engine engine_keep verdict)],
