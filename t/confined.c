@@ -4,7 +4,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "confine.h"
+#include "helper/confine.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

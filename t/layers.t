@@ -1,52 +1,80 @@
 #!/usr/bin/perl
-# The order of the layers (HACKING.md), and who may include what.
+# The order of the folders (HACKING.md), and who may include what.
 # SPDX-License-Identifier: BSD-2-Clause
 use strict;
 use warnings;
 use Test::More;
 use RateTest qw(source_dir build_dir slurp run);
 
-# A file includes only what stands in its own layer or above it.
-my @layers = (
-    [qw(util log clock)],
-    [qw(limit rate digits record record_format record_convert record_log counter template netaddr pattern key override allowance)],
-    [qw(policy config config_key config_options config_rule store store_file store_map store_rewrite
-        store_salvage store_walk store_watch confine)],
-    [qw(rule quota engine engine_keep verdict)],
-    [qw(policyd-ratelimit ctl ctl_allow ctl_check ctl_config ctl_explain ctl_load ctl_mail ctl_metrics ctl_postconf ctl_postfix ctl_postfix_lists
-        ctl_postfix_smtpd ctl_progress ctl_report ctl_reset ctl_rows
-        ctl_show ctl_time ctl_top ctl_top_draw output screen confine_filter)],
+# A file includes only from its own folder and from those named here.
+my %may_use = (
+    base   => [],
+    count  => [qw(base)],
+    match  => [qw(base)],
+    policy => [qw(base)],
+    store  => [qw(base)],
+    config => [qw(base count match policy)],
+    engine => [qw(base count match policy store config)],
+    helper => [qw(base count match policy store config engine)],
+    ctl    => [qw(base count match policy store config engine)],
 );
-my %layer;
-for my $n (0 .. $#layers) { $layer{$_} = $n for @{$layers[$n]} }
+my %pure = map { $_ => 1 } qw(count match policy);
 
-my %system = ('ini.h' => qr/^config\.c$/, 'tdb.h' => qr/^store(?:_file|_map|_rewrite|_salvage|_walk)?\.c$/, 'jansson.h' => qr/^output\.c$/,
-    'seccomp.h' => qr/^confine_filter\.c$/, 'linux/landlock.h' => qr/^confine\.c$/);
-my $src = source_dir() . '/src';
-for my $path (sort glob "$src/*.[ch]") {
-    my ($file, $name) = $path =~ m{/(([^/]+)\.[ch])$};
-    my $text = slurp($path);
-    ok(defined $layer{$name}, "$file has a layer") or next;
-    my @low = grep { ($layer{$_} // 99) > $layer{$name} } $text =~ /^#include "(.+)\.h"/mg;
-    is_deeply(\@low, [], "$file includes nothing of a later layer");
-    if ($layer{$name} == 1) {
-        unlike($text, qr/\b(?:clock_now_ms|log_line|fopen|open|fprintf)\(/, "$file is pure");
-    }
-    if ($layer{$name} >= 1 && $layer{$name} <= 3) {
-        unlike($text, qr/\b(?:log_line|exit|err|errx|warn|warnx)\(/, "$file neither logs nor exits");
-    }
-    my @wrong = grep { $file !~ ($system{$_} // qr//) } $text =~ /^#include <(.+)>/mg;
-    is_deeply(\@wrong, [], "$file leaves libraries to those that wrap them");
-    unlike($text, qr/\b(?:clock_gettime|gettimeofday|time)\((?:NULL|CLOCK|&)/, "$file asks clock.h")
-        if $name ne 'clock';
-    like($text, qr{\A/\*\n \* .*?SPDX-License-Identifier: BSD-2-Clause\n \*/\n}s, "$file says what it is");
+# The only places that include a library's header.
+my %library = (
+    'ini.h'            => qr{^config/file\.c$},
+    'tdb.h'            => qr{^store/tdb/},
+    'jansson.h'        => qr{^ctl/table\.c$},
+    'seccomp.h'        => qr{^helper/confine_filter\.c$},
+    'linux/landlock.h' => qr{^helper/confine\.c$},
+);
+
+my $src   = source_dir() . '/src';
+my @paths = sort map { chomp; $_ } `find '$src' -name '*.[ch]'`;
+my (%text, %includes);
+for my $path (@paths) {
+    my $file = substr $path, length("$src/");
+    $text{$file} = slurp($path);
+    $includes{$file} = [$text{$file} =~ /^#include "(.+\.h)"/mg];
 }
+is_deeply([grep { !$may_use{$_} } map { m{^([^/]+)/} ? $1 : $_ } keys %text], [], 'every file has a layer');
+
+for my $file (sort keys %text) {
+    my ($folder) = $file =~ m{^([^/]+)/};
+    my %allowed = map { $_ => 1 } $folder, @{$may_use{$folder}};
+    my @strangers = grep { m{^([^/]+)/} && !$allowed{$1} } @{$includes{$file}};
+    is_deeply(\@strangers, [], "$file includes from lower folders alone");
+    my @absent = grep { !$text{$_} } @{$includes{$file}};
+    is_deeply(\@absent, [], "$file names folders in its includes");
+    if ($pure{$folder}) {
+        unlike($text{$file}, qr/\b(?:clock_\w+|log_line|fopen|open|fprintf)\(/, "$file is pure");
+    }
+    if ($folder ne 'helper' && $folder ne 'ctl' && $folder ne 'base') {
+        unlike($text{$file}, qr/\b(?:log_line|exit|err|errx|warn|warnx)\(/, "$file neither logs nor exits");
+    }
+    my @wrong = grep { $file !~ ($library{$_} // qr//) } $text{$file} =~ /^#include <(.+)>/mg;
+    is_deeply(\@wrong, [], "$file leaves libraries to those that wrap them");
+    unlike($text{$file}, qr/\b(?:clock_gettime|gettimeofday|time)\((?:NULL|CLOCK|&)/, "$file asks clock.h")
+        if $file ne 'base/clock.c';
+    like($text{$file}, qr{\A/\*\n \* .*?SPDX-License-Identifier: BSD-2-Clause\n \*/\n}s, "$file says what it is");
+}
+
+# A header that leads back to itself by includes.
+sub reaches {
+    my ($from, $to, $seen) = @_;
+    for my $next (@{$includes{$from}}) {
+        return 1 if $next eq $to;
+        return 1 if !$seen->{$next}++ && reaches($next, $to, $seen);
+    }
+    return 0;
+}
+is_deeply([grep { reaches($_, $_, {}) } sort keys %text], [], 'no header includes itself in a circle');
 
 # Every header compiles alone.
 my $compiler = $ENV{CC} // 'cc';
-for my $header (sort glob "$src/*.h") {
+for my $header (grep { /\.h$/ } sort keys %text) {
     my ($status, undef, $errors) = run($compiler, '-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra',
-        '-Werror', '-fsyntax-only', '-x', 'c', $header);
+        '-Werror', '-fsyntax-only', "-I$src", '-x', 'c', "$src/$header");
     is($status, 0, "$header compiles alone") or diag $errors;
 }
 

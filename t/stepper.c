@@ -13,7 +13,7 @@
  *              one that is being made differs from what it was before; only up to the next
  *              system call
  *
- * The program has one socket as its standard input, output and error output, and gets end
+ * The program has one socket as its standard input, table and error table, and gets end
  * of file after what it is to read. It is killed after step N, or stopped there as by SIGSTOP.
  * First lines: "killed"; "ended after STEPS steps" if there is no such step, but
  * for kind change it has been killed then too; "stopped PID": then

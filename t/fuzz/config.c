@@ -6,8 +6,10 @@
  */
 #include "fuzz.h"
 
-#include "config.h"
-#include "rule.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "config/file.h"
+#include "engine/request.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,7 +124,7 @@ static void check_rule(const struct rule *rule)
 	    {"server_address", "2001:db8::1"}};
 	static const uint8_t secret[HASH_KEY_BYTES] = "fuzz";
 	struct policy_request request = {.attributes = 0};
-	struct rule_key key;
+	struct request_key key;
 
 	for (size_t i = 0; i < sizeof(request_text) / sizeof(*request_text); i++) {
 		const char *const *pair = request_text[i];
@@ -135,8 +137,8 @@ static void check_rule(const struct rule *rule)
 		must(rule->override_plan[i]->layout.events == rule->plan.layout.events,
 		    "logs of two lengths");
 	}
-	rule_matches(rule, &request);
-	if (rule_key_of_request(rule, &request, secret, &key)) {
+	request_matches(rule, &request);
+	if (request_find_key(rule, &request, secret, &key)) {
 		must(key.plan && key.length < sizeof(key.text) && key.length > key.prefix,
 		    "the key \"%s\"", key.text);
 		must(strlen(key.text) == key.length, "length of the key");

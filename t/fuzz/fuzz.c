@@ -5,6 +5,8 @@
  */
 #include "fuzz.h"
 
+#include "base/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

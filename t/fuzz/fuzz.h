@@ -7,7 +7,6 @@
 #ifndef FUZZ_H
 #define FUZZ_H
 
-#include "util.h"
 
 #include <stdbool.h>
 #include <stddef.h>

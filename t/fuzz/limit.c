@@ -6,7 +6,9 @@
  */
 #include "fuzz.h"
 
-#include "limit.h"
+#include "base/error.h"
+#include "base/strbuf.h"
+#include "count/limit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,17 +24,17 @@ static void check_limit(const struct limit *limit, enum limit_count count)
 {
 	uint64_t max = count == COUNT_BYTES ? LIMIT_BYTES_MAX : LIMIT_COUNT_MAX;
 	char buffer[LIMIT_TEXT_SIZE];
-	struct text text;
+	struct strbuf text;
 	struct limit_window window;
 
 	must(limit->count <= max, "a count over the most");
 	must(limit->window.n >= 1 && limit->window.n <= LIMIT_UNITS_MAX, "n %u", limit->window.n);
 	must(limit->window.length_ms >= 1000, "a window of %lld ms",
 	    (long long)limit->window.length_ms);
-	text_init(&text, buffer, sizeof(buffer));
+	strbuf_init(&text, buffer, sizeof(buffer));
 	limit_format(limit, count, &text);
 	must(text.size == sizeof(buffer), "\"%s\" was cut", buffer);
-	text_init(&text, buffer, sizeof(buffer));
+	strbuf_init(&text, buffer, sizeof(buffer));
 	limit_window_format(&limit->window, &text);
 	must(limit_window_parse(buffer, text.length, &window) == 0 && window.n == limit->window.n &&
 		window.unit == limit->window.unit && window.length_ms == limit->window.length_ms,
@@ -45,9 +47,9 @@ static void check_round_trip(const struct limits *limits, enum limit_count count
 	char first[LIMITS_MAX * LIMIT_TEXT_SIZE], second[sizeof(first)];
 	struct limits again;
 	struct error error;
-	struct text text;
+	struct strbuf text;
 
-	text_init(&text, first, sizeof(first));
+	strbuf_init(&text, first, sizeof(first));
 	limits_format(limits, count, &text);
 	must(limits_parse(first, count, &again, &error) == 0, "\"%s\": %s", first, error.text);
 	must(again.kind == limits->kind && again.n == limits->n, "\"%s\" is something else", first);
@@ -55,7 +57,7 @@ static void check_round_trip(const struct limits *limits, enum limit_count count
 		must(same_limit(&again.at[i], &limits->at[i], true), "\"%s\" is not the same",
 		    first);
 	}
-	text_init(&text, second, sizeof(second));
+	strbuf_init(&text, second, sizeof(second));
 	limits_format(&again, count, &text);
 	must(strcmp(first, second) == 0, "\"%s\" became \"%s\"", first, second);
 }
@@ -69,9 +71,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct limits limits, shorter;
 	struct error error = {""};
 	char buffer[32];
-	struct text text;
+	struct strbuf text;
 
-	text_init(&text, buffer, sizeof(buffer));
+	strbuf_init(&text, buffer, sizeof(buffer));
 	duration_format((int64_t)(input_number(&input, 8) >> 1), &text);
 	must(text.length > 1 && strchr("smhd", buffer[text.length - 1]), "duration %s", buffer);
 

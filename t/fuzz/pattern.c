@@ -6,10 +6,13 @@
  */
 #include "fuzz.h"
 
-#include "key.h"
-#include "netaddr.h"
-#include "override.h"
-#include "pattern.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/strbuf.h"
+#include "match/key.h"
+#include "match/netaddr.h"
+#include "match/pattern_map.h"
+#include "match/pattern.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,11 +34,11 @@ static void check_network(const struct netaddr *network)
 	char buffer[NETADDR_TEXT_SIZE];
 	struct netaddr again, first = *network;
 	struct error error;
-	struct text text;
+	struct strbuf text;
 
 	must((network->bits == 32 || network->bits == 128) && network->prefix <= network->bits,
 	    "/%u of %u", network->prefix, network->bits);
-	text_init(&text, buffer, sizeof(buffer));
+	strbuf_init(&text, buffer, sizeof(buffer));
 	netaddr_format(network, &text);
 	must(text.size == sizeof(buffer), "\"%s\" was cut", buffer);
 	must(netaddr_parse_network(buffer, text.length, &again, &error) == 0, "%s", error.text);
@@ -84,13 +87,13 @@ static void check_pattern(const char *pattern, const char *value, size_t value_l
 	}
 }
 
-static struct text make_text(size_t size)
+static struct strbuf make_text(size_t size)
 {
-	struct text text;
+	struct strbuf text;
 	char *buffer = malloc(size);
 
 	must(buffer, "out of memory");
-	text_init(&text, buffer, size);
+	strbuf_init(&text, buffer, size);
 	return text;
 }
 
@@ -99,7 +102,7 @@ static void check_key(
     const char *value, size_t length, enum key_kind kind, const struct key_folding *folding)
 {
 	size_t size = 3 * length + NETADDR_TEXT_SIZE + KEY_MAX;
-	struct text once = make_text(size), twice = make_text(size);
+	struct strbuf once = make_text(size), twice = make_text(size);
 	bool clean = is_clean(value, length, "");
 
 	if (!key_add(&once, value, length, kind, false, folding)) {
@@ -124,7 +127,7 @@ out:
 static void check_pair(const char *value, size_t length, const struct key_folding *folding)
 {
 	size_t size = 4 * length + KEY_MAX;
-	struct text pair = make_text(size), first = make_text(size), back = make_text(size);
+	struct strbuf pair = make_text(size), first = make_text(size), back = make_text(size);
 	const char *joint;
 
 	if (key_add(&first, value, length, KEY_TEXT, false, folding) &&
@@ -135,10 +138,10 @@ static void check_pair(const char *value, size_t length, const struct key_foldin
 		    pair.buffer);
 		for (const char *p = pair.buffer; p < joint; p++) {
 			if (*p == '%') {
-				text_puts(&back, p[2] == 'b' ? "+" : "%");
+				strbuf_puts(&back, p[2] == 'b' ? "+" : "%");
 				p += 2;
 			} else {
-				text_add(&back, p, 1);
+				strbuf_add(&back, p, 1);
 			}
 		}
 		must(strcmp(back.buffer, first.buffer) == 0, "\"%s\" from \"%s\"", back.buffer,
@@ -199,40 +202,40 @@ static char *const *find_slowly(
 
 static void check_overrides(char *const *pattern, size_t patterns, const char *key, size_t length)
 {
-	struct override_table *table = override_new();
+	struct pattern_map *table = pattern_map_new();
 	char *const *expected;
 	char *const *got;
 
 	must(table, "out of memory");
 	for (size_t i = 0; i < patterns; i++) {
 		char *const *first = find_exact(pattern, i, pattern[i], strlen(pattern[i]));
-		int added = override_add(
+		int added = pattern_map_add(
 		    table, pattern[i], strlen(pattern[i]), (void *)(uintptr_t)&pattern[i]);
 
 		must(added == (first ? 1 : 0), "\"%s\": %d", pattern[i], added);
 	}
 	for (size_t i = 0; i < patterns; i++) {
-		must(override_find(table, pattern[i], strlen(pattern[i])) ==
+		must(pattern_map_find(table, pattern[i], strlen(pattern[i])) ==
 			find_exact(pattern, patterns, pattern[i], strlen(pattern[i])),
 		    "\"%s\" is not found", pattern[i]);
 	}
 	expected = find_slowly(pattern, patterns, key, length);
-	got = override_find(table, key, length);
+	got = pattern_map_find(table, key, length);
 	must(got == expected, "\"%s\": \"%s\" instead of \"%s\"", key, got ? *got : "nothing",
 	    expected ? *expected : "nothing");
-	override_free(table);
+	pattern_map_free(table);
 }
 
 /* A pattern as a table has it: networks as netaddr_format writes them. */
 static char *canonical(char *pattern, size_t length)
 {
-	struct text text = make_text(length + NETADDR_TEXT_SIZE);
+	struct strbuf text = make_text(length + NETADDR_TEXT_SIZE);
 	struct netaddr network;
 
 	if (netaddr_read_network(pattern, length, &network) == 0) {
 		netaddr_format(&network, &text);
 	} else {
-		text_add(&text, pattern, length);
+		strbuf_add(&text, pattern, length);
 	}
 	free(pattern);
 	return text.buffer;

@@ -7,7 +7,8 @@
  */
 #include "fuzz.h"
 
-#include "policy.h"
+#include "base/error.h"
+#include "policy/protocol.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -119,7 +120,7 @@ static void read_all(int fd, const uint8_t *bytes, size_t size)
 	reader.start = reader.end = 0;
 	for (;;) {
 		size_t length = request_length(bytes, size);
-		enum policy_result result = policy_read(&reader, &request, &error);
+		enum policy_result result = protocol_read(&reader, &request, &error);
 		bool good;
 
 		must(reader.start <= reader.end && reader.end <= POLICY_REQUEST_MAX,
@@ -176,7 +177,7 @@ static void check_answer(const uint8_t *bytes, size_t size)
 	char *written = malloc(length + 10);
 
 	must(written, "out of memory");
-	must(policy_answer(fd, action) == 0, "no answer");
+	must(protocol_answer(fd, action) == 0, "no answer");
 	/* Cut before a character that does not fit. */
 	while (length > 0 && (length > POLICY_ACTION_MAX || (action[length] & 0xc0) == 0x80)) {
 		length--;

@@ -7,8 +7,11 @@
  */
 #include "fuzz.h"
 
-#include "counter.h"
-#include "record.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/strbuf.h"
+#include "count/counter.h"
+#include "count/record.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,13 +48,13 @@ static uint64_t count_max(const struct record_layout *layout)
 
 static void take_layout(struct input *input, struct record_layout *layout)
 {
-	*layout = (struct record_layout){.strategy = (enum rate_strategy)(input_byte(input) % 3),
+	*layout = (struct record_layout){.strategy = (enum strategy)(input_byte(input) % 3),
 	    .count = (enum limit_count)(input_byte(input) % 3),
 	    .transactions = 1 + input_byte(input) % RECORD_TRANSACTIONS_MAX,
 	    .windows = 1 + input_byte(input) % LIMITS_MAX};
-	if (layout->strategy == RATE_SLIDING) {
-		layout->resolution = 1 + input_byte(input) % RATE_RESOLUTION_MAX;
-	} else if (layout->strategy == RATE_MOVING) {
+	if (layout->strategy == STRATEGY_SLIDING) {
+		layout->resolution = 1 + input_byte(input) % WINDOW_RESOLUTION_MAX;
+	} else if (layout->strategy == STRATEGY_MOVING) {
 		layout->events = 2 + input_byte(input);
 	}
 	for (unsigned i = 0; i < layout->windows; i++) {
@@ -120,7 +123,7 @@ static void seal(const struct record *record, char *bytes)
 		char *start = slot_at(record, bytes, slot);
 		uint64_t newest = 0, used = 0, check;
 
-		if (layout->strategy == RATE_MOVING) {
+		if (layout->strategy == STRATEGY_MOVING) {
 			newest = position(start + POSITION_OFFSET, layout->events);
 			used = position(start + POSITION_OFFSET + WIDTH_POSITION, layout->events);
 			newest = (newest ? newest : layout->events) - 1;
@@ -142,11 +145,11 @@ static void seal(const struct record *record, char *bytes)
 /* Whether its numbers can be sums: the checksums say nothing of a log's older events. */
 static bool is_orderly(const struct record *record)
 {
-	struct rate_log log = record_log(record);
-	struct rate_event last = {.before = log.total - UINT64_MAX / 2};
+	struct event_log log = record_log(record);
+	struct event last = {.before = log.total - UINT64_MAX / 2};
 
 	for (size_t i = 0; i < log.events; i++) {
-		struct rate_event event = log.at(log.data, i);
+		struct event event = log.at(log.data, i);
 
 		if (event.stamp_ms < last.stamp_ms ||
 		    log.total - event.before > log.total - last.before) {
@@ -168,7 +171,7 @@ static void check_used(const struct record *a, const struct record *b, const cha
 
 static void check_same(const struct record *a, const struct record *b, const char *when)
 {
-	struct rate_log a_log = record_log(a), b_log = record_log(b);
+	struct event_log a_log = record_log(a), b_log = record_log(b);
 
 	must(record_layout_same(&a->layout, &b->layout), "layout, %s", when);
 	must(a->stamp_ms == b->stamp_ms && a->denied == b->denied && a->denied_s == b->denied_s,
@@ -186,7 +189,7 @@ static void check_same(const struct record *a, const struct record *b, const cha
  */
 static void check_wait(const struct record *record, const struct plan *plan)
 {
-	struct rate_log log = record_log(record);
+	struct event_log log = record_log(record);
 
 	if (log.events > 0 && log.at(log.data, log.events - 1).stamp_ms > record->stamp_ms) {
 		return;
@@ -200,8 +203,8 @@ static void check_wait(const struct record *record, const struct plan *plan)
 		    "wait of %lld ms, %llu + %llu of %llu", (long long)wait_ms,
 		    (unsigned long long)used, (unsigned long long)plan->cost,
 		    (unsigned long long)plan->limit);
-		must((wait_ms == RATE_NEVER) == (plan->cost > plan->limit), "never");
-		if (wait_ms == 0 || wait_ms == RATE_NEVER) {
+		must((wait_ms == WINDOW_NEVER) == (plan->cost > plan->limit), "never");
+		if (wait_ms == 0 || wait_ms == WINDOW_NEVER) {
 			continue;
 		}
 		must(wait_ms > 0, "a wait of %lld ms", (long long)wait_ms);
@@ -217,7 +220,7 @@ static void check_wait(const struct record *record, const struct plan *plan)
 /* A log's events are bounded, so that their sum is. */
 static uint64_t cost_of(const struct record_layout *layout, uint64_t cost)
 {
-	uint64_t most = layout->strategy == RATE_MOVING ? count_max(layout) / layout->events : cost;
+	uint64_t most = layout->strategy == STRATEGY_MOVING ? count_max(layout) / layout->events : cost;
 
 	return cost < most ? cost : most;
 }
@@ -225,7 +228,7 @@ static uint64_t cost_of(const struct record_layout *layout, uint64_t cost)
 /* Whether the oldest event goes when another one comes. */
 static bool is_full(const struct record *record)
 {
-	return record->layout.strategy == RATE_MOVING &&
+	return record->layout.strategy == STRATEGY_MOVING &&
 	    record_log(record).events == record->layout.events - 1;
 }
 
@@ -270,7 +273,7 @@ static void check_charge(
 		must(used > count_max(&old->layout) || counter_used(&again, i) == used,
 		    "%llu and %llu make %llu", (unsigned long long)(used - cost),
 		    (unsigned long long)cost, (unsigned long long)counter_used(&again, i));
-		must(used <= count_max(&old->layout) || old->layout.strategy == RATE_MOVING ||
+		must(used <= count_max(&old->layout) || old->layout.strategy == STRATEGY_MOVING ||
 			counter_used(&again, i) >= count_max(&old->layout),
 		    "too much makes %llu", (unsigned long long)counter_used(&again, i));
 	}
@@ -296,14 +299,14 @@ static void check_charge(
 
 static bool same_window(const struct record *a, unsigned i, const struct record *b, unsigned j)
 {
-	return rate_window_same(
-	    a->layout.strategy == b->layout.strategy ? a->layout.strategy : RATE_SLIDING,
+	return window_same(
+	    a->layout.strategy == b->layout.strategy ? a->layout.strategy : STRATEGY_SLIDING,
 	    &a->layout.window[i], &b->layout.window[j]);
 }
 
 static uint64_t log_sum(const struct record *record)
 {
-	struct rate_log log = record_log(record);
+	struct event_log log = record_log(record);
 
 	return log.events ? log.total - log.at(log.data, 0).before : 0;
 }
@@ -313,7 +316,7 @@ static bool has_window_twice(const struct record_layout *layout)
 {
 	for (unsigned i = 0; i < layout->windows; i++) {
 		for (unsigned j = 0; j < i; j++) {
-			if (rate_window_same(
+			if (window_same(
 				layout->strategy, &layout->window[i], &layout->window[j])) {
 				return true;
 			}
@@ -344,9 +347,9 @@ static void check_convert(const struct record *old, const struct plan *plan, boo
 	must(bytes, "out of memory");
 	record_init(&record, &layout);
 	record_write_new(&record, bytes);
-	record_convert(old, &record, bytes);
+	record_migrate(old, &record, bytes);
 	must(record.stamp_ms == old->stamp_ms && record.denied == old->denied, "stamp, refusals");
-	room = layout.strategy == RATE_MOVING ? layout.events - 1 : UINT64_MAX;
+	room = layout.strategy == STRATEGY_MOVING ? layout.events - 1 : UINT64_MAX;
 	for (unsigned i = 0; orderly && i < layout.windows; i++) {
 		uint64_t used = counter_used(&record, i), least = 0, sum = 0;
 
@@ -357,7 +360,7 @@ static void check_convert(const struct record *old, const struct plan *plan, boo
 			}
 			sum += counter_used(old, j);
 		}
-		if (old->layout.strategy == RATE_MOVING) {
+		if (old->layout.strategy == STRATEGY_MOVING) {
 			/* A log also knows of events that have left its windows. */
 			sum = log_sum(old);
 		}
@@ -381,9 +384,9 @@ static void check_record(const struct record *record, char *bytes, size_t size, 
 	char header[RECORD_HEADER_MAX];
 	bool orderly = is_orderly(record);
 	struct record later = *record;
-	struct text text;
+	struct strbuf text;
 
-	text_init(&text, header, sizeof(header));
+	strbuf_init(&text, header, sizeof(header));
 	record_layout_format(&record->layout, &text);
 	must(memcmp(header, bytes, text.length) == 0 && bytes[text.length] == '|',
 	    "the layout \"%s\"", header);

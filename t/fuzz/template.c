@@ -6,8 +6,10 @@
  */
 #include "fuzz.h"
 
-#include "policy.h"
-#include "template.h"
+#include "base/error.h"
+#include "base/strbuf.h"
+#include "policy/protocol.h"
+#include "policy/template.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +23,7 @@ static bool is_placeholder(const char *name, size_t length)
 			return true;
 		}
 	}
-	return policy_known(name, length);
+	return attributes_known(name, length);
 }
 
 static const char *look_up(const void *data, const char *name, size_t length, size_t *value_length)
@@ -38,10 +40,10 @@ static const char *look_up(const void *data, const char *name, size_t length, si
 static char *expand(const char *template, const struct input *value, size_t size, size_t *length)
 {
 	char *buffer = malloc(size);
-	struct text text;
+	struct strbuf text;
 
 	must(buffer, "out of memory");
-	text_init(&text, buffer, size);
+	strbuf_init(&text, buffer, size);
 	template_expand(template, look_up, value, &text);
 	must(text.length < size && strlen(buffer) == text.length, "length of the text");
 	must(is_clean(buffer, text.length, "\t"), "\"%s\" is not printable", buffer);
@@ -62,7 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!is_clean(template, length, "\t")) {
 		goto out;
 	}
-	if (template_check(template, policy_known, &error)) {
+	if (template_check(template, attributes_known, &error)) {
 		must(error.text[0] && strchr(template, '{'), "an error text, and a reason");
 		goto out;
 	}

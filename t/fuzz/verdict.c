@@ -6,7 +6,10 @@
  */
 #include "fuzz.h"
 
-#include "verdict.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/strbuf.h"
+#include "engine/reply.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,21 +56,21 @@ static unsigned count_of(const char *text, const char *what)
 	return n;
 }
 
-static void check_action(const struct engine_verdict *verdict, const struct config *config,
+static void check_action(const struct verdict *verdict, const struct config *config,
     const struct policy_request *request)
 {
 	char buffer[POLICY_ACTION_MAX + 1];
 	const char *action;
 	const char *template = verdict->rule->action;
 	size_t word = strcspn(template, " \t");
-	struct text text;
+	struct strbuf text;
 
-	text_init(&text, buffer, sizeof(buffer));
-	action = verdict_action(verdict, config, request, &text);
+	strbuf_init(&text, buffer, sizeof(buffer));
+	action = reply_action(verdict, config, request, &text);
 	must(action[0] && strlen(action) <= POLICY_ACTION_MAX, "length of \"%s\"", action);
 	must(is_clean(action, strlen(action), strchr(template, '\t') ? "\t" : ""),
 	    "\"%s\" is not printable", action);
-	if (verdict->status != ENGINE_DENIED) {
+	if (verdict->status != VERDICT_DENIED) {
 		must(strcmp(action, "DUNNO") == 0, "\"%s\" though nothing was refused", action);
 		return;
 	}
@@ -80,7 +83,7 @@ static void check_action(const struct engine_verdict *verdict, const struct conf
 }
 
 /* A line that a program can take apart, whatever the client sent. */
-static void check_line(const struct engine_verdict *verdict, const struct policy_request *request)
+static void check_line(const struct verdict *verdict, const struct policy_request *request)
 {
 	static const char *const fields[] = {
 	    ": client=", ", sasl_method=", ", sasl_username=", ", sender=<", ", recipient_count=",
@@ -88,10 +91,10 @@ static void check_line(const struct engine_verdict *verdict, const struct policy
 	char line[LINE_MAX_BYTES];
 	struct error error = {"why"};
 	const char *p = line;
-	struct text text;
+	struct strbuf text;
 
-	text_init(&text, line, sizeof(line));
-	verdict_line(verdict, request, verdict->status == ENGINE_ERROR ? &error : NULL, &text);
+	strbuf_init(&text, line, sizeof(line));
+	reply_log_line(verdict, request, verdict->status == VERDICT_ERROR ? &error : NULL, &text);
 	must(strlen(line) == text.length && text.size == sizeof(line), "\"%s\" was cut", line);
 	must(is_clean(line, text.length, ""), "\"%s\" is not printable", line);
 	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
@@ -99,7 +102,7 @@ static void check_line(const struct engine_verdict *verdict, const struct policy
 		must(p, "\"%s\" has no%s", line, fields[i]);
 		must(i == 0 || count_of(line, fields[i]) == 1, "\"%s\" has two%s", line, fields[i]);
 	}
-	must(count_of(line, ", ") == 10u + (verdict->status == ENGINE_ERROR),
+	must(count_of(line, ", ") == 10u + (verdict->status == VERDICT_ERROR),
 	    "\"%s\" has fields of the client's", line);
 }
 
@@ -110,10 +113,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct policy_request request;
 	struct input input = {data, size};
 	uint8_t status = input_byte(&input), which = input_byte(&input);
-	struct engine_verdict verdict = {
-	    .status = (enum engine_status)(status % (ENGINE_ERROR + 1)),
+	struct verdict verdict = {
+	    .status = (enum verdict_status)(status % (VERDICT_ERROR + 1)),
 	    .unlimited = status & 0x80};
-	struct rule_key key;
+	struct request_key key;
 	struct config config;
 	struct error error;
 	size_t length;
@@ -129,13 +132,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	reader.fd = memory_file(input.bytes, input.size, NULL);
 	reader.start = reader.end = 0;
-	if (policy_read(&reader, &request, &error) == POLICY_END) {
+	if (protocol_read(&reader, &request, &error) == POLICY_END) {
 		request = (struct policy_request){.attributes = 0};
 	}
 	verdict.rule = &config.rule[0];
 	verdict.limit = which & 0x80 ? NULL : &config.rule[0].plan.limits.at[which >> 6 & 1];
-	if (!rule_key_of_request(verdict.rule, &request, secret, &key)) {
-		key = (struct rule_key){.text = "r:none", .length = 6, .prefix = 2};
+	if (!request_find_key(verdict.rule, &request, secret, &key)) {
+		key = (struct request_key){.text = "r:none", .length = 6, .prefix = 2};
 	}
 	check_action(&verdict, &config, &request);
 	check_line(&verdict, &request);

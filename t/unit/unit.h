@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "record.h"
+#include "count/record.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,9 +107,9 @@ static inline struct record_layout layout_of(const char *header)
 	const char *name;
 
 	sscanf(strchr(header + 2, ' '), " %c%u %63s", &count, &layout.transactions, windows);
-	layout.strategy = strategy == 'f' ? RATE_FIXED
-	    : strategy == 's'             ? RATE_SLIDING
-					  : RATE_MOVING;
+	layout.strategy = strategy == 'f' ? STRATEGY_FIXED
+	    : strategy == 's'             ? STRATEGY_SLIDING
+					  : STRATEGY_MOVING;
 	layout.resolution = strategy == 's' ? number : 0;
 	layout.events = strategy == 'm' ? number : 0;
 	layout.count = count == 'm' ? COUNT_MESSAGES

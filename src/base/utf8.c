@@ -1,0 +1,45 @@
+/*
+ * UTF-8: see utf8.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "base/utf8.h"
+
+
+size_t utf8_length(const char *bytes, size_t length, uint32_t *code)
+{
+	static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+	const unsigned char *b = (const unsigned char *)bytes;
+	size_t size;
+
+	if (length == 0) {
+		return 0;
+	}
+	if (b[0] < 0x80) {
+		*code = b[0];
+		return 1;
+	}
+	size = b[0] >= 0xf0 && b[0] < 0xf8 ? 4 : b[0] >= 0xe0 ? 3 : 2;
+	if (b[0] < 0xc2 || b[0] >= 0xf8 || size > length) {
+		return 0;
+	}
+	*code = b[0] & (0x7f >> size);
+	for (size_t i = 1; i < size; i++) {
+		if ((b[i] & 0xc0) != 0x80) {
+			return 0;
+		}
+		*code = *code << 6 | (b[i] & 0x3f);
+	}
+	if (*code < smallest[size] || *code > 0x10ffff || (*code >= 0xd800 && *code <= 0xdfff)) {
+		return 0;
+	}
+	return size;
+}
+
+/* Control characters, and those that change the order or the look of what stands around them. */
+bool utf8_is_invisible(uint32_t code)
+{
+	return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0xad ||
+	    (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
+	    (code >= 0x2060 && code <= 0x206f) || code == 0xfeff;
+}

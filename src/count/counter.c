@@ -1,0 +1,152 @@
+/*
+ * A record at a moment: see counter.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "count/counter.h"
+
+#include <string.h>
+
+#define AHEAD_TOLERATED_MS 1000
+
+/*
+ * Whether the clock was set back so little that the record stays where it is: calendar
+ * windows that are over would end a second time.
+ */
+static bool stays(const struct record *record, int64_t now_ms)
+{
+	const struct record_layout *layout = &record->layout;
+	int64_t shortest_ms = INT64_MAX;
+
+	for (unsigned i = 0; i < layout->windows; i++) {
+		if (layout->window[i].length_ms < shortest_ms) {
+			shortest_ms = layout->window[i].length_ms;
+		}
+	}
+	return layout->strategy == STRATEGY_FIXED && record->stamp_ms > now_ms &&
+	    record->stamp_ms - now_ms <= shortest_ms / COUNTER_STAYS_SHARE;
+}
+
+void counter_advance(struct record *record, int64_t now_ms)
+{
+	const struct record_layout *layout = &record->layout;
+
+	if (stays(record, now_ms)) {
+		return;
+	}
+	for (unsigned i = 0; layout->strategy != STRATEGY_MOVING && i < layout->windows; i++) {
+		window_advance(&record->window[i], layout->strategy, layout->resolution,
+		    record->stamp_ms, now_ms);
+	}
+	record->stamp_ms = now_ms;
+	if (record->denied_s > now_ms / 1000) {
+		record->denied_s = now_ms / 1000;
+	}
+	if (record->denied_first_s > record->denied_s) {
+		record->denied_first_s = record->denied_s;
+	}
+}
+
+bool counter_is_ahead(const struct record *record, int64_t now_ms)
+{
+	struct event_log log = record_log(record);
+
+	return (record->stamp_ms > now_ms + AHEAD_TOLERATED_MS && !stays(record, now_ms)) ||
+	    (log.events > 0 &&
+		log.at(log.data, log.events - 1).stamp_ms > now_ms + AHEAD_TOLERATED_MS);
+}
+
+uint64_t counter_used(const struct record *record, unsigned window)
+{
+	const struct record_layout *layout = &record->layout;
+
+	if (layout->strategy == STRATEGY_MOVING) {
+		struct event_log log = record_log(record);
+
+		return event_log_used(&log, layout->window[window].length_ms, record->stamp_ms);
+	}
+	return window_used(&record->window[window], layout->strategy, layout->resolution);
+}
+
+int64_t counter_wait(
+    const struct record *record, unsigned window, uint64_t limit, uint64_t cost)
+{
+	const struct record_layout *layout = &record->layout;
+
+	if (layout->strategy == STRATEGY_MOVING) {
+		struct event_log log = record_log(record);
+		int64_t length_ms = layout->window[window].length_ms;
+		int64_t wait_ms = event_log_wait(&log, length_ms, record->stamp_ms, limit, cost);
+
+		/* Events that lie ahead are set to now by the next request. */
+		return wait_ms != WINDOW_NEVER && wait_ms > length_ms ? length_ms : wait_ms;
+	}
+	return window_wait(&record->window[window], layout->strategy, layout->resolution,
+	    record->stamp_ms, limit, cost);
+}
+
+static bool is_used(const struct record *record)
+{
+	for (unsigned i = 0; i < record->layout.windows; i++) {
+		if (counter_used(record, i) > 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+void counter_charge(struct record *record, char *bytes, uint64_t cost)
+{
+	const struct record_layout *layout = &record->layout;
+
+	if (layout->strategy == STRATEGY_MOVING) {
+		record_log_add(record, bytes, record->stamp_ms, cost);
+		return;
+	}
+	for (unsigned i = 0; i < layout->windows; i++) {
+		window_charge(&record->window[i], layout->strategy, layout->resolution,
+		    record->stamp_ms, cost);
+	}
+}
+
+void counter_deny(struct record *record)
+{
+	int64_t now_s = record->stamp_ms / 1000;
+
+	if (record->denied == 0 || now_s - record->denied_s >= COUNTER_KEEP_DENIED_S) {
+		record->denied = 0;
+		record->denied_first_s = now_s;
+	}
+	record->denied++;
+	record->denied_s = now_s;
+}
+
+void counter_reset(struct record *record)
+{
+	for (unsigned i = 0; i < record->layout.windows; i++) {
+		memset(record->window[i].bucket, 0, sizeof(record->window[i].bucket));
+	}
+	record->denied = 0;
+	record->denied_first_s = 0;
+	record->denied_s = 0;
+	record_log_forget(record);
+}
+
+int counter_window(const struct record *record, const struct limit_window *window)
+{
+	for (unsigned i = 0; i < record->layout.windows; i++) {
+		if (window_same(record->layout.strategy, &record->layout.window[i], window)) {
+			return (int)i;
+		}
+	}
+	return -1;
+}
+
+bool counter_is_alive(const struct record *record)
+{
+	if (is_used(record)) {
+		return true;
+	}
+	return record->denied > 0 &&
+	    record->stamp_ms / 1000 - record->denied_s < COUNTER_KEEP_DENIED_S;
+}

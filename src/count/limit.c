@@ -1,0 +1,331 @@
+/*
+ * Limits as an administrator writes them, to numbers and back: see limit.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "count/limit.h"
+
+#include "base/ascii.h"
+#include "base/number.h"
+
+#include <string.h>
+
+#define SECOND_MS INT64_C(1000)
+#define DAY_MS (86400 * SECOND_MS)
+
+static const struct {
+	const char *name;
+	char letter; /* 'M', for a month, is the one that is not lower case */
+	int64_t ms;
+} units[] = {
+    [UNIT_SECOND] = {"second", 's', SECOND_MS},
+    [UNIT_MINUTE] = {"minute", 'm', 60 * SECOND_MS},
+    [UNIT_HOUR] = {"hour", 'h', 3600 * SECOND_MS},
+    [UNIT_DAY] = {"day", 'd', DAY_MS},
+    [UNIT_WEEK] = {"week", 'w', 7 * DAY_MS},
+    [UNIT_MONTH] = {"month", 'M', 30 * DAY_MS},
+    [UNIT_YEAR] = {"year", 'y', 365 * DAY_MS},
+};
+
+#define UNITS (sizeof(units) / sizeof(*units))
+
+static const struct {
+	const char *name;
+	uint64_t factor;
+	bool bytes_only;
+} suffixes[] = {
+    /* The largest first: the first that divides a number makes it shortest. */
+    {"GiB", 1 << 30, true},
+    {"G", 1000000000, false},
+    {"MiB", 1 << 20, true},
+    {"M", 1000000, false},
+    {"KiB", 1 << 10, true},
+    {"k", 1000, false},
+};
+
+#define SUFFIXES (sizeof(suffixes) / sizeof(*suffixes))
+
+static void window_set(struct limit_window *window, unsigned n, enum limit_unit unit)
+{
+	window->n = n;
+	window->unit = unit;
+	window->length_ms = n * units[unit].ms;
+}
+
+static const char *skip_blanks(const char *s)
+{
+	return s + strspn(s, " \t");
+}
+
+static size_t count_letters(const char *s)
+{
+	return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+}
+
+static size_t count_digits(const char *s)
+{
+	return strspn(s, "0123456789");
+}
+
+/* "hour", "hours" or "h"; -1 if it is none of them. */
+static int parse_unit(const char *s, size_t length, enum limit_unit *unit)
+{
+	for (size_t i = 0; i < UNITS; i++) {
+		size_t plural = length > 1 && (s[length - 1] == 's' || s[length - 1] == 'S');
+
+		if (ascii_same(s, length, units[i].name) ||
+		    ascii_same(s, length - plural, units[i].name) ||
+		    (length == 1 && i != UNIT_MONTH && i != UNIT_YEAR && s[0] == units[i].letter)) {
+			*unit = (enum limit_unit)i;
+			return 0;
+		}
+	}
+	if (ascii_same(s, length, "min")) {
+		*unit = UNIT_MINUTE;
+		return 0;
+	}
+	return -1;
+}
+
+int64_t limit_unit_ms(const char *word, size_t length)
+{
+	enum limit_unit unit;
+
+	return length == 0 || parse_unit(word, length, &unit) ? 0 : units[unit].ms;
+}
+
+/* Reads the COUNT at *s with its suffix and moves *s behind it. */
+static int parse_count(
+    const char **s, enum limit_count count, uint64_t *number, struct error *error)
+{
+	uint64_t max = count == COUNT_BYTES ? LIMIT_BYTES_MAX : LIMIT_COUNT_MAX;
+	size_t digits = count_digits(*s);
+	const char *suffix = *s + digits;
+	size_t letters = count_letters(suffix);
+	uint64_t factor = 1;
+
+	/* "100 per hour" and "100per hour" alike: the word that follows is no suffix. */
+	for (size_t i = 0; i < SUFFIXES && letters > 0; i++) {
+		/* "100m/hour" is no million: that M is large. */
+		if (ascii_same(suffix, letters, suffixes[i].name) && *suffix != 'm') {
+			if (suffixes[i].bytes_only && count != COUNT_BYTES) {
+				return error_set(error,
+				    "\"%.*s\" is for count = bytes; here a number may end in k, M "
+				    "or G",
+				    (int)letters, suffix);
+			}
+			factor = suffixes[i].factor;
+			*s = suffix + letters;
+			break;
+		}
+	}
+	if (factor == 1) {
+		*s = suffix;
+	}
+	if (digits == 0) {
+		return error_set(error,
+		    "\"%.40s\" does not start with a number; a limit is "
+		    "COUNT/UNIT such as 100/hour, or unlimited, or deny",
+		    *s);
+	}
+	if (number_parse(suffix - digits, digits, max / factor, number)) {
+		return error_set(error, "the number in \"%.40s\" is too large, the most is %llu",
+		    suffix - digits, (unsigned long long)max);
+	}
+	*number *= factor;
+	return 0;
+}
+
+int limit_count_parse(
+    const char *string, enum limit_count count, uint64_t *number, struct error *error)
+{
+	const char *s = string;
+
+	if (parse_count(&s, count, number, error)) {
+		return -1;
+	}
+	return *s ? error_set(error, "\"%.40s\" is not a number", string) : 0;
+}
+
+/* Reads one "COUNT / N UNIT" up to its end, which *s is moved to. */
+static int parse_one(
+    const char **s, enum limit_count count, struct limit *limit, struct error *error)
+{
+	const char *p = *s;
+	enum limit_unit unit;
+	uint64_t n = 1;
+	size_t size;
+
+	if (parse_count(&p, count, &limit->count, error)) {
+		return -1;
+	}
+	p = skip_blanks(p);
+	if (*p == '/') {
+		p++;
+	} else if (count_letters(p) == 3 && ascii_same(p, 3, "per")) {
+		p += 3;
+	} else {
+		return error_set(error, "a '/' or \"per\" must follow the number in \"%.40s\"", *s);
+	}
+	p = skip_blanks(p);
+	size = count_digits(p);
+	if (size > 0) {
+		if (number_parse(p, size, LIMIT_UNITS_MAX, &n) || n == 0) {
+			return error_set(error, "the number of units in \"%.40s\" must be 1 to %d",
+			    *s, LIMIT_UNITS_MAX);
+		}
+		p = skip_blanks(p + size);
+	}
+	size = count_letters(p);
+	if (size == 0 || parse_unit(p, size, &unit)) {
+		return error_set(error,
+		    "unknown unit \"%.*s\" in \"%.40s\"; one of second, minute, "
+		    "hour, day, week, month, year",
+		    (int)size, p, *s);
+	}
+	window_set(&limit->window, (unsigned)n, unit);
+	*s = skip_blanks(p + size);
+	return 0;
+}
+
+int limits_parse(
+    const char *string, enum limit_count count, struct limits *limits, struct error *error)
+{
+	const char *s = skip_blanks(string);
+	size_t word = count_letters(s);
+	uint64_t sum = 0;
+
+	*limits = (struct limits){.kind = LIMITS_WINDOWS};
+	if (word > 0 && *skip_blanks(s + word) == '\0') {
+		if (ascii_same(s, word, "unlimited")) {
+			limits->kind = LIMITS_UNLIMITED;
+			return 0;
+		}
+		if (ascii_same(s, word, "deny")) {
+			limits->kind = LIMITS_DENY;
+			return 0;
+		}
+	}
+	for (;;) {
+		struct limit *limit = &limits->at[limits->n];
+
+		if (limits->n == LIMITS_MAX) {
+			return error_set(error, "more than %d limits", LIMITS_MAX);
+		}
+		if (parse_one(&s, count, limit, error)) {
+			return -1;
+		}
+		for (unsigned i = 0; i < limits->n; i++) {
+			if (limits->at[i].window.length_ms == limit->window.length_ms) {
+				return error_set(error, "two limits have the same window");
+			}
+		}
+		limits->n++;
+		sum += limit->count;
+		if (*s == '\0') {
+			break;
+		}
+		if (*s != ',' && *s != '|') {
+			return error_set(error,
+			    "\"%.40s\" follows a limit; several are separated by ',' "
+			    "or '|'",
+			    s);
+		}
+		s = skip_blanks(s + 1);
+	}
+	if (sum == 0) {
+		*limits = (struct limits){.kind = LIMITS_DENY};
+	}
+	return 0;
+}
+
+void limits_shorten(struct limits *limits)
+{
+	for (unsigned i = 0; i < limits->n; i++) {
+		struct limit_window *window = &limits->at[i].window;
+
+		for (size_t unit = UNITS; unit-- > 0;) {
+			if (window->length_ms % units[unit].ms == 0) {
+				window_set(window, (unsigned)(window->length_ms / units[unit].ms),
+				    (enum limit_unit)unit);
+				break;
+			}
+		}
+	}
+}
+
+void limit_format(const struct limit *limit, enum limit_count count, struct strbuf *text)
+{
+	uint64_t number = limit->count;
+	const char *suffix = "";
+
+	if (number == LIMIT_UNLIMITED) {
+		strbuf_puts(text, "unlimited");
+		return;
+	}
+	for (size_t i = 0; count == COUNT_BYTES && number > 0 && i < SUFFIXES; i++) {
+		if (number % suffixes[i].factor == 0) {
+			number /= suffixes[i].factor;
+			suffix = suffixes[i].name;
+			break;
+		}
+	}
+	strbuf_printf(text, "%llu%s/", (unsigned long long)number, suffix);
+	if (limit->window.n > 1) {
+		strbuf_printf(text, "%u %ss", limit->window.n, units[limit->window.unit].name);
+	} else {
+		strbuf_puts(text, units[limit->window.unit].name);
+	}
+}
+
+void limits_format(const struct limits *limits, enum limit_count count, struct strbuf *text)
+{
+	if (limits->kind != LIMITS_WINDOWS) {
+		strbuf_puts(text, limits->kind == LIMITS_DENY ? "deny" : "unlimited");
+	}
+	for (unsigned i = 0; i < limits->n; i++) {
+		strbuf_puts(text, i ? ", " : "");
+		limit_format(&limits->at[i], count, text);
+	}
+}
+
+void limit_window_format(const struct limit_window *window, struct strbuf *text)
+{
+	strbuf_printf(text, "%u%c", window->n, units[window->unit].letter);
+}
+
+int limit_window_parse(const char *string, size_t length, struct limit_window *window)
+{
+	uint64_t n;
+
+	if (length < 2 || number_parse(string, length - 1, LIMIT_UNITS_MAX, &n) || n == 0) {
+		return -1;
+	}
+	for (size_t i = 0; i < UNITS; i++) {
+		if (units[i].letter == string[length - 1]) {
+			window_set(window, (unsigned)n, (enum limit_unit)i);
+			return 0;
+		}
+	}
+	return -1;
+}
+
+void duration_format(int64_t ms, struct strbuf *text)
+{
+	static const struct {
+		int64_t below_s, unit_s;
+		char letter;
+	} scale[] = {
+	    {60, 1, 's'}, {7200, 60, 'm'}, {48 * 3600, 3600, 'h'}, {INT64_MAX, 86400, 'd'}};
+	int64_t seconds = ms / 1000 + (ms % 1000 > 0);
+
+	for (size_t i = 0; i < sizeof(scale) / sizeof(*scale); i++) {
+		int64_t n = (seconds + scale[i].unit_s - 1) / scale[i].unit_s;
+
+		/* 7,199 s are 120 minutes when rounded up: two hours read better. */
+		if (n * scale[i].unit_s < scale[i].below_s) {
+			strbuf_printf(text, "%lld%c", (long long)n, scale[i].letter);
+			return;
+		}
+	}
+}

@@ -1,0 +1,121 @@
+/*
+ * A record's state in another layout: see record.h, record_migrate.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "count/record.h"
+
+#include <string.h>
+
+/* The newest events of the old log that the new one has room for. */
+static void convert_log(const struct record *old, struct record *record, char *bytes)
+{
+	struct event_log log = record_log(old);
+	size_t room = record->layout.events - 1;
+
+	size_t first = log.events > room ? log.events - room : 0;
+	uint64_t before = log.events > 0 ? log.at(log.data, 0).before : 0;
+
+	/* The oldest that is kept also counts for those that are not. */
+	for (size_t i = first; i < log.events; i++) {
+		struct event event = log.at(log.data, i);
+		uint64_t after = i + 1 < log.events ? log.at(log.data, i + 1).before : log.total;
+
+		record_log_add(record, bytes, event.stamp_ms, after - before);
+		before = after;
+	}
+}
+
+/* What was used of a window at the last change. */
+static uint64_t used_before(const struct record *old, unsigned i)
+{
+	if (old->layout.strategy == STRATEGY_MOVING) {
+		struct event_log log = record_log(old);
+
+		return event_log_used(&log, old->layout.window[i].length_ms, old->stamp_ms);
+	}
+	return window_used(&old->window[i], old->layout.strategy, old->layout.resolution);
+}
+
+/*
+ * Makes events that show in each window what the old record's had: what a longer
+ * window has more than the next shorter one came before that one began.
+ */
+static void convert_to_log(const struct record *old, struct record *record, char *bytes)
+{
+	int64_t longest_ms = INT64_MAX;
+
+	for (unsigned i = 0; i < old->layout.windows; i++) {
+		int64_t length_ms = 0, shorter_ms = 0;
+		uint64_t used = 0, shorter_used = 0;
+
+		for (unsigned j = 0; j < old->layout.windows; j++) {
+			int64_t ms = old->layout.window[j].length_ms;
+
+			if (ms < longest_ms && ms > length_ms) {
+				shorter_ms = length_ms;
+				shorter_used = used;
+				length_ms = ms;
+				used = used_before(old, j);
+			} else if (ms < length_ms && ms > shorter_ms) {
+				shorter_ms = ms;
+				shorter_used = used_before(old, j);
+			}
+		}
+		if (used > shorter_used) {
+			record_log_add(
+			    record, bytes, old->stamp_ms - shorter_ms, used - shorter_used);
+		}
+		longest_ms = length_ms;
+	}
+}
+
+static void convert_windows(const struct record *old, struct record *record)
+{
+	const struct record_layout *layout = &record->layout;
+	bool same_ring = old->layout.strategy == layout->strategy &&
+	    old->layout.resolution == layout->resolution;
+
+	for (unsigned i = 0; i < layout->windows; i++) {
+		for (unsigned j = 0; j < old->layout.windows; j++) {
+			if (!window_same(same_ring ? layout->strategy : STRATEGY_SLIDING,
+				&old->layout.window[j], &layout->window[i])) {
+				continue;
+			}
+			record->warned[i] = old->warned[j];
+			if (same_ring) {
+				memcpy(record->window[i].bucket, old->window[j].bucket,
+				    sizeof(record->window[i].bucket));
+			} else {
+				window_charge(&record->window[i], layout->strategy,
+				    layout->resolution, old->stamp_ms, used_before(old, j));
+			}
+		}
+	}
+}
+
+void record_migrate(const struct record *old, struct record *record, char *bytes)
+{
+	unsigned transactions = old->layout.transactions;
+
+	record->stamp_ms = old->stamp_ms;
+	record->denied = old->denied;
+	record->denied_first_s = old->denied_first_s;
+	record->denied_s = old->denied_s;
+	record->exception = old->exception;
+	if (old->layout.count != record->layout.count) {
+		return;
+	}
+	if (transactions > record->layout.transactions) {
+		transactions = record->layout.transactions;
+	}
+	memcpy(record->transactions, old->transactions,
+	    transactions * (size_t)RECORD_TRANSACTION_WIDTH);
+	if (record->layout.strategy != STRATEGY_MOVING) {
+		convert_windows(old, record);
+	} else if (old->layout.strategy == STRATEGY_MOVING) {
+		convert_log(old, record, bytes);
+	} else {
+		convert_to_log(old, record, bytes);
+	}
+}

@@ -1,0 +1,268 @@
+/*
+ * The command explain: what a request would get and why, by the helper's own judge.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "count/counter.h"
+#include "ctl/main.h"
+#include "ctl/rows.h"
+#include "ctl/when.h"
+#include "engine/judge.h"
+#include "ctl/table.h"
+#include "engine/reply.h"
+
+#include "base/error.h"
+#include "base/strbuf.h"
+#include "base/suggest.h"
+
+#include <err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+/* Adds NAME=VALUE, which stays the caller's. 0, or -1 and why. */
+static int add_attribute(struct policy_request *request, const char *line, struct error *error)
+{
+	const char *equals = strchr(line, '=');
+
+	if (!equals || equals == line) {
+		return error_set(error,
+		    "\"%.60s\" is not ATTRIBUTE=VALUE, such as "
+		    "sasl_username=user@example.com",
+		    line);
+	}
+	if (strlen(equals + 1) > POLICY_VALUE_MAX) {
+		return error_set(error, "the value of %.*s is longer than %d bytes",
+		    (int)(equals - line), line, POLICY_VALUE_MAX);
+	}
+	if (policy_add(request, line, (size_t)(equals - line), equals + 1, strlen(equals + 1))) {
+		return error_set(error, "more than %d attributes", POLICY_ATTRIBUTES_MAX);
+	}
+	return 0;
+}
+
+/* A name that Postfix does not send is more likely a slip than a new Postfix. */
+static int check_name(const char *line, struct error *error)
+{
+	size_t length = strcspn(line, "=");
+	struct suggestion near;
+
+	if (attributes_known(line, length)) {
+		return 0;
+	}
+	suggest_init(&near, line, length);
+	for (size_t i = 0; attributes_names[i]; i++) {
+		suggest_try(&near, attributes_names[i]);
+	}
+	return suggest_best(&near)
+	    ? error_set(error, "Postfix sends no attribute \"%.*s\"; perhaps %s?", (int)length,
+		  line, suggest_best(&near))
+	    : error_set(error, "Postfix sends no attribute \"%.*s\"", (int)length, line);
+}
+
+/* Reads lines up to an empty one, as Postfix sends them; *text holds them. */
+static int read_stdin(struct policy_request *request, char **text, struct error *error)
+{
+	size_t size = 0, room = POLICY_REQUEST_MAX + 1;
+	char *buffer = table_must(malloc(room));
+	size_t got;
+
+	*text = buffer;
+	if (isatty(STDIN_FILENO)) {
+		fputs("a request, one ATTRIBUTE=VALUE a line, ends with an empty line:\n", stderr);
+	}
+	while (size < room - 1 && fgets(buffer + size, (int)(room - size), stdin)) {
+		char *line = buffer + size;
+
+		got = strlen(line);
+		line[strcspn(line, "\r\n")] = '\0';
+		if (!*line && request->attributes > 0) {
+			return 0;
+		}
+		if (*line && add_attribute(request, line, error)) {
+			return -1;
+		}
+		size += got + 1;
+	}
+	return request->attributes > 0 ? 0 : error_set(error, "no request on stdin");
+}
+
+static void print_value(const char *bytes, size_t length)
+{
+	char buffer[4 * KEY_MAX];
+	struct strbuf text;
+
+	strbuf_init(&text, buffer, sizeof(buffer));
+	strbuf_printable(&text, bytes, length, NULL);
+	fputs(buffer, stdout);
+}
+
+/* Where the key's limits come from. */
+static void print_source(const struct judge_finding *finding)
+{
+	const struct rule *rule = finding->rule;
+	const struct request_key *key = finding->key;
+	const struct exception *exception = finding->exception;
+	char until[64];
+	struct strbuf text;
+
+	if (exception && exception->limits[0]) {
+		printf("  limits: set in the database");
+		if (exception->until_s) {
+			strbuf_init(&text, until, sizeof(until));
+			when_format(exception->until_s, &text);
+			printf(", until %s", until);
+		}
+	} else if (key->plan != &rule->plan) {
+		const char *pattern = pattern_map_pattern(
+		    rule->overrides, key->text + key->prefix, key->length - key->prefix);
+
+		printf("  limits: override %s in the configuration", pattern ? pattern : "");
+	} else {
+		printf("  limits: of the rule");
+	}
+	for (unsigned i = 0; exception && i < exception->grants; i++) {
+		strbuf_init(&text, until, sizeof(until));
+		when_format(exception->grant[i].until_s, &text);
+		printf(", +%llu granted until %s", (unsigned long long)exception->grant[i].count,
+		    until);
+	}
+	if (finding->plan->limits.kind != LIMITS_WINDOWS) {
+		printf(": %s", finding->plan->limits.kind == LIMITS_DENY ? "deny" : "unlimited");
+	}
+	putchar('\n');
+}
+
+static void print_window(const struct judge_finding *finding, unsigned i)
+{
+	const struct rule *rule = finding->rule;
+	const struct limit *limit = &finding->plan->limits.at[i];
+	unsigned window = finding->plan->window[i];
+	uint64_t used = counter_used(finding->record, window);
+	int64_t wait_ms = counter_wait(finding->record, window, limit->count, finding->cost);
+	char buffer[LIMIT_TEXT_SIZE + 200];
+	struct strbuf text;
+
+	strbuf_init(&text, buffer, sizeof(buffer));
+	limit_format(limit, rule->count, &text);
+	strbuf_puts(&text, ": ");
+	ctl_format_used(used, rule->count, &text);
+	strbuf_puts(&text, " used, ");
+	ctl_format_used(limit->count > used ? limit->count - used : 0, rule->count, &text);
+	strbuf_puts(&text, " left, ");
+	if (wait_ms == 0) {
+		strbuf_puts(&text, "room");
+	} else {
+		strbuf_puts(&text, wait_ms == WINDOW_NEVER ? "room " : "no room, ");
+		ctl_format_wait(wait_ms, &text);
+	}
+	printf("  %s\n", buffer);
+}
+
+static void print_applying(const struct judge_finding *finding)
+{
+	const struct rule *rule = finding->rule;
+	char cost[40];
+	struct strbuf text;
+
+	fputs("applies, key ", stdout);
+	print_value(
+	    finding->key->text + finding->key->prefix, finding->key->length - finding->key->prefix);
+	strbuf_init(&text, cost, sizeof(cost));
+	ctl_format_used(finding->cost, rule->count, &text);
+	printf(", costs %s%s%s\n", cost, finding->again ? " (was charged before)" : "",
+	    rule->mode == CONFIG_OBSERVE ? ", observes only" : "");
+	print_source(finding);
+	for (unsigned i = 0; i < finding->plan->limits.n; i++) {
+		print_window(finding, i);
+	}
+}
+
+/* judge_tell's function. */
+static void print_finding(void *data, const struct judge_finding *finding)
+{
+	const struct policy_request *request = data;
+	const struct rule *rule = finding->rule;
+	const struct config_match *match;
+	const struct policy_attribute *attribute;
+
+	printf("rule %s: ", rule->name);
+	switch (finding->kind) {
+	case FINDING_APPLIES:
+		print_applying(finding);
+		break;
+	case FINDING_COUNTS_NOTHING:
+		printf("does not apply: count = %s: there is nothing to count at %s\n",
+		    rule->count == COUNT_BYTES          ? "bytes"
+			: rule->count == COUNT_MESSAGES ? "messages"
+							: "recipients",
+		    policy_value(request, "protocol_state"));
+		break;
+	case FINDING_NO_MATCH:
+		match = &rule->match[finding->match];
+		attribute = policy_find(
+		    request, match->attribute.attribute, match->attribute.attribute_length);
+		printf("does not apply: match = %s: it is \"",
+		    rule->match_lines.line[finding->match].text);
+		print_value(
+		    attribute ? attribute->value : "", attribute ? attribute->value_length : 0);
+		puts("\"");
+		break;
+	default:
+		printf("does not apply: key = %s: it is empty, or no value that can be a key\n",
+		    rule->key_text);
+	}
+}
+
+/* What the helper would answer and, if it would not let the request pass, log. */
+static int print_answer(const struct ctl *ctl, const struct verdict *verdict,
+    const struct policy_request *request)
+{
+	char buffer[POLICY_ACTION_MAX + 1];
+	struct strbuf text;
+
+	strbuf_init(&text, buffer, sizeof(buffer));
+	printf("answer: %s\n", reply_action(verdict, &ctl->config, request, &text));
+	return verdict->status == VERDICT_DENIED ? CTL_NO_MATCH : EX_OK;
+}
+
+int cmd_explain(struct ctl *ctl, int argc, char **argv)
+{
+	struct policy_request request = {.attributes = 0};
+	struct judge *judge = NULL;
+	struct verdict verdict;
+	enum store_result result;
+	struct error error = {""};
+	char *text = NULL;
+	int status = EX_DATAERR;
+
+	if (argc > 1 && argv[1][0] == '-') {
+		return ctl_usage("explain");
+	}
+	for (int i = 1; i < argc; i++) {
+		if (add_attribute(&request, argv[i], &error) || check_name(argv[i], &error)) {
+			warnx("%s", error.text);
+			return EX_DATAERR;
+		}
+	}
+	if (argc == 1 && read_stdin(&request, &text, &error)) {
+		warnx("%s", error.text);
+		goto out;
+	}
+	if (!policy_find(&request, "protocol_state", strlen("protocol_state"))) {
+		add_attribute(&request, "protocol_state=RCPT", &error);
+	}
+	judge = table_must(judge_new(&ctl->config, ctl->store));
+	result = judge_explain(judge, &request, print_finding, &request, &verdict, &error);
+	if (result != STORE_OK) {
+		status = ctl_store_failed(result, &error);
+		goto out;
+	}
+	status = print_answer(ctl, &verdict, &request);
+out:
+	judge_free(judge);
+	free(text);
+	return status;
+}

@@ -1,0 +1,382 @@
+/*
+ * The command metrics: OpenMetrics 1.0, of the subset that Prometheus' older text format
+ * understands too, since node_exporter's textfile collector reads that. Hence gauges alone.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "engine/exception.h"
+#include "ctl/rows.h"
+#include "ctl/table.h"
+
+#include "base/error.h"
+
+#include <err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+
+#define PREFIX "policyd_ratelimit_"
+
+/* Lines that name a key: without an end to them a monitoring system would choke on an attack. */
+#define KEYS_MAX 50
+#define KEYS_PERCENT 80
+
+static const unsigned steps[] = {50, 80, 100};
+
+#define STEPS (sizeof(steps) / sizeof(*steps))
+
+struct sums {
+	uint64_t counters;
+	uint64_t refusals;
+	uint64_t sets;
+	uint64_t grants;
+};
+
+/* A rule's windows, those of overrides too, are told apart by their lengths. */
+struct metric_window {
+	const struct rule *rule;
+	int64_t length_ms;
+	uint64_t used;
+	uint64_t over[STEPS];
+	double fullest;
+};
+
+struct metrics {
+	struct ctl *ctl;
+	struct ctl_rows rows;
+	struct sums *rule; /* as many as the configuration has */
+	struct metric_window *window; /* in the order of rules, then of lengths */
+	size_t windows;
+	size_t room;
+	uint64_t records;
+	uint64_t damaged;
+	uint64_t bytes;
+};
+
+static void add_window(struct metrics *metrics, const struct rule *rule, int64_t length_ms)
+{
+	if (metrics->windows == metrics->room) {
+		metrics->room = metrics->room ? metrics->room * 2 : 64;
+		metrics->window = table_must(
+		    reallocarray(metrics->window, metrics->room, sizeof(*metrics->window)));
+	}
+	metrics->window[metrics->windows++] = (struct metric_window){.rule = rule, .length_ms = length_ms};
+}
+
+static void add_limits(
+    struct metrics *metrics, const struct rule *rule, const struct limits *limits)
+{
+	for (unsigned i = 0; i < limits->n; i++) {
+		add_window(metrics, rule, limits->at[i].window.length_ms);
+	}
+}
+
+static int compare_windows(const void *left, const void *right)
+{
+	const struct metric_window *a = left;
+	const struct metric_window *b = right;
+
+	if (a->rule != b->rule) {
+		return a->rule < b->rule ? -1 : 1;
+	}
+	return (a->length_ms > b->length_ms) - (a->length_ms < b->length_ms);
+}
+
+static void sort_windows(struct metrics *metrics)
+{
+	size_t kept = 0;
+
+	if (metrics->windows > 0) {
+		qsort(metrics->window, metrics->windows, sizeof(*metrics->window), compare_windows);
+	}
+	for (size_t i = 0; i < metrics->windows; i++) {
+		if (i == 0 || compare_windows(&metrics->window[i], &metrics->window[kept - 1])) {
+			metrics->window[kept++] = metrics->window[i];
+		}
+	}
+	metrics->windows = kept;
+}
+
+static struct metric_window *find_window(const struct metrics *metrics, const struct ctl_row *row)
+{
+	struct metric_window wanted = {.rule = row->rule, .length_ms = row->limit.window.length_ms};
+
+	return metrics->windows == 0
+	    ? NULL
+	    : bsearch(&wanted, metrics->window, metrics->windows, sizeof(wanted), compare_windows);
+}
+
+/* All that the configuration has, used or not, and those that allowances added; each once. */
+static void make_windows(struct metrics *metrics)
+{
+	const struct config *config = &metrics->ctl->config;
+
+	for (size_t i = 0; i < config->rules; i++) {
+		const struct rule *rule = &config->rule[i];
+
+		add_limits(metrics, rule, &rule->plan.limits);
+		for (size_t j = 0; j < rule->override_plans; j++) {
+			add_limits(metrics, rule, &rule->override_plan[j]->limits);
+		}
+	}
+	sort_windows(metrics);
+	for (size_t i = 0; i < metrics->rows.rows; i++) {
+		const struct ctl_row *row = &metrics->rows.row[i];
+
+		if (!find_window(metrics, row)) {
+			add_window(metrics, row->rule, row->limit.window.length_ms);
+			sort_windows(metrics);
+		}
+	}
+}
+
+static double ratio_of(const struct ctl_row *row)
+{
+	return row->limit.count == LIMIT_UNLIMITED ? 0
+	    : row->limit.count == 0                ? 1
+						   : (double)row->used / (double)row->limit.count;
+}
+
+static void add_row(struct metrics *metrics, const struct ctl_row *row)
+{
+	struct sums *sums = &metrics->rule[row->rule - metrics->ctl->config.rule];
+	struct metric_window *window = find_window(metrics, row);
+	double ratio = ratio_of(row);
+
+	if (row->owns_key) {
+		sums->counters++;
+		sums->refusals += row->denied;
+	}
+	window->used += row->used;
+	for (size_t i = 0; i < STEPS; i++) {
+		window->over[i] += row->percent >= steps[i];
+	}
+	if (ratio > window->fullest) {
+		window->fullest = ratio;
+	}
+}
+
+/* Counts records, and allowances that are still valid. */
+static bool visit_record(
+    void *data, const char *key, size_t key_length, const char *bytes, size_t size)
+{
+	struct metrics *metrics = data;
+	struct exception exception;
+	const struct rule *rule;
+	const char *counter, *colon;
+	struct error error;
+	size_t length;
+
+	metrics->records++;
+	counter = exception_counter_key(key, key_length, &length);
+	colon = counter ? memchr(counter, ':', length) : NULL;
+	rule = colon ? ctl_rule(metrics->ctl, counter, (size_t)(colon - counter)) : NULL;
+	if (!rule) {
+		return true;
+	}
+	if (exception_read(&exception, bytes, size, &error)) {
+		metrics->damaged++;
+	} else if (exception_prune(&exception, metrics->rows.now_ms / 1000)) {
+		struct sums *sums = &metrics->rule[rule - metrics->ctl->config.rule];
+
+		sums->sets += exception.limits[0] != '\0';
+		sums->grants += exception.grants > 0;
+	}
+	return true;
+}
+
+/* The lines before those of a metric; unit "" for numbers of things. */
+static void head(const char *name, const char *unit, const char *help)
+{
+	printf("# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s gauge\n", name, help, name);
+	if (*unit) {
+		printf("# UNIT " PREFIX "%s %s\n", name, unit);
+	}
+}
+
+static void print_label(const char *value)
+{
+	for (; *value; value++) {
+		switch (*value) {
+		case '\\':
+			fputs("\\\\", stdout);
+			break;
+		case '"':
+			fputs("\\\"", stdout);
+			break;
+		case '\n':
+			fputs("\\n", stdout);
+			break;
+		default:
+			putchar(*value);
+			break;
+		}
+	}
+}
+
+static void print_number(const char *name, uint64_t number)
+{
+	printf(PREFIX "%s %llu\n", name, (unsigned long long)number);
+}
+
+static void print_window(const struct metric_window *window, const char *name)
+{
+	printf(PREFIX "%s{rule=\"%s\",window=\"%lld\"", name, window->rule->name,
+	    (long long)window->length_ms / 1000);
+}
+
+static void print_rules(const struct metrics *metrics)
+{
+	const struct config *config = &metrics->ctl->config;
+
+	head("counters", "", "Counters that hold something: use, or refusals in the last 7 days.");
+	for (size_t i = 0; i < config->rules; i++) {
+		printf(PREFIX "counters{rule=\"%s\"} %llu\n", config->rule[i].name,
+		    (unsigned long long)metrics->rule[i].counters);
+	}
+	head("refusals", "",
+	    "Refused requests that the counters remember. Falls when counters are reset, or "
+	    "without a refusal for 7 days.");
+	for (size_t i = 0; i < config->rules; i++) {
+		printf(PREFIX "refusals{rule=\"%s\"} %llu\n", config->rule[i].name,
+		    (unsigned long long)metrics->rule[i].refusals);
+	}
+	head("overrides", "", "Keys with limits by the command set, or with a grant, in force.");
+	for (size_t i = 0; i < config->rules; i++) {
+		printf(PREFIX "overrides{rule=\"%s\",kind=\"set\"} %llu\n", config->rule[i].name,
+		    (unsigned long long)metrics->rule[i].sets);
+		printf(PREFIX "overrides{rule=\"%s\",kind=\"grant\"} %llu\n", config->rule[i].name,
+		    (unsigned long long)metrics->rule[i].grants);
+	}
+}
+
+static void print_windows(const struct metrics *metrics)
+{
+	head("used", "",
+	    "Use over all keys, in messages, recipients or bytes; window is in seconds.");
+	for (size_t i = 0; i < metrics->windows; i++) {
+		print_window(&metrics->window[i], "used");
+		printf("} %llu\n", (unsigned long long)metrics->window[i].used);
+	}
+	head("keys_over", "", "Keys that have used at least this percentage of their limit.");
+	for (size_t i = 0; i < metrics->windows; i++) {
+		for (size_t j = 0; j < STEPS; j++) {
+			print_window(&metrics->window[i], "keys_over");
+			printf(",percent=\"%u\"} %llu\n", steps[j],
+			    (unsigned long long)metrics->window[i].over[j]);
+		}
+	}
+	head("fullest_ratio", "ratio", "Used part of the limit, of the key with the largest one.");
+	for (size_t i = 0; i < metrics->windows; i++) {
+		print_window(&metrics->window[i], "fullest_ratio");
+		printf("} %.6g\n", metrics->window[i].fullest);
+	}
+}
+
+/* Whether the row would have the same labels; made printable, two keys may look the same. */
+static bool same_labels(const struct ctl_row *a, const struct ctl_row *b)
+{
+	return a->rule == b->rule && a->limit.window.length_ms == b->limit.window.length_ms &&
+	    strcmp(a->key, b->key) == 0;
+}
+
+/* The rows are in order, the fullest first. */
+static void print_keys(const struct metrics *metrics)
+{
+	const struct ctl_row *printed[KEYS_MAX];
+	size_t n = 0;
+
+	head("key_used_ratio", "ratio",
+	    "Used part of the limit, of the 50 fullest keys from 0.8 on.");
+	for (size_t i = 0; i < metrics->rows.rows && n < KEYS_MAX; i++) {
+		const struct ctl_row *row = &metrics->rows.row[i];
+		bool again = false;
+
+		if (row->percent < KEYS_PERCENT) {
+			break;
+		}
+		for (size_t j = 0; j < n; j++) {
+			again = again || same_labels(row, printed[j]);
+		}
+		if (again) {
+			continue;
+		}
+		printed[n++] = row;
+		printf(PREFIX "key_used_ratio{rule=\"%s\",key=\"", row->rule->name);
+		print_label(row->key);
+		printf("\",window=\"%lld\"} %.6g\n", (long long)row->limit.window.length_ms / 1000,
+		    ratio_of(row));
+	}
+}
+
+static void print_database(const struct metrics *metrics)
+{
+	head("database_bytes", "bytes", "Size of the counter file.");
+	print_number("database_bytes", metrics->bytes);
+	head("database_max_bytes", "bytes", "The most that it may have: database_max_size.");
+	print_number("database_max_bytes", metrics->ctl->config.database_max_size);
+	head("database_records", "",
+	    "Records in the counter file, with those that have expired and are still in it.");
+	print_number("database_records", metrics->records);
+	head("database_damaged_records", "",
+	    "Records that can't be read: counters, which the command show names, and overrides.");
+	print_number("database_damaged_records", metrics->damaged + metrics->rows.damaged);
+	head("build_info", "", "Version of policyd-ratelimit-ctl; always 1.");
+	printf(PREFIX "build_info{version=\"");
+	print_label(PACKAGE_VERSION);
+	puts("\"} 1");
+}
+
+static int collect(struct metrics *metrics)
+{
+	const struct config *config = &metrics->ctl->config;
+	enum store_result result;
+	struct error error;
+	struct stat file;
+	int status = ctl_rows_read(metrics->ctl, &metrics->rows);
+
+	if (status) {
+		return status;
+	}
+	result = store_walk(metrics->ctl->store, visit_record, metrics, &error);
+	if (result != STORE_OK) {
+		return ctl_store_failed(result, &error);
+	}
+	if (stat(config->database, &file)) {
+		warn("%s", config->database);
+		return EX_UNAVAILABLE;
+	}
+	metrics->bytes = (uint64_t)file.st_size;
+	make_windows(metrics);
+	for (size_t i = 0; i < metrics->rows.rows; i++) {
+		add_row(metrics, &metrics->rows.row[i]);
+	}
+	return 0;
+}
+
+int cmd_metrics(struct ctl *ctl, int argc, char **argv)
+{
+	/* A damaged record has a metric: nobody wants a mail from cron each minute instead. */
+	struct metrics metrics = {.ctl = ctl, .rows = {.order = CTL_BY_PERCENT, .quiet = true}};
+	int status;
+
+	(void)argv;
+	if (argc > 1) {
+		return ctl_usage("metrics");
+	}
+	metrics.rule = table_must(calloc(ctl->config.rules + 1, sizeof(*metrics.rule)));
+	status = collect(&metrics);
+	if (status == 0) {
+		print_rules(&metrics);
+		print_windows(&metrics);
+		print_keys(&metrics);
+		print_database(&metrics);
+		puts("# EOF");
+	}
+	ctl_rows_free(&metrics.rows);
+	free(metrics.window);
+	free(metrics.rule);
+	return status;
+}

@@ -1,0 +1,340 @@
+/*
+ * Running postconf(1) and reading what it prints: see ctl_postconf.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "ctl/postfix/postconf.h"
+
+#include "ctl/table.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Where it is when PATH, such as cron's, lacks it. */
+#define POSTCONF_PATH "/usr/sbin/postconf"
+
+#define BLANKS " \t\r\n"
+
+struct words words_split(const char *text, const char *separators)
+{
+	struct words words = {.text = table_must(strdup(text))};
+	size_t room = 0;
+	char *c = words.text;
+
+	for (;;) {
+		int depth = 0;
+
+		c += strspn(c, separators);
+		if (!*c) {
+			return words;
+		}
+		if (words.n == room) {
+			room = room ? room * 2 : 16;
+			words.at = table_must(reallocarray(words.at, room, sizeof(*words.at)));
+		}
+		words.at[words.n++] = c;
+		for (; *c && (depth > 0 || !strchr(separators, *c)); c++) {
+			depth += (*c == '{') - (*c == '}');
+		}
+		if (*c) {
+			*c++ = '\0';
+		}
+	}
+}
+
+void words_free(struct words *words)
+{
+	free(words->text);
+	free(words->at);
+	*words = (struct words){0};
+}
+
+/* Takes the text over. */
+static struct settings settings_read(char *text)
+{
+	struct settings settings = {.text = text};
+	size_t room = 0;
+	char *rest = text;
+	char *line;
+
+	while ((line = strsep(&rest, "\n"))) {
+		char *value = strstr(line, " =");
+
+		if (!value) {
+			continue;
+		}
+		if (settings.n == room) {
+			room = room ? room * 2 : 64;
+			settings.at =
+			    table_must(reallocarray(settings.at, room, sizeof(*settings.at)));
+		}
+		*value = '\0';
+		value += 2;
+		value += strspn(value, BLANKS);
+		settings.at[settings.n++] = (struct setting){line, value};
+	}
+	return settings;
+}
+
+static void settings_free(struct settings *settings)
+{
+	free(settings->text);
+	free(settings->at);
+	*settings = (struct settings){0};
+}
+
+const char *settings_get(const struct settings *settings, const char *name)
+{
+	for (size_t i = 0; i < settings->n; i++) {
+		if (strcmp(settings->at[i].name, name) == 0) {
+			return settings->at[i].value;
+		}
+	}
+	return NULL;
+}
+
+/* All that was written to the file, as a new string. */
+static char *read_all(int fd)
+{
+	off_t size = lseek(fd, 0, SEEK_END);
+	char *text = table_must(calloc(1, (size_t)(size < 0 ? 0 : size) + 1));
+	size_t length = 0;
+	ssize_t n;
+
+	while (size > 0 && (off_t)length < size &&
+	    (n = pread(fd, text + length, (size_t)size - length, (off_t)length)) > 0) {
+		length += (size_t)n;
+	}
+	return text;
+}
+
+/* Keeps of a program's messages the last one: those before it are warnings. */
+static void fail(struct error *error, char *messages)
+{
+	size_t length = strlen(messages);
+	char *last;
+
+	while (length > 0 && messages[length - 1] == '\n') {
+		messages[--length] = '\0';
+	}
+	last = strrchr(messages, '\n');
+	error_set(error, "%s", length == 0 ? "postconf: failed" : last ? last + 1 : messages);
+}
+
+/* What it prints goes into files in memory: neither of two pipes could fill up. */
+static enum postconf_result run_into(
+    char *const argv[], int out, int err, char **table, struct error *error)
+{
+	posix_spawn_file_actions_t actions;
+	char *messages;
+	int failure, status;
+	pid_t pid;
+
+	if (posix_spawn_file_actions_init(&actions)) {
+		table_must(NULL);
+	}
+	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
+	posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
+	failure = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
+	if (failure) {
+		failure = posix_spawn(&pid, POSTCONF_PATH, &actions, NULL, argv, environ);
+	}
+	posix_spawn_file_actions_destroy(&actions);
+	if (failure) {
+		error_set(error, "postconf: %s", strerror(failure));
+		return failure == ENOENT ? POSTCONF_MISSING : POSTCONF_FAILED;
+	}
+	while (waitpid(pid, &status, 0) < 0) {
+		if (errno != EINTR) {
+			error_set(error, "postconf: %s", strerror(errno));
+			return POSTCONF_FAILED;
+		}
+	}
+	if (status != 0) {
+		messages = read_all(err);
+		fail(error, messages);
+		free(messages);
+		return POSTCONF_FAILED;
+	}
+	*table = read_all(out);
+	return POSTCONF_OK;
+}
+
+static enum postconf_result run(char *const argv[], char **table, struct error *error)
+{
+	enum postconf_result result = POSTCONF_FAILED;
+	int out = memfd_create("postconf", MFD_CLOEXEC);
+	int err = memfd_create("postconf", MFD_CLOEXEC);
+
+	if (out < 0 || err < 0) {
+		error_set(error, "no room for what postconf prints: %s", strerror(errno));
+	} else {
+		result = run_into(argv, out, err, table, error);
+	}
+	if (out >= 0) {
+		close(out);
+	}
+	if (err >= 0) {
+		close(err);
+	}
+	return result;
+}
+
+/* postconf with the folder and up to two options, and an -o for each of n settings. */
+static enum postconf_result ask(const struct postfix *postfix, const char *option,
+    char *const *setting, size_t n, char **table, struct error *error)
+{
+	const char **argv = table_must(calloc(5 + 2 * n, sizeof(*argv)));
+	enum postconf_result result;
+	size_t argc = 0;
+
+	argv[argc++] = "postconf";
+	if (postfix->dir) {
+		argv[argc++] = "-c";
+		argv[argc++] = postfix->dir;
+	}
+	argv[argc++] = option;
+	for (size_t i = 0; i < n; i++) {
+		argv[argc++] = "-o";
+		argv[argc++] = setting[i];
+	}
+	result = run((char *const *)argv, table, error);
+	free(argv);
+	return result;
+}
+
+/* The part of "submission/inet/NAME" behind the entry's name and type, or NULL. */
+static const char *name_of_own(const struct service *service, const char *name)
+{
+	for (unsigned field = SERVICE_NAME; field <= SERVICE_TYPE; field++) {
+		size_t length = strlen(service->field.at[field]);
+
+		if (strncmp(name, service->field.at[field], length) != 0 || name[length] != '/') {
+			return NULL;
+		}
+		name += length + 1;
+	}
+	return name;
+}
+
+const char *postfix_own(
+    const struct postfix *postfix, const struct service *service, const char *name)
+{
+	for (size_t i = 0; i < postfix->own.n; i++) {
+		const char *own = name_of_own(service, postfix->own.at[i].name);
+
+		if (own && strcmp(own, name) == 0) {
+			return postfix->own.at[i].value;
+		}
+	}
+	return NULL;
+}
+
+bool service_is(const struct service *service, unsigned field, const char *value)
+{
+	return field < service->field.n && strcmp(service->field.at[field], value) == 0;
+}
+
+/*
+ * What holds for one entry. Postfix itself applies the -o, since they may be used by
+ * settings of main.cf: smtpd_data_restrictions = $mua_data_restrictions.
+ */
+static enum postconf_result load_settings(
+    const struct postfix *postfix, struct service *service, struct error *error)
+{
+	char **setting = table_must(calloc(postfix->own.n + 1, sizeof(*setting)));
+	enum postconf_result result;
+	char *text;
+	size_t n = 0;
+
+	for (size_t i = 0; i < postfix->own.n; i++) {
+		const char *name = name_of_own(service, postfix->own.at[i].name);
+
+		if (name) {
+			if (asprintf(&setting[n++], "%s=%s", name, postfix->own.at[i].value) < 0) {
+				table_must(NULL);
+			}
+		}
+	}
+	result = ask(postfix, "-x", setting, n, &text, error);
+	if (result == POSTCONF_OK) {
+		service->settings = settings_read(text);
+	}
+	for (size_t i = 0; i < n; i++) {
+		free(setting[i]);
+	}
+	free(setting);
+	return result;
+}
+
+static enum postconf_result load_services(struct postfix *postfix, struct error *error)
+{
+	enum postconf_result result;
+	char *text, *rest, *line;
+	size_t room = 0;
+
+	result = ask(postfix, "-M", NULL, 0, &text, error);
+	if (result != POSTCONF_OK) {
+		return result;
+	}
+	rest = text;
+	while (result == POSTCONF_OK && (line = strsep(&rest, "\n"))) {
+		struct service service = {.field = words_split(line, BLANKS)};
+
+		if (service.field.n <= SERVICE_COMMAND) {
+			words_free(&service.field);
+			continue;
+		}
+		if (service_is(&service, SERVICE_COMMAND, "smtpd") ||
+		    service_is(&service, SERVICE_COMMAND, "spawn")) {
+			result = load_settings(postfix, &service, error);
+		}
+		if (postfix->services == room) {
+			room = room ? room * 2 : 32;
+			postfix->service = table_must(
+			    reallocarray(postfix->service, room, sizeof(*postfix->service)));
+		}
+		postfix->service[postfix->services++] = service;
+	}
+	free(text);
+	return result;
+}
+
+enum postconf_result postfix_load(struct postfix *postfix, const char *dir, struct error *error)
+{
+	enum postconf_result result;
+	char *text;
+
+	*postfix = (struct postfix){.dir = dir};
+	result = ask(postfix, "-x", NULL, 0, &text, error);
+	if (result != POSTCONF_OK) {
+		return result;
+	}
+	postfix->main = settings_read(text);
+	result = ask(postfix, "-P", NULL, 0, &text, error);
+	if (result != POSTCONF_OK) {
+		return result;
+	}
+	postfix->own = settings_read(text);
+	return load_services(postfix, error);
+}
+
+void postfix_free(struct postfix *postfix)
+{
+	for (size_t i = 0; i < postfix->services; i++) {
+		words_free(&postfix->service[i].field);
+		settings_free(&postfix->service[i].settings);
+	}
+	free(postfix->service);
+	settings_free(&postfix->main);
+	settings_free(&postfix->own);
+	*postfix = (struct postfix){0};
+}

@@ -1,0 +1,370 @@
+/*
+ * A message through sendmail(1): see ctl_mail.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "ctl/sendmail.h"
+
+#include "ctl/table.h"
+
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <pwd.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ADDRESS_MAX 320
+#define HOST_SIZE 256
+#define ENCODED_BYTES 45 /* of an encoded word, which becomes no longer than 75 */
+
+static const char blanks[] = " \t";
+
+/* Where it is when PATH does not say. */
+static const char *const programs[] = {"sendmail", "/usr/sbin/sendmail", "/usr/lib/sendmail"};
+
+#define PROGRAMS (sizeof(programs) / sizeof(*programs))
+
+/* The next of several addresses with commas, without blanks around it; moves *to behind it. */
+static const char *next_address(const char **to, size_t *length)
+{
+	const char *start = *to + strspn(*to, blanks);
+
+	*length = strcspn(start, ",");
+	*to = start + *length + (start[*length] == ',');
+	while (*length > 0 && strchr(blanks, start[*length - 1])) {
+		--*length;
+	}
+	return start;
+}
+
+/*
+ * One that sendmail can take for nothing else than an address, neither an option nor a
+ * program, and that can't end or open anything in a header.
+ */
+static bool is_address(const char *s, size_t length)
+{
+	char printable[4 * ADDRESS_MAX + 1];
+	struct strbuf text;
+
+	if (length == 0 || length > ADDRESS_MAX || strchr("-|/:@", *s) || s[length - 1] == '@') {
+		return false;
+	}
+	strbuf_init(&text, printable, sizeof(printable));
+	strbuf_printable(&text, s, length, " ()<>\";\\");
+	return text.length == length && memcmp(printable, s, length) == 0;
+}
+
+int sendmail_check(const char *to, struct error *error)
+{
+	const char *rest = to;
+	unsigned n = 0;
+
+	do {
+		size_t length;
+		const char *address = next_address(&rest, &length);
+
+		if (!is_address(address, length)) {
+			char printable[64];
+			struct strbuf text;
+
+			strbuf_init(&text, printable, sizeof(printable));
+			strbuf_printable(&text, address, length, NULL);
+			return error_set(error,
+			    "\"%s\" is not an address such as postmaster@example.com, without a "
+			    "name; several are separated by commas",
+			    printable);
+		}
+		if (++n > SENDMAIL_ADDRESSES_MAX) {
+			return error_set(error, "more than %d addresses", SENDMAIL_ADDRESSES_MAX);
+		}
+	} while (*rest || rest[-1] == ',');
+	return 0;
+}
+
+void sendmail_host(struct strbuf *text)
+{
+	const struct addrinfo hints = {.ai_flags = AI_CANONNAME, .ai_socktype = SOCK_STREAM};
+	struct addrinfo *found = NULL;
+	char name[HOST_SIZE] = "";
+	const char *host = name;
+
+	if (gethostname(name, sizeof(name) - 1) || !*name) {
+		host = "localhost";
+	} else if (!strchr(name, '.') && getaddrinfo(name, NULL, &hints, &found) == 0 &&
+	    found->ai_canonname && strchr(found->ai_canonname, '.')) {
+		host = found->ai_canonname;
+	}
+	strbuf_printable(text, host, strlen(host), NULL);
+	if (found) {
+		freeaddrinfo(found);
+	}
+}
+
+/* Whether all of it may stand in an address as it is. */
+static bool is_plain(const char *s)
+{
+	size_t length = strspn(s,
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	    "0123456789.-_");
+
+	return length > 0 && s[length] == '\0' && s[0] != '.' && s[length - 1] != '.' &&
+	    !strstr(s, "..");
+}
+
+static void write_base64(FILE *file, const char *bytes, size_t length)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				     "0123456789+/";
+
+	for (size_t i = 0; i < length; i += 3) {
+		uint32_t group = 0;
+
+		for (size_t j = 0; j < 3; j++) {
+			group = group << 8 | (i + j < length ? (unsigned char)bytes[i + j] : 0);
+		}
+		for (size_t j = 0; j < 4; j++) {
+			fputc(i + j > length ? '=' : digits[group >> (18 - 6 * j) & 63], file);
+		}
+	}
+}
+
+/* The value of Subject: encoded words (RFC 2047) unless it is ASCII. */
+static void write_subject(FILE *file, const char *subject)
+{
+	size_t left = strlen(subject);
+	const char *s = subject;
+	bool ascii = true;
+
+	for (; *s; s++) {
+		ascii = ascii && !((unsigned char)*s & 0x80);
+	}
+	if (ascii) {
+		fputs(subject, file);
+		return;
+	}
+	for (s = subject; left > 0;) {
+		size_t length = left < ENCODED_BYTES ? left : ENCODED_BYTES;
+
+		/* A word ends where a character ends. */
+		while (length < left && length > 1 && ((unsigned char)s[length] & 0xc0) == 0x80) {
+			length--;
+		}
+		fputs(s == subject ? "=?UTF-8?B?" : "\n =?UTF-8?B?", file);
+		write_base64(file, s, length);
+		fputs("?=", file);
+		s += length;
+		left -= length;
+	}
+}
+
+/* RFC 5322's date, in English whatever the locale. */
+static void write_date(FILE *file, int64_t now_s)
+{
+	static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+	static const char *const months[] = {
+	    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	time_t now = (time_t)now_s;
+	struct tm tm;
+	long east;
+
+	localtime_r(&now, &tm);
+	east = labs(tm.tm_gmtoff) / 60;
+	fprintf(file, "%s, %d %s %d %02d:%02d:%02d %c%02ld%02ld", days[tm.tm_wday], tm.tm_mday,
+	    months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec,
+	    tm.tm_gmtoff < 0 ? '-' : '+', east / 60, east % 60);
+}
+
+static void write_headers(FILE *file, const char *to, const char *subject, int64_t now_s)
+{
+	const struct passwd *user = getpwuid(geteuid());
+	const char *separator = "";
+	char host[HOST_SIZE * 4];
+	unsigned char random[8] = {0};
+	struct strbuf text;
+
+	strbuf_init(&text, host, sizeof(host));
+	sendmail_host(&text);
+	if (!is_plain(host)) {
+		strbuf_init(&text, host, sizeof(host));
+		strbuf_puts(&text, "localhost");
+	}
+	fprintf(file, "From: policyd-ratelimit <%s@%s>\nTo: ",
+	    user && is_plain(user->pw_name) ? user->pw_name : "policyd-ratelimit", host);
+	while (*to) {
+		size_t length;
+		const char *address = next_address(&to, &length);
+
+		fprintf(file, "%s%.*s", separator, (int)length, address);
+		separator = ",\n ";
+	}
+	fputs("\nSubject: ", file);
+	write_subject(file, subject);
+	fputs("\nDate: ", file);
+	write_date(file, now_s);
+	fprintf(file, "\nMessage-ID: <%lld.%ld.", (long long)now_s, (long)getpid());
+	if (getrandom(random, sizeof(random), GRND_NONBLOCK) < 0) {
+		memset(random, 0, sizeof(random));
+	}
+	for (size_t i = 0; i < sizeof(random); i++) {
+		fprintf(file, "%02x", random[i]);
+	}
+	fprintf(file, "@%s>\n", host);
+	fputs("MIME-Version: 1.0\n"
+	      "Content-Type: text/plain; charset=utf-8\n"
+	      "Content-Transfer-Encoding: 8bit\n"
+	      "Auto-Submitted: auto-generated\n\n",
+	    file);
+}
+
+/* The arguments: -i, since a line of the text may be a dot alone, and the addresses. */
+static char **make_arguments(const char *to)
+{
+	char **arguments = table_must(calloc(SENDMAIL_ADDRESSES_MAX + 4, sizeof(*arguments)));
+	size_t n = 0;
+
+	arguments[n++] = table_must(strdup("sendmail"));
+	arguments[n++] = table_must(strdup("-i"));
+	arguments[n++] = table_must(strdup("--"));
+	while (*to) {
+		size_t length;
+		const char *address = next_address(&to, &length);
+
+		arguments[n++] = table_must(strndup(address, length));
+	}
+	return arguments;
+}
+
+/* Starts sendmail with input as its stdin; an errno. Its stdout goes where stderr goes. */
+static int start(char **arguments, int input, pid_t *pid)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	sigset_t defaults;
+	int failure;
+
+	if (posix_spawn_file_actions_init(&actions)) {
+		return ENOMEM;
+	}
+	if (posix_spawnattr_init(&attributes)) {
+		posix_spawn_file_actions_destroy(&actions);
+		return ENOMEM;
+	}
+	sigemptyset(&defaults);
+	sigaddset(&defaults, SIGPIPE);
+	failure = posix_spawnattr_setsigdefault(&attributes, &defaults);
+	failure = failure ? failure : posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+	failure = failure ? failure : posix_spawn_file_actions_adddup2(&actions, input, 0);
+	failure = failure ? failure : posix_spawn_file_actions_adddup2(&actions, 2, 1);
+	if (!failure) {
+		failure = ENOENT;
+		for (size_t i = 0; i < PROGRAMS && (failure == ENOENT || failure == EACCES); i++) {
+			failure = posix_spawnp(
+			    pid, programs[i], &actions, &attributes, arguments, environ);
+		}
+	}
+	posix_spawnattr_destroy(&attributes);
+	posix_spawn_file_actions_destroy(&actions);
+	return failure;
+}
+
+static int write_all(int fd, const char *bytes, size_t length)
+{
+	while (length > 0) {
+		ssize_t n = write(fd, bytes, length);
+
+		if (n < 0 && errno != EINTR) {
+			return -1;
+		}
+		if (n > 0) {
+			bytes += n;
+			length -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+/* Waits for sendmail; what became of the message. */
+static int finish(pid_t pid, bool written)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0) {
+		if (errno != EINTR) {
+			warn("waitpid");
+			return EX_OSERR;
+		}
+	}
+	if (WIFSIGNALED(status)) {
+		warnx(
+		    "the message was not sent: sendmail was ended by signal %d", WTERMSIG(status));
+	} else if (WEXITSTATUS(status) != 0) {
+		warnx("the message was not sent: sendmail failed with exit status %d",
+		    WEXITSTATUS(status));
+	} else if (!written) {
+		warnx("the message was not sent: sendmail did not read it to the end");
+	} else {
+		return EX_OK;
+	}
+	return EX_UNAVAILABLE;
+}
+
+static int pipe_message(char **arguments, const char *message, size_t size)
+{
+	void (*old)(int) = signal(SIGPIPE, SIG_IGN);
+	int ends[2], failure, status;
+	bool written;
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC)) {
+		warn("pipe");
+		return EX_OSERR;
+	}
+	failure = start(arguments, ends[0], &pid);
+	close(ends[0]);
+	if (failure) {
+		warnx("the message was not sent: sendmail can't be started: %s%s",
+		    strerror(failure),
+		    failure == ENOENT ? "; it is neither in PATH nor in /usr/sbin or /usr/lib"
+				      : "");
+		close(ends[1]);
+		status = EX_UNAVAILABLE;
+	} else {
+		written = write_all(ends[1], message, size) == 0;
+		close(ends[1]);
+		status = finish(pid, written);
+	}
+	signal(SIGPIPE, old);
+	return status;
+}
+
+int sendmail_send(const char *to, const char *subject, const char *body, int64_t now_s)
+{
+	char **arguments = make_arguments(to);
+	char *message = NULL;
+	size_t size = 0;
+	FILE *file = table_must(open_memstream(&message, &size));
+	int status;
+
+	write_headers(file, to, subject, now_s);
+	fputs(body, file);
+	if (fclose(file)) {
+		errx(EX_OSERR, "out of memory");
+	}
+	status = pipe_message(arguments, message, size);
+	for (size_t i = 0; arguments[i]; i++) {
+		free(arguments[i]);
+	}
+	free(arguments);
+	free(message);
+	return status;
+}

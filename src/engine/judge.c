@@ -1,0 +1,690 @@
+/*
+ * Rules, a request and the counters to a verdict: see judge.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "engine/judge.h"
+
+#include "base/hash.h"
+#include "base/strbuf.h"
+#include "base/clock.h"
+#include "count/counter.h"
+#include "engine/limits.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The lowest bit of a remembered request says that it was refused. */
+#define REFUSED UINT64_C(1)
+
+#define MEMO_ENTRIES 64
+
+/*
+ * What this process charged for the transaction that it is in. A counter's record
+ * remembers only a few transactions; with many at once on one key the memo keeps
+ * a message that comes back to the same process from being charged twice.
+ */
+struct memo {
+	uint64_t instance;
+	size_t entries;
+	struct memo_entry {
+		struct record_transaction transaction;
+		size_t length;
+		char key[sizeof(((struct request_key *)0)->text)];
+	} entry[MEMO_ENTRIES];
+};
+
+/* A rule that applies to the request in hand. */
+struct candidate {
+	const struct rule *rule;
+	struct request_key key;
+	char *buffer; /* where a new record, or one of another layout, is built */
+	size_t buffer_size;
+
+	const struct config_plan *plan; /* what holds for the key now */
+	bool allowed; /* the database has an exception that is in force */
+	bool kept; /* it has one, perhaps expired */
+	struct exception exception;
+	struct record record;
+	char *bytes; /* the record's, of whichever layout */
+	struct record_transaction transaction;
+	uint64_t cost;
+	bool again; /* this very request was charged before */
+	bool room;
+	bool skipped;
+	bool ahead; /* the record was changed after now, and has to be set right */
+};
+
+struct judge {
+	const struct config *config;
+	struct store *store;
+	struct quotas *quotas;
+	struct candidate *candidate; /* one for each rule */
+	struct store_item *item;
+
+	/* Of the request in hand. */
+	struct request request;
+	size_t candidates;
+	uint64_t request_hash;
+	bool stored_only; /* the file is full: judge by the counters that it has */
+	judge_tell *tell; /* of judge_explain, else NULL */
+	void *tell_data;
+	struct verdict *verdict;
+	struct verdict_notes *notes;
+	struct error *error;
+
+	struct memo memo; /* large */
+};
+
+struct judge *judge_new(const struct config *config, struct store *store)
+{
+	struct judge *judge = calloc(1, sizeof(*judge));
+
+	if (!judge) {
+		return NULL;
+	}
+	judge->config = config;
+	judge->store = store;
+	judge->quotas = quotas_new();
+	judge->candidate = calloc(config->rules + 1, sizeof(*judge->candidate));
+	judge->item = calloc(config->rules + 1, sizeof(*judge->item));
+	if (!judge->quotas || !judge->candidate || !judge->item) {
+		judge_free(judge);
+		return NULL;
+	}
+	return judge;
+}
+
+void judge_free(struct judge *judge)
+{
+	if (!judge) {
+		return;
+	}
+	for (size_t i = 0; judge->candidate && i <= judge->config->rules; i++) {
+		free(judge->candidate[i].buffer);
+	}
+	quotas_free(judge->quotas);
+	free(judge->candidate);
+	free(judge->item);
+	free(judge);
+}
+
+static struct record_transaction *memo_find(struct memo *memo, const struct request_key *key)
+{
+	for (size_t i = 0; i < memo->entries; i++) {
+		struct memo_entry *entry = &memo->entry[i];
+
+		if (entry->length == key->length &&
+		    memcmp(entry->key, key->text, key->length) == 0) {
+			return &entry->transaction;
+		}
+	}
+	return NULL;
+}
+
+static void memo_keep(struct memo *memo, const struct candidate *candidate)
+{
+	const struct record_transaction *transaction = &candidate->transaction;
+	struct record_transaction *known;
+
+	if (memo->instance != transaction->instance) {
+		memo->instance = transaction->instance;
+		memo->entries = 0;
+	}
+	known = memo_find(memo, &candidate->key);
+	if (known) {
+		*known = *transaction;
+	} else if (memo->entries < MEMO_ENTRIES) {
+		struct memo_entry *entry = &memo->entry[memo->entries++];
+
+		entry->transaction = *transaction;
+		entry->length = candidate->key.length;
+		memcpy(entry->key, candidate->key.text, entry->length);
+	}
+}
+
+/* What is known of the request's transaction, from the record or else from the memo. */
+static void find_transaction(struct judge *judge, struct candidate *candidate)
+{
+	struct record_transaction *transaction = &candidate->transaction;
+	uint64_t instance = transaction->instance;
+	const struct record_transaction *known = NULL;
+	bool found = instance && record_transaction(&candidate->record, instance, transaction);
+
+	if (instance && !found && judge->memo.instance == instance) {
+		known = memo_find(&judge->memo, &candidate->key);
+		found = known != NULL;
+	}
+	if (!found) {
+		*transaction = (struct record_transaction){.instance = instance};
+	} else if (known) {
+		*transaction = *known;
+	}
+	candidate->again =
+	    found && (transaction->request | REFUSED) == (judge->request_hash | REFUSED);
+	candidate->cost =
+	    request_cost(candidate->rule, &judge->request, transaction->charged, candidate->again);
+}
+
+static int reserve(struct candidate *candidate, size_t size, struct error *error)
+{
+	if (candidate->buffer_size < size) {
+		free(candidate->buffer);
+		candidate->buffer = malloc(size);
+		candidate->buffer_size = candidate->buffer ? size : 0;
+	}
+	return candidate->buffer ? 0 : error_set(error, "out of memory");
+}
+
+/* What holds for the key: an exception that can't be with this configuration does not. */
+static void find_plan(struct judge *judge, struct candidate *candidate, int64_t now_ms)
+{
+	const struct request_key *key = &candidate->key;
+	const struct config_plan *plan = NULL;
+	struct error error;
+
+	candidate->allowed = quota_exception(judge->store, key->text, key->length, now_ms / 1000,
+	    &candidate->exception, &candidate->kept);
+	if (candidate->allowed) {
+		plan = quota_plan(
+		    judge->quotas, candidate->rule, key->plan, &candidate->exception, &error);
+	}
+	candidate->plan = plan ? plan : key->plan;
+}
+
+/* Builds the record of another layout, or with other stamps, which goes into the file whole. */
+static int rebuild_record(
+    struct candidate *candidate, struct store_item *item, int64_t now_ms, struct error *error)
+{
+	struct record *record = &candidate->record;
+	struct record old = *record;
+	size_t size = candidate->plan->record_size;
+
+	if (reserve(candidate, size, error)) {
+		return -1;
+	}
+	candidate->bytes = candidate->buffer;
+	item->replacement = candidate->buffer;
+	item->replacement_size = size;
+	record_init(record, &candidate->plan->layout);
+	record_write_new(record, candidate->bytes);
+	record_migrate(&old, record, candidate->bytes);
+	record_log_clamp(record, candidate->bytes, now_ms);
+	return 0;
+}
+
+static int new_record(
+    struct candidate *candidate, struct store_item *item, struct error *error)
+{
+	const struct config_plan *plan = candidate->plan;
+
+	if (reserve(candidate, plan->record_size, error)) {
+		return -1;
+	}
+	memcpy(candidate->buffer, plan->empty_record, plan->record_size);
+	candidate->bytes = candidate->buffer;
+	item->data = candidate->buffer;
+	item->size = plan->record_size;
+	item->empty = plan->empty_record;
+	return record_read_again(&candidate->record, candidate->bytes, plan->record_size, error);
+}
+
+/*
+ * Reads an item's record and brings it to now, into the layout that holds for its key
+ * today. 0, or -1 and why it can't be used.
+ */
+static int open_record(struct judge *judge, struct candidate *candidate,
+    struct store_item *item, int64_t now_ms, struct error *error)
+{
+	struct record *record = &candidate->record;
+
+	candidate->plan = candidate->key.plan;
+	candidate->allowed = candidate->kept = candidate->ahead = false;
+	if (item->stored && record_read_again(record, item->data, item->size, error)) {
+		return -1;
+	}
+	if (!item->stored || record->exception) {
+		find_plan(judge, candidate, now_ms);
+	}
+	if (candidate->plan->layout.windows == 0) {
+		record_init(record, &candidate->plan->layout);
+		return 0;
+	}
+	candidate->skipped = judge->stored_only && !item->stored;
+	candidate->bytes = item->data;
+	if (!item->stored && new_record(candidate, item, error)) {
+		return -1;
+	}
+	candidate->ahead = item->stored && counter_is_ahead(record, now_ms);
+	if (item->stored &&
+	    (!record_layout_same(&record->layout, &candidate->plan->layout) ||
+		(candidate->ahead && record->layout.strategy == STRATEGY_MOVING)) &&
+	    rebuild_record(candidate, item, now_ms, error)) {
+		return -1;
+	}
+	record->exception = candidate->kept;
+	counter_advance(record, now_ms);
+	return 0;
+}
+
+/*
+ * Looks for windows without room, and notes the one that stays so longest. A request
+ * that was charged although it was refused is in the numbers already: it passes when
+ * those are within the limit.
+ */
+static bool has_room(
+    const struct judge *judge, const struct candidate *candidate, struct verdict *verdict)
+{
+	const struct rule *rule = candidate->rule;
+	const struct config_plan *plan = candidate->plan;
+	const struct record *record = &candidate->record;
+	bool refused = candidate->again && (candidate->transaction.request & REFUSED);
+	uint64_t amount = refused ? request_amount(rule, &judge->request) : candidate->cost;
+
+	verdict->rule = rule;
+	verdict->key = &candidate->key;
+	if (plan->limits.kind == LIMITS_DENY) {
+		verdict->used = candidate->cost;
+		verdict->wait_ms = WINDOW_NEVER;
+		return amount == 0;
+	}
+	for (unsigned i = 0; amount > 0 && i < plan->limits.n; i++) {
+		const struct limit *limit = &plan->limits.at[i];
+		unsigned window = plan->window[i];
+		int64_t wait_ms;
+
+		if (counter_wait(record, window, limit->count, candidate->cost) == 0) {
+			continue;
+		}
+		wait_ms = counter_wait(record, window, limit->count, amount);
+		if (verdict->limit && wait_ms <= verdict->wait_ms) {
+			continue;
+		}
+		verdict->limit = limit;
+		verdict->wait_ms = wait_ms;
+		verdict->used = counter_used(record, window);
+		verdict->remaining =
+		    limit->count > verdict->used ? limit->count - verdict->used : 0;
+		verdict->used += candidate->cost;
+	}
+	return verdict->limit == NULL;
+}
+
+static void add_note(struct judge *judge, const struct verdict *note)
+{
+	if (judge->notes->notes < VERDICT_NOTES_MAX) {
+		judge->notes->note[judge->notes->notes++] = *note;
+	}
+}
+
+static void charge(
+    struct judge *judge, struct candidate *candidate, struct store_item *item, bool refused)
+{
+	struct record_transaction *transaction = &candidate->transaction;
+
+	if (candidate->cost > 0) {
+		counter_charge(&candidate->record, candidate->bytes, candidate->cost);
+		if (!refused) {
+			uint64_t cost = candidate->rule->count == COUNT_BYTES ? 1 : candidate->cost;
+
+			transaction->charged += cost;
+			if (transaction->charged > RECORD_CHARGED_MAX) {
+				transaction->charged = RECORD_CHARGED_MAX;
+			}
+		}
+		transaction->request = judge->request_hash | (refused ? REFUSED : 0);
+		if (transaction->instance) {
+			record_remember(&candidate->record, transaction);
+		}
+		item->changed = true;
+	} else if (!refused && candidate->again && (transaction->request & REFUSED)) {
+		/* It passes now, and was charged when it was refused: from here on as any other. */
+		transaction->charged +=
+		    request_cost(candidate->rule, &judge->request, transaction->charged, false);
+		transaction->request &= ~REFUSED;
+		record_remember(&candidate->record, transaction);
+		item->changed = true;
+	}
+}
+
+/* Of an allowed request: shows the window that is nearest to its limit. */
+static void note_allowed(struct judge *judge, struct verdict *verdict)
+{
+	double highest = -1;
+
+	for (size_t i = 0; i < judge->candidates; i++) {
+		const struct candidate *candidate = &judge->candidate[i];
+		const struct config_plan *plan = candidate->plan;
+
+		if (candidate->skipped) {
+			continue;
+		}
+		if (plan->limits.kind != LIMITS_WINDOWS && !verdict->rule) {
+			verdict->rule = candidate->rule;
+			verdict->key = &candidate->key;
+			verdict->unlimited = plan->limits.kind == LIMITS_UNLIMITED;
+			verdict->used =
+			    plan->layout.windows ? counter_used(&candidate->record, 0) : 0;
+		}
+		for (unsigned j = 0; j < plan->limits.n; j++) {
+			uint64_t used = counter_used(&candidate->record, plan->window[j]);
+			uint64_t limit = plan->limits.at[j].count;
+			double share = limit ? (double)used / (double)limit : 1;
+
+			if (share > highest) {
+				highest = share;
+				verdict->rule = candidate->rule;
+				verdict->key = &candidate->key;
+				verdict->limit = &plan->limits.at[j];
+				verdict->unlimited = false;
+				verdict->used = used;
+				verdict->remaining = limit > used ? limit - used : 0;
+			}
+		}
+	}
+}
+
+/*
+ * Notes the windows that come to warn_at with what was just charged: each once, until
+ * its use has been below half of that.
+ */
+static void note_warnings(struct judge *judge, struct candidate *candidate)
+{
+	const struct rule *rule = candidate->rule;
+	const struct config_plan *plan = candidate->plan;
+
+	for (unsigned i = 0; rule->warn_percent > 0 && i < plan->limits.n; i++) {
+		const struct limit *limit = &plan->limits.at[i];
+		unsigned window = plan->window[i];
+		uint64_t used = counter_used(&candidate->record, window);
+		double share = (double)used * 100 / (double)limit->count;
+		bool *warned = &candidate->record.warned[window];
+
+		if (share >= rule->warn_percent && !*warned) {
+			*warned = true;
+			add_note(judge,
+			    &(struct verdict){.status = VERDICT_WARNING,
+				.rule = rule,
+				.limit = limit,
+				.key = &candidate->key,
+				.used = used,
+				.remaining = limit->count > used ? limit->count - used : 0});
+		}
+	}
+}
+
+/* Lets a window warn again that has become much emptier. */
+static void forget_warnings(struct candidate *candidate)
+{
+	const struct config_plan *plan = candidate->plan;
+
+	for (unsigned i = 0; i < plan->limits.n; i++) {
+		unsigned window = plan->window[i];
+		double half;
+
+		if (!candidate->record.warned[window]) {
+			continue;
+		}
+		half = (double)plan->limits.at[i].count * candidate->rule->warn_percent / 200;
+		if ((double)counter_used(&candidate->record, window) < half) {
+			candidate->record.warned[window] = false;
+		}
+	}
+}
+
+/* Tells what each rule makes of the request; the candidates are some of the rules, in order. */
+static void tell(const struct judge *judge)
+{
+	const struct config *config = judge->config;
+	const struct policy_request *policy = judge->request.policy;
+	size_t next = 0;
+
+	for (size_t i = 0; i < config->rules; i++) {
+		const struct rule *rule = &config->rule[i];
+		const struct candidate *candidate = &judge->candidate[next];
+		struct judge_finding finding = {.rule = rule, .kind = FINDING_NO_KEY};
+
+		finding.match = request_matches(rule, policy);
+		if (next < judge->candidates && candidate->rule == rule) {
+			next++;
+			finding.kind = FINDING_APPLIES;
+			finding.key = &candidate->key;
+			finding.plan = candidate->plan;
+			finding.exception = candidate->allowed ? &candidate->exception : NULL;
+			finding.record = &candidate->record;
+			finding.cost = candidate->cost;
+			finding.again = candidate->again;
+			finding.room = candidate->room;
+		} else if (request_amount(rule, &judge->request) == 0) {
+			finding.kind = FINDING_COUNTS_NOTHING;
+		} else if (finding.match < rule->matches) {
+			finding.kind = FINDING_NO_MATCH;
+		}
+		judge->tell(judge->tell_data, &finding);
+	}
+}
+
+/* Says that a record can't be used, and whether it is to be salvaged. */
+static enum store_result report_damage(struct judge *judge,
+    const struct candidate *candidate, const struct store_item *item, const struct error *why)
+{
+	char buffer[160];
+	struct record record;
+	struct error error;
+	struct strbuf text;
+
+	judge->verdict->status = VERDICT_ERROR;
+	strbuf_init(&text, buffer, sizeof(buffer));
+	strbuf_printable(&text, candidate->key.text, candidate->key.length, NULL);
+	if (!item->stored || record_read(&record, item->data, item->size, &error) == 0) {
+		error_set(
+		    judge->error, "%s: \"%s\": %s", judge->config->database, buffer, why->text);
+		return STORE_STOP;
+	}
+	if (record_is_newer(item->data, item->size)) {
+		/* What a later version wrote is not damaged, and stays. */
+		error_set(judge->error, "%s: the record of \"%s\" is of a newer version",
+		    judge->config->database, buffer);
+		return STORE_STOP;
+	}
+	error_set(judge->error, "%s: the record of \"%s\" is damaged: %s",
+	    judge->config->database, buffer, why->text);
+	return STORE_DAMAGED;
+}
+
+/* store_update's function: from the old records to the new ones and a verdict. */
+static enum store_result decide(void *data, struct store_item *item, size_t items)
+{
+	struct judge *judge = data;
+	struct verdict *verdict = judge->verdict;
+	struct candidate *denied = NULL;
+	int64_t now_ms = clock_now_ms();
+
+	*verdict = (struct verdict){.status = VERDICT_ALLOWED};
+	judge->notes->notes = 0;
+	for (size_t i = 0; i < items; i++) {
+		struct candidate *candidate = &judge->candidate[i];
+		struct verdict own = {.status = VERDICT_DENIED};
+		struct error why;
+
+		candidate->skipped = false;
+		if (open_record(judge, candidate, &item[i], now_ms, &why)) {
+			return report_damage(judge, candidate, &item[i], &why);
+		}
+		if (candidate->skipped) {
+			continue;
+		}
+		find_transaction(judge, candidate);
+		candidate->room = has_room(judge, candidate, &own);
+		if (denied || candidate->room) {
+			continue;
+		}
+		if (candidate->rule->mode == CONFIG_OBSERVE) {
+			own.status = VERDICT_OBSERVED;
+			add_note(judge, &own);
+		} else {
+			denied = candidate;
+			*verdict = own;
+		}
+	}
+	if (judge->tell) {
+		tell(judge);
+	}
+	for (size_t i = 0; i < items; i++) {
+		struct candidate *candidate = &judge->candidate[i];
+
+		if (candidate->skipped || candidate->plan->layout.windows == 0) {
+			continue;
+		}
+		if (!denied || candidate->rule->count_denied) {
+			forget_warnings(candidate);
+			charge(judge, candidate, &item[i], denied != NULL);
+			note_warnings(judge, candidate);
+		}
+		if (candidate == denied) {
+			counter_deny(&candidate->record);
+			item[i].changed = true;
+		}
+		item[i].changed |= candidate->ahead;
+		if (item[i].changed) {
+			record_write(&candidate->record, candidate->bytes);
+		}
+	}
+	if (!denied && (judge->tell || judge->config->log == CONFIG_LOG_ALL)) {
+		note_allowed(judge, verdict);
+	}
+	return judge->tell ? STORE_STOP : STORE_OK;
+}
+
+/* Finds the rules that apply, and their keys. */
+static void find_candidates(
+    struct judge *judge, const struct policy_request *policy, const uint8_t *secret)
+{
+	const struct config *config = judge->config;
+	uint64_t instance = 0;
+
+	if (judge->request.instance) {
+		const struct policy_attribute *recipient =
+		    policy_find(policy, "recipient", strlen("recipient"));
+		uint64_t hash = hash_keyed(secret, recipient ? recipient->value : "",
+		    recipient ? recipient->value_length : 0);
+
+		instance = hash_keyed(secret, judge->request.instance->value,
+			       judge->request.instance->value_length) &
+		    RECORD_HASH_MASK;
+		/* 0 stands for none. */
+		instance += instance == 0;
+		judge->request_hash =
+		    ((hash + (uint64_t)judge->request.state) << 1) & RECORD_HASH_MASK;
+	}
+	judge->candidates = 0;
+	for (size_t i = 0; i < config->rules; i++) {
+		const struct rule *rule = &config->rule[i];
+		struct candidate *candidate = &judge->candidate[judge->candidates];
+
+		if (request_amount(rule, &judge->request) == 0 ||
+		    request_matches(rule, policy) < rule->matches ||
+		    !request_find_key(rule, policy, secret, &candidate->key)) {
+			continue;
+		}
+		candidate->rule = rule;
+		candidate->transaction.instance = instance;
+		judge->candidates++;
+	}
+}
+
+static bool concerns_no_rule(const struct judge *judge)
+{
+	for (size_t i = 0; i < judge->config->rules; i++) {
+		if (request_amount(&judge->config->rule[i], &judge->request) > 0) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Prepares everything but the verdict for store_update; no candidates: nothing to do. */
+static enum store_result prepare(struct judge *judge, const struct policy_request *request,
+    struct verdict *verdict, struct verdict_notes *notes, struct error *error)
+{
+	enum store_result result;
+	const uint8_t *secret;
+
+	*verdict = (struct verdict){.status = VERDICT_ALLOWED};
+	notes->notes = 0;
+	judge->verdict = verdict;
+	judge->notes = notes;
+	judge->error = error;
+	judge->stored_only = false;
+	judge->candidates = 0;
+	request_init(&judge->request, request);
+	if (concerns_no_rule(judge)) {
+		return STORE_OK;
+	}
+	quotas_trim(judge->quotas);
+	result = store_secret(judge->store, &secret, error);
+	if (result != STORE_OK && result != STORE_ABSENT) {
+		return result;
+	}
+	find_candidates(judge, request, secret);
+	for (size_t i = 0; i < judge->candidates; i++) {
+		const struct request_key *key = &judge->candidate[i].key;
+
+		judge->item[i] = (struct store_item){.key = key->text, .key_length = key->length};
+	}
+	return result;
+}
+
+void judge_request(struct judge *judge, const struct policy_request *request,
+    struct verdict *verdict, struct verdict_notes *notes, struct error *error)
+{
+	enum store_result result = prepare(judge, request, verdict, notes, error);
+	struct error ignored;
+
+	if (result == STORE_OK && judge->candidates > 0) {
+		result = store_update(
+		    judge->store, judge->item, judge->candidates, decide, judge, error);
+	}
+	if (result == STORE_FULL) {
+		/* New counters must not switch off the limits of those that there are. */
+		judge->stored_only = true;
+		result = store_update(
+		    judge->store, judge->item, judge->candidates, decide, judge, &ignored);
+		if (verdict->status == VERDICT_ALLOWED) {
+			result = STORE_FULL;
+		}
+	}
+	if (result != STORE_OK) {
+		verdict->status = VERDICT_ERROR;
+		notes->notes = 0;
+		return;
+	}
+	for (size_t i = 0; i < judge->candidates; i++) {
+		if (judge->candidate[i].transaction.instance && !judge->candidate[i].skipped) {
+			memo_keep(&judge->memo, &judge->candidate[i]);
+		}
+	}
+}
+
+enum store_result judge_explain(struct judge *judge, const struct policy_request *request,
+    judge_tell *tell_rule, void *data, struct verdict *verdict, struct error *error)
+{
+	struct verdict_notes notes;
+	enum store_result result = prepare(judge, request, verdict, &notes, error);
+
+	judge->tell = tell_rule;
+	judge->tell_data = data;
+	if (result == STORE_OK && judge->candidates > 0) {
+		result = store_update(
+		    judge->store, judge->item, judge->candidates, decide, judge, error);
+	} else if (result == STORE_OK || result == STORE_ABSENT) {
+		/* No rule is concerned, or no counter is there yet. */
+		result = decide(judge, judge->item, judge->candidates);
+	}
+	judge->tell = NULL;
+	if (result != STORE_STOP) {
+		verdict->status = VERDICT_ERROR;
+		return result;
+	}
+	return verdict->status == VERDICT_ERROR ? STORE_ERROR : STORE_OK;
+}

@@ -1,0 +1,126 @@
+/*
+ * From the value of an attribute to the text of a key: see key.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "match/key.h"
+
+#include "base/ascii.h"
+#include "match/netaddr.h"
+#include "match/pattern.h"
+
+#include <string.h>
+
+/* "~" and 64 bits in hex. */
+#define TAIL 17
+
+static bool add_address(
+    struct strbuf *text, const char *value, size_t length, const struct key_folding *folding)
+{
+	struct netaddr address;
+
+	if (netaddr_parse(value, length, &address)) {
+		return false;
+	}
+	netaddr_mask(&address, address.bits == 32 ? folding->ipv4_prefix : folding->ipv6_prefix);
+	netaddr_format(&address, text);
+	return true;
+}
+
+/* Where the extension of a mailbox starts; where its local part ends if it has none. */
+static size_t find_extension(const char *value, size_t local, const char *delimiters)
+{
+	for (size_t i = 1; i < local; i++) {
+		if (strchr(delimiters, value[i])) {
+			return i;
+		}
+	}
+	return local;
+}
+
+/* A '+' in the first part of a pair would be taken for the one between the two. */
+static void escape_joint(struct strbuf *text)
+{
+	char part[KEY_VALUE_MAX];
+	size_t length = text->length < sizeof(part) ? text->length : sizeof(part);
+
+	if (!strpbrk(text->buffer, "+%")) {
+		return;
+	}
+	memcpy(part, text->buffer, length);
+	text->length = 0;
+	for (size_t i = 0; i < length; i++) {
+		if (part[i] == '+' || part[i] == '%') {
+			strbuf_puts(text, part[i] == '+' ? "%2b" : "%25");
+		} else {
+			strbuf_add(text, part + i, 1);
+		}
+	}
+}
+
+bool key_add(struct strbuf *text, const char *value, size_t length, enum key_kind kind,
+    bool joined, const struct key_folding *folding)
+{
+	size_t before = text->length;
+	size_t start;
+
+	if (joined) {
+		escape_joint(text);
+		strbuf_puts(text, "+");
+	}
+	start = text->length;
+	if (kind == KEY_MAILBOX && memrchr(value, '@', length)) {
+		size_t size;
+		const char *domain = pattern_domain(value, length, &size);
+
+		length = (size_t)(domain - value) + size;
+	}
+	if (kind == KEY_ADDRESS) {
+		if (!add_address(text, value, length, folding)) {
+			goto none;
+		}
+	} else if (kind == KEY_DOMAIN) {
+		size_t size;
+		const char *domain = pattern_domain(value, length, &size);
+
+		if (domain == value) {
+			goto none;
+		}
+		strbuf_add(text, domain, size);
+	} else if (kind == KEY_MAILBOX && folding->strip_extension) {
+		const char *at = memrchr(value, '@', length);
+		size_t local = at ? (size_t)(at - value) : length;
+
+		strbuf_add(text, value, find_extension(value, local, folding->strip_extension));
+		strbuf_add(text, value + local, length - local);
+	} else {
+		strbuf_add(text, value, length);
+	}
+	if (text->length == start) {
+		goto none;
+	}
+	if (folding->fold_case) {
+		ascii_lower(text->buffer + start, text->length - start);
+	}
+	return true;
+none:
+	text->length = before;
+	text->buffer[before] = '\0';
+	return false;
+}
+
+void key_cut(struct strbuf *text, const uint8_t secret[HASH_KEY_BYTES])
+{
+	uint64_t hash;
+
+	if (text->length <= KEY_MAX) {
+		return;
+	}
+	hash = hash_keyed(secret, text->buffer, text->length);
+	text->length = KEY_MAX - TAIL;
+	while (text->length > 0 && ((unsigned char)text->buffer[text->length] & 0xc0) == 0x80) {
+		text->length--;
+	}
+	text->buffer[text->length] = '\0';
+	strbuf_printf(text, "~%016llx", (unsigned long long)hash);
+}

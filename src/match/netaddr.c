@@ -1,0 +1,151 @@
+/*
+ * IP addresses and networks: see netaddr.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "match/netaddr.h"
+
+#include "base/number.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <string.h>
+
+#define MAPPED_BITS 96
+
+static const uint8_t mapped[MAPPED_BITS / 8] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+/* Takes the ::ffff: off an IPv4-mapped address or network. */
+static void unmap(struct netaddr *address)
+{
+	if (address->bits == 128 && address->prefix >= MAPPED_BITS &&
+	    memcmp(address->bytes, mapped, sizeof(mapped)) == 0) {
+		memmove(address->bytes, address->bytes + sizeof(mapped), 4);
+		memset(address->bytes + 4, 0, 12);
+		address->bits = 32;
+		address->prefix -= MAPPED_BITS;
+	}
+}
+
+static int parse_address(const char *text, size_t length, struct netaddr *address)
+{
+	char copy[INET6_ADDRSTRLEN];
+
+	/* Most keys are none: that should not cost a copy. */
+	if (length == 0 || length >= sizeof(copy) ||
+	    !(isxdigit((unsigned char)*text) || *text == ':')) {
+		return -1;
+	}
+	memcpy(copy, text, length);
+	copy[length] = '\0';
+	memset(address, 0, sizeof(*address));
+	address->bits = strchr(copy, ':') ? 128 : 32;
+	address->prefix = address->bits;
+	return inet_pton(address->bits == 32 ? AF_INET : AF_INET6, copy, address->bytes) == 1 ? 0
+											      : -1;
+}
+
+int netaddr_parse(const char *text, size_t length, struct netaddr *address)
+{
+	if (parse_address(text, length, address)) {
+		return -1;
+	}
+	unmap(address);
+	return 0;
+}
+
+/* Reads address and prefix, without looking at the bits behind the prefix. */
+static int read_both(const char *text, size_t length, struct netaddr *address, uint64_t *prefix)
+{
+	const char *slash = memchr(text, '/', length);
+	size_t address_length = slash ? (size_t)(slash - text) : length;
+
+	if (parse_address(text, address_length, address)) {
+		return -1;
+	}
+	*prefix = address->bits;
+	return slash ? number_parse(slash + 1, length - address_length - 1, address->bits, prefix)
+		     : 0;
+}
+
+int netaddr_read_network(const char *text, size_t length, struct netaddr *network)
+{
+	struct netaddr address;
+	uint64_t prefix;
+
+	if (read_both(text, length, &address, &prefix)) {
+		return -1;
+	}
+	*network = address;
+	netaddr_mask(network, (unsigned)prefix);
+	if (memcmp(network->bytes, address.bytes, sizeof(address.bytes)) != 0) {
+		return -1;
+	}
+	unmap(network);
+	return 0;
+}
+
+int netaddr_parse_network(
+    const char *text, size_t length, struct netaddr *network, struct error *error)
+{
+	int shown = (int)(length < 60 ? length : 60);
+	const char *slash;
+	char buffer[NETADDR_TEXT_SIZE];
+	struct strbuf right;
+	uint64_t prefix;
+
+	if (netaddr_read_network(text, length, network) == 0) {
+		return 0;
+	}
+	slash = memchr(text, '/', length);
+	if (slash && parse_address(text, (size_t)(slash - text), network) == 0 &&
+	    read_both(text, length, network, &prefix)) {
+		return error_set(error, "the prefix of \"%.*s\" is not a number from 0 to %u",
+		    shown, text, network->bits);
+	}
+	if (read_both(text, length, network, &prefix)) {
+		return error_set(error, "\"%.*s\" is not an IP address or network", shown, text);
+	}
+	netaddr_mask(network, (unsigned)prefix);
+	strbuf_init(&right, buffer, sizeof(buffer));
+	netaddr_format(network, &right);
+	return error_set(
+	    error, "\"%.*s\" has bits behind its prefix; the network is %s", shown, text, buffer);
+}
+
+void netaddr_mask(struct netaddr *address, unsigned prefix)
+{
+	if (prefix >= address->prefix) {
+		return;
+	}
+	address->prefix = (uint8_t)prefix;
+	for (unsigned i = 0; i < sizeof(address->bytes); i++) {
+		if (i * 8 >= prefix) {
+			address->bytes[i] = 0;
+		} else if (prefix - i * 8 < 8) {
+			address->bytes[i] &= (uint8_t)(0xff << (8 - (prefix - i * 8)));
+		}
+	}
+}
+
+bool netaddr_contains(const struct netaddr *outer, const struct netaddr *inner)
+{
+	struct netaddr masked = *inner;
+
+	if (outer->bits != inner->bits || outer->prefix > inner->prefix) {
+		return false;
+	}
+	netaddr_mask(&masked, outer->prefix);
+	return memcmp(masked.bytes, outer->bytes, sizeof(masked.bytes)) == 0;
+}
+
+void netaddr_format(const struct netaddr *network, struct strbuf *text)
+{
+	char buffer[INET6_ADDRSTRLEN];
+
+	inet_ntop(network->bits == 32 ? AF_INET : AF_INET6, network->bytes, buffer, sizeof(buffer));
+	strbuf_puts(text, buffer);
+	if (network->prefix < network->bits) {
+		strbuf_printf(text, "/%u", network->prefix);
+	}
+}

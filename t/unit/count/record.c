@@ -1,0 +1,734 @@
+/*
+ * Tests of src/record.c: what is written reads back, whatever becomes of the bytes
+ * meanwhile, and goes over into another layout.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "unit.h"
+
+#include "base/error.h"
+#include "count/counter.h"
+#include "count/record.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#define GUARDED 65536
+#define HOUR INT64_C(3600000)
+#define START_MS INT64_C(1705312800000) /* 2024-01-15 10:00 UTC */
+
+static const char *const headers[] = {"1 s12 m8 1h,1d", "1 f m2 1h,1d", "1 f m8 1h", "1 s3 b1 1h",
+    "1 m5 r2 1h,1d", "1 m2 b1 1h", "1 m5 m8 1d", "1 f r64 1M", "1 s1 r1 1s", "1 m300 m8 1w",
+    "1 s60 b64 1s,1m,1h,1d,1w,1M,1y,10000y"};
+#define SMALL_HEADERS 7 /* as many of them are tested byte by byte */
+
+/* Charges something, as a writer would, and writes it. */
+static void change(struct record *record, char *bytes, uint64_t *seed)
+{
+	const struct record_layout *layout = &record->layout;
+	uint64_t max = layout->count == COUNT_BYTES ? LIMIT_BYTES_MAX : LIMIT_COUNT_MAX;
+
+	record->stamp_ms = START_MS + (int64_t)(random_next(seed) >> 24);
+	record->denied = random_next(seed) >> 34;
+	record->denied_s = (int64_t)(random_next(seed) >> 28);
+	for (unsigned i = 0; i < layout->windows && layout->strategy != STRATEGY_MOVING; i++) {
+		for (unsigned j = 0; j <= layout->resolution; j++) {
+			record->window[i].bucket[j] = random_next(seed) & max;
+		}
+	}
+	for (unsigned i = 0; i < layout->transactions; i++) {
+		record_remember(record,
+		    &(struct record_transaction){random_next(seed) >> 28,
+			random_below(seed, RECORD_CHARGED_MAX + 1), random_next(seed) >> 28});
+	}
+	if (layout->strategy == STRATEGY_MOVING) {
+		record_log_add(record, bytes, record->stamp_ms, 1 + random_below(seed, 1000));
+	}
+	record_write(record, bytes);
+}
+
+static bool same(const struct record *a, const struct record *b)
+{
+	struct event_log a_log = record_log(a), b_log = record_log(b);
+	bool same = record_layout_same(&a->layout, &b->layout) && a->stamp_ms == b->stamp_ms &&
+	    a->denied == b->denied && a->denied_s == b->denied_s && a_log.events == b_log.events &&
+	    a_log.total == b_log.total && memcmp(a->window, b->window, sizeof(a->window)) == 0 &&
+	    memcmp(a->transactions, b->transactions, sizeof(a->transactions)) == 0;
+
+	for (size_t i = 0; same && i < a_log.events; i++) {
+		struct event x = a_log.at(a_log.data, i), y = b_log.at(b_log.data, i);
+
+		same = x.stamp_ms == y.stamp_ms && x.before == y.before;
+	}
+	return same;
+}
+
+/* Offset of a slot; the header, and each slot, ends in a '|'. 2: behind both slots. */
+static size_t slot_offset(const char *bytes, unsigned slot)
+{
+	const char *p = bytes;
+
+	for (unsigned i = 0; i <= slot; i++) {
+		p = strchr(p, '|') + 1;
+	}
+	return (size_t)(p - bytes);
+}
+
+/* The slot that differs; 2 if both do, or none. */
+static unsigned changed_slot(const char *a, const char *b)
+{
+	size_t first = slot_offset(a, 0), second = slot_offset(a, 1), end = slot_offset(a, 2);
+	bool in_first = memcmp(a + first, b + first, second - first) != 0;
+	bool in_second = memcmp(a + second, b + second, end - second) != 0;
+
+	return in_first == in_second ? 2 : in_second;
+}
+
+/* Slots are written in turn, when the sequence number starts again from 0 too. */
+static void test_round_trip(void **state)
+{
+	static char bytes[65536], before[65536];
+	uint64_t seed = random_seed("round trips", 1618033);
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(headers) * 2; i++) {
+		const char *header = headers[i / 2];
+		struct record_layout layout = layout_of(header);
+		size_t size = record_size(&layout);
+		struct record record, read;
+		struct error error = {""};
+		unsigned slot = 2;
+
+		memset(bytes, '#', sizeof(bytes));
+		new_record(&record, header, bytes);
+		if (i % 2) {
+			record.sequence = (1 << 24) - 4; /* of 24 bits */
+			change(&record, bytes, &seed);
+			change(&record, bytes, &seed);
+		}
+		for (unsigned step = 0; step < 30; step++) {
+			unsigned last = slot;
+
+			check(record_read(&read, bytes, size, &error) == 0, "%s, step %u: %s",
+			    header, step, error.text);
+			check(same(&read, &record), "%s, step %u: another state", header, step);
+			check(bytes[size] == '#', "%s: longer than %zu bytes", header, size);
+			for (size_t j = 0; j < size; j++) {
+				check(bytes[j] >= ' ' && bytes[j] <= '~', "%s: byte %zu is %d",
+				    header, j, bytes[j]);
+			}
+			check(memcmp(bytes, header, strlen(header)) == 0 &&
+				bytes[strlen(header)] == '|',
+			    "%s: begins with %.40s", header, bytes);
+			/* By turns what was read is changed, and what was written. */
+			record = step % 3 ? record : read;
+			memcpy(before, bytes, size);
+			change(&record, bytes, &seed);
+			slot = changed_slot(before, bytes);
+			check(slot < 2 && slot != last, "%s, step %u: changed slot %u", header,
+			    step, slot);
+		}
+	}
+}
+
+/*
+ * A write that was broken off anywhere, or whose first half is missing, and a byte of
+ * the newest slot that turned into another: the last state counts, or the new one.
+ */
+static void test_torn_and_corrupted(void **state)
+{
+	uint64_t seed = random_seed("torn writes", 1414213);
+
+	(void)state;
+	for (size_t i = 0; i < SMALL_HEADERS * 7; i++) {
+		const char *header = headers[i / 7];
+		char old_bytes[4096] = "", new_bytes[4096], torn[2][4096];
+		struct record old, record, read;
+		struct error error;
+		size_t size, start, end;
+
+		new_record(&record, header, old_bytes);
+		size = record_size(&record.layout);
+		for (size_t step = 0; step < i % 7; step++) {
+			change(&record, old_bytes, &seed);
+		}
+		memcpy(new_bytes, old_bytes, size);
+		record_read(&old, old_bytes, size, &error);
+		record_read(&record, new_bytes, size, &error);
+		change(&record, new_bytes, &seed);
+		memcpy(torn[0], old_bytes, size);
+		memcpy(torn[1], new_bytes, size);
+		for (size_t p = 0; p <= size; p++) {
+			for (unsigned tail = 0; tail < 2; tail++) {
+				bool good = record_read(&read, torn[tail], size, &error) == 0;
+
+				check(good && (same(&read, &old) || same(&read, &record)),
+				    "%s, new %s %zu: neither old nor new", header,
+				    tail ? "from" : "up to", p);
+			}
+			torn[0][p] = new_bytes[p];
+			torn[1][p] = old_bytes[p];
+		}
+		start = slot_offset(new_bytes, changed_slot(old_bytes, new_bytes));
+		end = (size_t)(strchr(new_bytes + start, '|') - new_bytes);
+		for (size_t p = start; p < end; p++) {
+			static const char others[] = "0Az_ |\xff";
+			char right = new_bytes[p];
+
+			for (const char *other = others; *other; other++) {
+				bool good;
+
+				new_bytes[p] = *other;
+				good = record_read(&read, new_bytes, size, &error) == 0;
+				/* Only within the checksum may what is no digit go for one. */
+				check(good &&
+					(same(&read, &old) || *other == right ||
+					    (p >= end - 6 && same(&read, &record))),
+				    "%s, '%c' for '%c' at %zu: not the old state", header, *other,
+				    right, p);
+			}
+			new_bytes[p] = right;
+		}
+	}
+}
+
+/* A copy that ends at memory which can't be read, so that a byte too many is noticed. */
+static char *guarded(const char *bytes, size_t size)
+{
+	static char *pages;
+
+	if (!pages) {
+		pages = mmap(NULL, 2 * GUARDED, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		mprotect(pages, GUARDED, PROT_READ | PROT_WRITE);
+	}
+	return memcpy(pages + GUARDED - size, bytes, size);
+}
+
+/* Reads start and zeros, which are good digits. expected: the error, or NULL for any. */
+static void check_bad(const char *start, size_t size, const char *expected)
+{
+	char bytes[4096];
+	struct record record;
+	struct error error = {""};
+
+	memset(bytes, '0', sizeof(bytes));
+	memcpy(bytes, start, strlen(start));
+	check(record_read(&record, guarded(bytes, size), size, &error) == -1,
+	    "%s, %zu bytes: was taken", start, size);
+	check_string(error.text, expected ? expected : error.text, start);
+}
+
+static void test_bad_records(void **state)
+{
+	static const char no_check[] = "neither of its two slots has a good checksum";
+	static const char no_version[] = "not a counter of version 1";
+	static const struct {
+		const char *start;
+		size_t size;
+		const char *error;
+	} cases[] = {
+	    {"1 m5 m8 1d|", 430, no_check},
+	    {"1 f m8 1h|", 352, no_check},
+	    {"1 m5 m8 1d|", 431, "431 bytes long instead of 430"},
+	    {"1 m5 m8 1d|", 429, "429 bytes long instead of 430"},
+	    {"1 m5 m8 1d|", 11, "11 bytes long instead of 430"},
+	    {"1 f m8 1h|", 430, "430 bytes long instead of 352"},
+	    {"2 m5 m8 1d|", 430, no_version},
+	    {"10 m5 m8 1d|", 431, no_version},
+	};
+	/* None of these is a layout. */
+	static const char *const junk[] = {"", "|", "||||||||||||", "1|", "1 s12 m8 |", "1 s12 m8|",
+	    "1 s12|", "1 s0 m8 1h|", "1 s61 m8 1h|", "1 s m8 1h|", "1 s-1 m8 1h|", "1 x12 m8 1h|",
+	    "1 f12 m8 1h|", "1 m1 m8 1h|", "1 m10003 m8 1h|", "1 s12 x8 1h|", "1 s12 m0 1h|",
+	    "1 s12 m65 1h|", "1 s12 m 1h|", "1 s12 m99999999999999999999 1h|", "1 s12 m8 1x|",
+	    "1 s12 m8 0h|", "1 s12 m8 ,1h|", "1 s12 m8 1h 1d|", "1s12 m8 1h|",
+	    "1 s12 m8 1s,2s,3s,4s,5s,6s,7s,8s,9s|", "1 s12         |", "1 f      |",
+	    "1 s12 m8 1h,1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h|"};
+	static const size_t sizes[] = {0, 1, 9, 10, 11, 20, 40, 100, 300, 1000};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		check_bad(cases[i].start, cases[i].size, cases[i].error);
+	}
+	for (size_t i = 0; i < COUNT_OF(junk) * COUNT_OF(sizes); i++) {
+		check_bad(junk[i / COUNT_OF(sizes)], sizes[i % COUNT_OF(sizes)], no_version);
+	}
+}
+
+/* Headers that are longer than a writer's, of records that are as long as a writer's. */
+static void test_other_spellings(void **state)
+{
+	static const char *const starts[] = {"1 s12 m8 1h,|",
+	    "1 s0000000000000000000000000000000012 m8 1h|",
+	    "1 s12 m8 0000000000000000000000000000000001h|"};
+	struct record_layout layout = layout_of("1 s12 m8 1h");
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(starts); i++) {
+		check_bad(starts[i], record_size(&layout), NULL);
+	}
+}
+
+/* Thousands of records with bytes changed, added and missing: no crash, no other numbers. */
+static void test_mutated(void **state)
+{
+	static const char likely[] = "0123456789smfrb ,|hdM";
+	uint64_t seed = random_seed("mutated records", 5772156);
+
+	(void)state;
+	for (unsigned i = 0; i < 6000; i++) {
+		const char *header = headers[i % SMALL_HEADERS];
+		char bytes[4096] = "";
+		struct record record, read;
+		struct error error;
+		size_t size;
+
+		new_record(&record, header, bytes);
+		size = record_size(&record.layout);
+		change(&record, bytes, &seed);
+		for (uint64_t n = 1 + random_below(&seed, 6); n > 0; n--) {
+			size_t p = random_below(&seed, n % 2 ? strlen(header) + 1 : size);
+			char digit = likely[random_below(&seed, sizeof(likely) - 1)];
+
+			bytes[p] = random_below(&seed, 4) ? digit : (char)random_next(&seed);
+		}
+		size = random_below(&seed, 8) ? size : random_below(&seed, size + 40);
+		if (record_read(&read, guarded(bytes, size), size, &error) == 0) {
+			check(record_layout_same(&read.layout, &record.layout) &&
+				(read.stamp_ms == record.stamp_ms || read.stamp_ms == 0),
+			    "%s became a record with other numbers", header);
+		}
+	}
+}
+
+/* What windows show of 3 at START_MS and 2 two hours later, in the old layout and the new. */
+static void test_convert(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *from, *to;
+		uint64_t used[3];
+	} cases[] = {
+	    {"window gained", "1 s12 m8 1h,1d", "1 s12 m8 1h,1d,1w", {2, 5, 0}},
+	    {"window lost", "1 s12 m8 1h,1w,1d", "1 s12 m8 1d,1h", {5, 2}},
+	    {"other unit", "1 s12 m8 1h,1d", "1 s12 m8 60m,24h", {2, 5}},
+	    {"finer", "1 s12 m8 1h,1d", "1 s60 m8 1h,1d", {2, 5}},
+	    {"sliding to fixed", "1 s12 m8 1h,1d", "1 f m8 1h,1d", {2, 5}},
+	    {"fixed to sliding", "1 f m8 1d,1h", "1 s12 m8 1h,1d", {2, 5}},
+	    {"sliding to moving", "1 s12 m8 1h,1d", "1 m11 m8 1h,1d,1w", {2, 5, 5}},
+	    {"fixed to moving", "1 f m8 1d,1h", "1 m11 m8 1h,1d", {2, 5}},
+	    {"moving to sliding", "1 m11 m8 1h,1d", "1 s12 m8 1d,1h", {5, 2}},
+	    {"moving to fixed", "1 m11 m8 1h,1d", "1 f m8 1h,1d,1w", {2, 5, 0}},
+	    {"longer log", "1 m11 m8 1h", "1 m300 m8 1h,1d", {2, 5}},
+	    {"log for one event", "1 m11 m8 1h,1d", "1 m2 m8 1h,1d", {5, 5}},
+	    {"fewer transactions", "1 s12 m8 1h,1d", "1 s12 m1 1h,1d", {2, 5}},
+	    {"more transactions", "1 m11 m8 1h,1d", "1 m11 m64 1h,1d", {2, 5}},
+	    {"other count", "1 s12 m8 1h,1d", "1 s12 r8 1h,1d", {0, 0}},
+	    {"other count, moving", "1 m11 r8 1h,1d", "1 m11 b8 1h,1d", {0, 0}},
+	};
+	const struct record_transaction transaction = {1234, 5, 6789};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		char old_bytes[8192] = "", bytes[8192] = "";
+		struct record_transaction found;
+		struct record old, record;
+		struct error error = {""};
+
+		new_record(&old, cases[i].from, old_bytes);
+		counter_advance(&old, START_MS);
+		counter_charge(&old, old_bytes, 3);
+		counter_advance(&old, START_MS + 2 * HOUR);
+		counter_charge(&old, old_bytes, 2);
+		record_remember(&old, &transaction);
+		old.denied = 7;
+		old.denied_s = START_MS / 1000;
+		new_record(&record, cases[i].to, bytes);
+		record_migrate(&old, &record, bytes);
+		record_write(&record, bytes);
+		check(record_read(&record, bytes, record_size(&record.layout), &error) == 0,
+		    "%s: %s", cases[i].name, error.text);
+		check(record.stamp_ms == START_MS + 2 * HOUR && record.denied == 7 &&
+			record.denied_s == START_MS / 1000,
+		    "%s: lost refusals", cases[i].name);
+		check(old.layout.count != record.layout.count ||
+			record_transaction(&record, 1234, &found),
+		    "%s: lost the transaction", cases[i].name);
+		for (unsigned j = 0; j < record.layout.windows; j++) {
+			check(counter_used(&record, j) == cases[i].used[j],
+			    "%s: expected %llu used of window %u, got %llu", cases[i].name,
+			    (unsigned long long)cases[i].used[j], j,
+			    (unsigned long long)counter_used(&record, j));
+		}
+	}
+}
+
+/* No event of a window's length is forgotten when resolution or strategy change. */
+static void test_convert_keeps_use(void **state)
+{
+	static const char *const from[] = {"1 s12 m8 1h,1d", "1 s1 m8 1h,1d", "1 m99 m8 1d,1h"};
+	static const char *const to[] = {"1 s60 m8 1d,1h", "1 s3 m8 1h,1d", "1 m99 m8 1h,1d"};
+	uint64_t seed = random_seed("converted records", 1123581);
+
+	(void)state;
+	for (size_t i = 0; i < 900; i++) {
+		char old_bytes[8192] = "", bytes[8192] = "";
+		struct slow_log log = {.events = 0};
+		struct record old, record;
+		int64_t now_ms = START_MS;
+
+		new_record(&old, from[i % 3], old_bytes);
+		while (log.events < 40) {
+			now_ms += (int64_t)random_below(&seed, (uint64_t)HOUR << log.events % 3);
+			counter_advance(&old, now_ms);
+			counter_charge(&old, old_bytes, 1 + log.events % 5);
+			slow_add(&log, now_ms, 1 + log.events % 5);
+		}
+		new_record(&record, to[i / 3 % 3], bytes);
+		record_migrate(&old, &record, bytes);
+		for (unsigned step = 0; step < 60; step++) {
+			int64_t length_ms = record.layout.window[step % 2].length_ms;
+
+			check(counter_used(&record, step % 2) >= slow_used(&log, length_ms, now_ms),
+			    "%s to %s: less is used", from[i % 3], to[i / 3 % 3]);
+			now_ms += (int64_t)random_below(&seed, HOUR);
+			counter_advance(&record, now_ms);
+		}
+	}
+}
+
+static void test_saturation(void **state)
+{
+	static const struct {
+		const char *header;
+		uint64_t most, used;
+	} cases[] = {{"1 f m2 1h", LIMIT_COUNT_MAX, LIMIT_COUNT_MAX},
+	    {"1 f b2 1h", LIMIT_BYTES_MAX, LIMIT_BYTES_MAX},
+	    {"1 s12 r2 1h", LIMIT_COUNT_MAX, LIMIT_COUNT_MAX},
+	    /* The most that one event may count, so that five of them have a sum, and 5. */
+	    {"1 m5 b2 1h", LIMIT_BYTES_MAX, LIMIT_BYTES_MAX / 5 + 5}};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct record_transaction transaction = {1234, 5, 6789};
+		char bytes[4096] = "";
+		struct record record;
+		struct error error;
+
+		new_record(&record, cases[i].header, bytes);
+		counter_advance(&record, START_MS);
+		counter_charge(&record, bytes, cases[i].most);
+		counter_charge(&record, bytes, 5);
+		record.denied = UINT64_C(1) << 30;
+		record.denied_s = INT64_C(1) << 36;
+		transaction.charged = RECORD_CHARGED_MAX + 1;
+		record_remember(&record, &transaction);
+		record_write(&record, bytes);
+		record_read(&record, bytes, record_size(&record.layout), &error);
+		check(counter_used(&record, 0) == cases[i].used, "%s: %llu used", cases[i].header,
+		    (unsigned long long)counter_used(&record, 0));
+		check(record.denied == (1 << 30) - 1 && record.denied_s == (INT64_C(1) << 36) - 1 &&
+			record_transaction(&record, 1234, &transaction) &&
+			transaction.charged == RECORD_CHARGED_MAX,
+		    "%s: a number wrapped", cases[i].header);
+	}
+}
+
+/* A log that is never without an event counts right when its sum of all costs comes to an end. */
+static void test_endless_log(void **state)
+{
+	static const char *const headers[] = {"1 m5 m8 1h", "1 m10002 b8 1h"};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(headers); i++) {
+		static char bytes[200000];
+		int64_t now_ms = START_MS;
+		struct record record;
+		struct error error;
+
+		new_record(&record, headers[i], bytes);
+		record.log_total = (i ? LIMIT_BYTES_MAX : LIMIT_COUNT_MAX) - 20;
+		record_log_add(&record, bytes, now_ms, 7);
+		for (unsigned n = 2; n < 40; n++) {
+			uint64_t used = n < 3 ? 7 * n : 21;
+
+			now_ms += HOUR / 3;
+			counter_advance(&record, now_ms);
+			counter_charge(&record, bytes, 7);
+			record_write(&record, bytes);
+			check(record_read(&record, bytes, record_size(&record.layout), &error) == 0,
+			    "%s: %s", headers[i], error.text);
+			check(counter_used(&record, 0) == used, "%s: %llu used after event %u",
+			    headers[i], (unsigned long long)counter_used(&record, 0), n);
+		}
+	}
+}
+
+/* Events that would have come before 1970 are not taken for some that are to come. */
+static void test_before_1970(void **state)
+{
+	char old_bytes[4096] = "", bytes[4096] = "";
+	struct record old, record;
+
+	(void)state;
+	new_record(&old, "1 f m8 100y,9000y", old_bytes);
+	counter_advance(&old, START_MS);
+	old.window[0].bucket[0] = 3;
+	old.window[1].bucket[0] = 5;
+	new_record(&record, "1 m9 m8 100y,9000y", bytes);
+	record_migrate(&old, &record, bytes);
+	check(counter_used(&record, 1) == 5, "%llu used of the longer window",
+	    (unsigned long long)counter_used(&record, 1));
+	check(!counter_is_ahead(&record, START_MS), "an event to come");
+}
+
+/* A log whose sum of all costs can't grow any more still counts what comes. */
+static void test_saturated_log(void **state)
+{
+	char bytes[4096] = "";
+	struct record record;
+	struct error error;
+
+	(void)state;
+	new_record(&record, "1 m5 m8 1h", bytes);
+	counter_advance(&record, START_MS);
+	counter_charge(&record, bytes, LIMIT_COUNT_MAX);
+	counter_advance(&record, START_MS + 2 * HOUR);
+	counter_charge(&record, bytes, 7);
+	record_write(&record, bytes);
+	record_read(&record, bytes, record_size(&record.layout), &error);
+	check(counter_used(&record, 0) >= 7, "%llu used, 7 were charged",
+	    (unsigned long long)counter_used(&record, 0));
+}
+
+/* The oldest event goes, stamps never fall, and a clock that was set back clamps them. */
+static void test_log(void **state)
+{
+	static const int64_t stamps_ms[] = {10, 20, 30, 25, 40};
+	static const struct {
+		int64_t clamp_ms; /* 99: nothing is clamped */
+		int64_t stamp_ms[4];
+	} cases[] = {{99, {20, 30, 30, 40}}, {39, {20, 30, 30, 39}}, {25, {20, 25, 25, 25}},
+	    {5, {5, 5, 5, 5}}};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		char bytes[4096] = "";
+		struct record record;
+		struct error error = {""};
+		struct event_log log;
+
+		new_record(&record, "1 m5 m8 1h", bytes);
+		for (size_t j = 0; j < COUNT_OF(stamps_ms); j++) {
+			record_log_add(&record, bytes, START_MS + stamps_ms[j], j + 1);
+		}
+		record_log_clamp(&record, bytes, START_MS + cases[i].clamp_ms);
+		record_write(&record, bytes);
+		check(record_read(&record, bytes, record_size(&record.layout), &error) == 0, "%s",
+		    error.text);
+		log = record_log(&record);
+		check(log.events == 4 && log.total == 15, "%zu events", log.events);
+		for (size_t j = 0; j < 4; j++) {
+			struct event event = log.at(log.data, j);
+
+			check(event.stamp_ms == START_MS + cases[i].stamp_ms[j] &&
+				event.before == (j + 1) * (j + 2) / 2,
+			    "clamped to %lld: event %zu is at %lld, %llu before",
+			    (long long)cases[i].clamp_ms, j, (long long)event.stamp_ms - START_MS,
+			    (unsigned long long)event.before);
+		}
+	}
+}
+
+/* Place of an event in bytes, by its number in the ring. */
+static char *event_bytes(const struct record *record, char *bytes, size_t number)
+{
+	size_t size = record_size(&record->layout);
+
+	return bytes + size - (record->layout.events - number) * 13;
+}
+
+/* Pages of two moments in a log: what comes before an event that can't be is forgotten. */
+static void test_log_mend(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t event; /* the one that is overwritten, 0 is the oldest */
+		int from; /* by another one; -1: by zeros */
+		size_t left; /* of 8 */
+	} cases[] = {
+	    {"nothing", 0, 0, 8},
+	    {"a page that was never written", 3, -1, 5},
+	    {"the oldest never written", 0, -1, 8},
+	    {"a stamp and a sum of a later one", 3, 6, 4},
+	    {"the same as the next one", 3, 4, 8},
+	    {"the same as an earlier one", 3, 1, 5},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		char bytes[4096] = "";
+		struct record record, again;
+		struct error error = {""};
+		struct event_log log;
+		int64_t stamp_ms = 0;
+		bool mended;
+
+		new_record(&record, "1 m9 m8 1h", bytes);
+		for (int64_t j = 0; j < 8; j++) {
+			record_log_add(&record, bytes, START_MS + j, 10);
+		}
+		record_write(&record, bytes);
+		if (cases[i].from >= 0) {
+			memmove(event_bytes(&record, bytes, cases[i].event),
+			    event_bytes(&record, bytes, (size_t)cases[i].from), 13);
+		} else {
+			memset(event_bytes(&record, bytes, cases[i].event), '0', 13);
+		}
+		check(record_read(&record, bytes, record_size(&record.layout), &error) == 0,
+		    "%s: %s", cases[i].name, error.text);
+		mended = record_log_mend(&record);
+		check(mended == (cases[i].left < 8), "%s: mended %d", cases[i].name, mended);
+		record_write(&record, bytes);
+		check(record_read(&again, bytes, record_size(&record.layout), &error) == 0,
+		    "%s: %s", cases[i].name, error.text);
+		log = record_log(&again);
+		check(log.events == cases[i].left && log.total == 80, "%s: %zu events, %llu in all",
+		    cases[i].name, log.events, (unsigned long long)log.total);
+		for (size_t j = 0; j < log.events; j++) {
+			struct event event = log.at(log.data, j);
+
+			check(event.stamp_ms >= stamp_ms && event.before <= log.total,
+			    "%s: event %zu can't be", cases[i].name, j);
+			stamp_ms = event.stamp_ms;
+		}
+		check(event_log_used(&log, HOUR, START_MS + 100) <= 80, "%s: %llu are used",
+		    cases[i].name, (unsigned long long)event_log_used(&log, HOUR, START_MS + 100));
+		check(!record_log_mend(&again), "%s: mended twice", cases[i].name);
+	}
+}
+
+/* Logs made of two moments of one, event by event: never more is used than was charged. */
+static void test_log_mixed(void **state)
+{
+	uint64_t seed = random_seed("mixed logs", 20261121);
+
+	(void)state;
+	for (int round = 0; round < 2000; round++) {
+		char first[8192] = "", second[8192];
+		struct record record;
+		struct error error = {""};
+		struct event_log log;
+		uint64_t charged = 0, used;
+		size_t start;
+
+		new_record(&record, "1 m20 m1 1h", first);
+		start = (size_t)(event_bytes(&record, first, 0) - first);
+		for (uint64_t j = random_below(&seed, 60); j > 0; j--) {
+			charged += 3;
+			record_log_add(&record, first, START_MS + (int64_t)charged, 3);
+		}
+		record_write(&record, first);
+		memcpy(second, first, sizeof(second));
+		record.log_bytes = second;
+		for (uint64_t j = random_below(&seed, 60); j > 0; j--) {
+			charged += 3;
+			record_log_add(&record, second, START_MS + (int64_t)charged, 3);
+			record_write(&record, second);
+		}
+		for (size_t j = 0; j < 20; j++) {
+			if (random_below(&seed, 2)) {
+				memcpy(second + start + j * 13, first + start + j * 13, 13);
+			}
+		}
+		if (record_read(&record, second, record_size(&record.layout), &error)) {
+			continue;
+		}
+		record_log_mend(&record);
+		log = record_log(&record);
+		used = event_log_used(&log, HOUR, START_MS + (int64_t)charged);
+		check(used <= charged, "round %d: %llu of %llu", round, (unsigned long long)used,
+		    (unsigned long long)charged);
+	}
+}
+
+static void test_is_newer(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t size;
+		bool newer;
+	} cases[] = {
+	    {"2 s12 m8 1h|", 12, true},
+	    {"2 m5 r2 1h|", 11, true},
+	    {"17 f m8 1h|", 11, true},
+	    {"1 s12 m8 1h|", 12, false},
+	    {"02 s12 m8 1h|", 13, false},
+	    {"0 s12 m8 1h|", 12, false},
+	    {"2 x12 m8 1h|", 12, false},
+	    {"2\0s12 m8 1h|", 12, false},
+	    {"2 \0"
+	     "12 m8 1h|",
+		12, false},
+	    {"2 s", 2, false},
+	    {"22222", 5, false},
+	    {"", 0, false},
+	    {" s12", 4, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		check(record_is_newer(cases[i].bytes, cases[i].size) == cases[i].newer,
+		    "case %zu, \"%s\"", i, cases[i].bytes);
+	}
+}
+
+static void test_is_later(void **state)
+{
+	char bytes[4096] = "";
+	struct record first, second, other;
+
+	(void)state;
+	new_record(&first, "1 s12 m8 1h", bytes);
+	first.stamp_ms = START_MS;
+	record_write(&first, bytes);
+	second = first;
+	check(!record_is_later(&first, &second), "than itself");
+	record_write(&second, bytes);
+	check(record_is_later(&second, &first), "within a millisecond, by its number");
+	check(!record_is_later(&first, &second), "the first, within a millisecond");
+	first.stamp_ms++;
+	check(record_is_later(&first, &second), "by its stamp");
+	new_record(&other, "1 s12 m8 1d", bytes);
+	other.stamp_ms = second.stamp_ms;
+	check(!record_is_later(&other, &second) && !record_is_later(&second, &other),
+	    "of another layout");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_round_trip),
+	    cmocka_unit_test(test_torn_and_corrupted),
+	    cmocka_unit_test(test_bad_records),
+	    cmocka_unit_test(test_other_spellings),
+	    cmocka_unit_test(test_mutated),
+	    cmocka_unit_test(test_convert),
+	    cmocka_unit_test(test_convert_keeps_use),
+	    cmocka_unit_test(test_saturation),
+	    cmocka_unit_test(test_saturated_log),
+	    cmocka_unit_test(test_endless_log),
+	    cmocka_unit_test(test_before_1970),
+	    cmocka_unit_test(test_log),
+	    cmocka_unit_test(test_log_mend),
+	    cmocka_unit_test(test_log_mixed),
+	    cmocka_unit_test(test_is_newer),
+	    cmocka_unit_test(test_is_later),
+	};
+
+	setenv("TZ", "UTC", 1); /* for what is a fixed window */
+	tzset();
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests_name("record", tests, NULL, NULL);
+}

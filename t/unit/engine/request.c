@@ -1,0 +1,307 @@
+/*
+ * Tests of src/rule.c: what a rule makes of a request, its amount, its cost and its
+ * key.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "unit.h"
+
+#include "base/hash.h"
+#include "base/strbuf.h"
+#include "engine/request.h"
+
+#define E "\xc3\xa9"
+#define SMILE "\xf0\x9f\x98\x80"
+#define LONG_NAME "a-rule-whose-name-has-32-letters"
+
+static const uint8_t secret[HASH_KEY_BYTES] = "secret of a test";
+static const uint8_t other_secret[HASH_KEY_BYTES] = "secret of a tesu";
+
+static struct policy_request policy;
+
+static void add(const char *name, const char *value)
+{
+	check(policy_add(&policy, name, strlen(name), value, strlen(value)) == 0, "%s", name);
+}
+
+/* The value NULL: without the attribute. */
+static void only(const char *name, const char *value)
+{
+	policy = (struct policy_request){.attributes = 0};
+	if (value) {
+		add(name, value);
+	}
+}
+
+static void test_states(void **state)
+{
+	/* In the order of enum request_state; those from the fifth on are others too. */
+	static const char *const strings[] = {
+	    NULL, "RCPT", "DATA", "END-OF-MESSAGE", "CONNECT", "MAIL", "VRFY", "rcpt", "RCPT ", ""};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(strings); i++) {
+		struct request request;
+
+		only("protocol_state", strings[i]);
+		request_init(&request, &policy);
+		check(request.state == (i < 4 ? (enum request_state)i : REQUEST_OTHER),
+		    "state %zu: got %d", i, (int)request.state);
+		check(request.policy == &policy, "state %zu: another request", i);
+	}
+}
+
+static void test_numbers(void **state)
+{
+	static const struct {
+		const char *string; /* NULL: not sent */
+		uint64_t count, size;
+	} cases[] = {
+	    {"0", 0, 0},
+	    {"1", 1, 1},
+	    {"0050", 50, 50},
+	    {NULL, 0, 0},
+	    {"", 0, 0},
+	    {"-1", 0, 0},
+	    {" 1", 0, 0},
+	    {"1 ", 0, 0},
+	    {"1k", 0, 0},
+	    {"0x10", 0, 0},
+	    {"1.5", 0, 0},
+	    {"68719476735", LIMIT_COUNT_MAX, LIMIT_COUNT_MAX},
+	    {"68719476736", 0, 68719476736},
+	    {"18014398509481983", 0, LIMIT_BYTES_MAX},
+	    {"18014398509481984", 0, 0},
+	    {"18446744073709551617", 0, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		const char *string = cases[i].string, *name = string ? string : "none";
+		struct request request;
+
+		only("recipient_count", string);
+		if (string) {
+			add("size", string);
+			add("instance", string);
+		}
+		add("protocol_state", "END-OF-MESSAGE");
+		request_init(&request, &policy);
+		check(request.recipient_count == cases[i].count, "\"%s\": wrong recipients", name);
+		check(request.size == cases[i].size, "\"%s\": wrong size", name);
+		check(request.instance == (string && *string ? &policy.attribute[2] : NULL),
+		    "\"%s\": wrong instance", name);
+	}
+}
+
+/* A request for 5 recipients and 1000 bytes, or 0 of both. */
+static void test_amount_and_cost(void **state)
+{
+	static const uint64_t charged[] = {0, 1, 4, 5, 7, RECORD_CHARGED_MAX};
+	static const struct {
+		enum limit_count count;
+		const char *state;
+		uint64_t amount, cost[COUNT_OF(charged)], amount_of_none;
+	} cases[] = {
+	    {COUNT_MESSAGES, "RCPT", 1, {1}, 1},
+	    {COUNT_MESSAGES, "DATA", 1, {1}, 1},
+	    {COUNT_MESSAGES, "END-OF-MESSAGE", 1, {1}, 1},
+	    {COUNT_MESSAGES, "MAIL", 0, {0}, 0},
+	    {COUNT_RECIPIENTS, "RCPT", 1, {1, 1, 1, 1, 1, 1}, 1},
+	    {COUNT_RECIPIENTS, "DATA", 5, {5, 4, 1}, 0},
+	    {COUNT_RECIPIENTS, "END-OF-MESSAGE", 5, {5, 4, 1}, 0},
+	    {COUNT_RECIPIENTS, "VRFY", 0, {0}, 0},
+	    {COUNT_BYTES, "RCPT", 0, {0}, 0},
+	    {COUNT_BYTES, "DATA", 0, {0}, 0},
+	    {COUNT_BYTES, "END-OF-MESSAGE", 1000, {1000}, 0},
+	    {COUNT_BYTES, "MAIL", 0, {0}, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases) * COUNT_OF(charged); i++) {
+		size_t at = i / COUNT_OF(charged), j = i % COUNT_OF(charged);
+		struct rule rule = {.count = cases[at].count};
+		struct request request;
+		uint64_t cost;
+		char name[80];
+
+		snprintf(name, sizeof(name), "count %d in %s, %llu charged", (int)rule.count,
+		    cases[at].state, (unsigned long long)charged[j]);
+		only("protocol_state", cases[at].state);
+		add("recipient_count", "5");
+		add("size", "1000");
+		request_init(&request, &policy);
+		check(request_amount(&rule, &request) == cases[at].amount, "%s: wrong amount", name);
+		cost = request_cost(&rule, &request, charged[j], false);
+		check(cost == cases[at].cost[j], "%s: expected %llu, got %llu", name,
+		    (unsigned long long)cases[at].cost[j], (unsigned long long)cost);
+		check(request_cost(&rule, &request, charged[j], true) == 0, "%s: not 0 again", name);
+		request.recipient_count = request.size = 0;
+		check(request_amount(&rule, &request) == cases[at].amount_of_none,
+		    "%s: wrong amount of none", name);
+	}
+}
+
+/* A rule whose key is that name in the file; NULL: everything. */
+static struct rule rule_for(const char *name, unsigned fold_case)
+{
+	struct rule rule = {.name = "r",
+	    .fold_case = fold_case,
+	    .folding = {.fold_case = fold_case, .ipv4_prefix = 32, .ipv6_prefix = 64}};
+
+	if (name) {
+		struct config_key *key = &rule.key[rule.keys++];
+
+		check(config_attribute_find(&key->part[key->parts++], name, strlen(name)) == 0,
+		    "%s", name);
+	}
+	return rule;
+}
+
+static void test_keys(void **state)
+{
+	static const struct {
+		const char *attribute; /* what the rule is for; NULL: everything */
+		bool domain;
+		unsigned fold_case;
+		const char *sender, *key; /* NULL: none */
+	} cases[] = {
+	    {"sender", false, 1, "Jo@Example.ORG", "r:jo@example.org"},
+	    {"sender", false, 0, "Jo@Example.ORG", "r:Jo@Example.ORG"},
+	    {"sender", false, 1, "\xc3\x84 Z[@", "r:\xc3\x84 z[@"},
+	    {"sender", false, 1, "everything", "r:everything"},
+	    {"sender", false, 1, "a:", "r:a:"},
+	    {"sender", false, 1, "", NULL},
+	    {"sender", false, 1, NULL, NULL},
+	    {"recipient", false, 1, "jo@example.org", NULL},
+	    {"sender", true, 1, "jo@Example.ORG", "r:example.org"},
+	    {"sender", true, 0, "jo@Example.ORG", "r:Example.ORG"},
+	    {"sender", true, 1, "\"a@b\"@example.org", "r:example.org"},
+	    {"sender", true, 1, "@x", "r:x"},
+	    {"sender", true, 1, "jo", NULL},
+	    {"sender", true, 1, "jo@", NULL},
+	    {"sender", true, 1, "jo@x@", NULL},
+	    {"sender", true, 1, "@", NULL},
+	    {"sender", true, 1, "", NULL},
+	    {"sender", true, 1, NULL, NULL},
+	    {NULL, false, 1, "jo@x", "r:everything"},
+	    {NULL, false, 0, NULL, "r:everything"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		const char *attribute = cases[i].attribute, *name = cases[i].sender;
+		struct rule rule =
+		    rule_for(cases[i].domain ? "sender_domain" : attribute, cases[i].fold_case);
+		struct request_key key;
+		bool found;
+
+		only("sender", name);
+		add("helo_name", "jo@helo");
+		found = request_find_key(&rule, &policy, secret, &key);
+		check(found == (cases[i].key != NULL), "case %zu, %s: got %d", i, name, found);
+		if (found) {
+			check_string(key.text, cases[i].key, name ? name : "none");
+			check(key.length == strlen(key.text) && key.prefix == 2, "%s: wrong length",
+			    key.text);
+		}
+	}
+}
+
+static char value[2][POLICY_VALUE_MAX + 1];
+
+/* Two values of that length that differ in one byte; the rule is for "sender". */
+static void test_long_keys(void **state)
+{
+	static const size_t lengths[] = {1, 183, 184, 199, 200, 201, 202, 1000, 8191, 8192};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(lengths) * 4; i++) {
+		size_t length = lengths[i / 4];
+		bool cut = length > KEY_MAX;
+		struct rule rule = rule_for("sender", i & 1);
+		struct request_key key[2], same, other;
+
+		strcpy(rule.name, i & 2 ? LONG_NAME : "r");
+		for (unsigned j = 0; j < 2; j++) {
+			memset(value[j], 'a', length);
+			value[j][length] = '\0';
+			value[j][length - 1] = j ? 'B' : 'b';
+			only("sender", value[j]);
+			check(request_find_key(&rule, &policy, secret, &key[j]), "no key");
+			request_parse_key(&rule, value[j], length, secret, &same);
+			check_string(same.text, key[j].text, "key of the same bytes");
+			check(same.length == key[j].length && same.length == strlen(same.text) &&
+				same.prefix == strlen(rule.name) + 1 &&
+				same.length - same.prefix == (cut ? KEY_MAX : length),
+			    "%zu bytes: a key of %zu", length, same.length - same.prefix);
+		}
+		check((strcmp(key[0].text, key[1].text) == 0) == (rule.fold_case == 1),
+		    "fold_case = %u: %s and %s", rule.fold_case, key[0].text, key[1].text);
+		value[1][length - 1] = 'c';
+		request_parse_key(&rule, value[1], length, secret, &same);
+		check(strcmp(key[0].text, same.text) != 0, "%zu bytes: not distinct", length);
+		request_parse_key(&rule, value[0], length, other_secret, &other);
+		check((strcmp(key[0].text, other.text) == 0) == !cut,
+		    "%zu bytes, another secret: %s", length, other.text);
+	}
+}
+
+/* Fillers, then one character many times: what is kept ends between two of them. */
+static void test_key_boundary(void **state)
+{
+	static const struct {
+		size_t fillers;
+		const char *character;
+		size_t kept;
+	} cases[] = {
+	    {183, E, 183},
+	    {182, E, 182},
+	    {181, E, 183},
+	    {0, E, 182},
+	    {183, SMILE, 183},
+	    {182, SMILE, 182},
+	    {181, SMILE, 181},
+	    {180, SMILE, 180},
+	    {179, SMILE, 183},
+	    {0, SMILE, 180},
+	    {0, "\x80", 0},
+	    {5, "\x80", 4},
+	    {100, "\xff", 183},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct rule rule = rule_for("helo_name", 0);
+		size_t kept = cases[i].kept, length;
+		struct request_key key;
+		struct strbuf text;
+
+		strbuf_init(&text, value[0], 500);
+		strbuf_puts(&text, "r:");
+		for (unsigned j = 0; j < 400; j++) {
+			strbuf_puts(&text, j < cases[i].fillers ? "a" : cases[i].character);
+		}
+		request_parse_key(&rule, value[0] + 2, text.length - 2, secret, &key);
+		length = strlen(key.text + 2);
+		check(length == kept + 17 && strncmp(key.text, value[0], kept + 2) == 0 &&
+			key.text[2 + kept] == '~' &&
+			strspn(key.text + 3 + kept, "0123456789abcdef") == 16,
+		    "case %zu: %zu bytes, %s", i, length, key.text);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_states),
+	    cmocka_unit_test(test_numbers),
+	    cmocka_unit_test(test_amount_and_cost),
+	    cmocka_unit_test(test_keys),
+	    cmocka_unit_test(test_long_keys),
+	    cmocka_unit_test(test_key_boundary),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests_name("rule", tests, NULL, NULL);
+}
