@@ -81,7 +81,7 @@ sub messages_passing {
 sub logged { my ($t, $status) = @_; return scalar(() = $t->log_text =~ /, status=$status,/g) }
 
 subtest 'a stolen password' => sub {
-    my ($t, $helper) = start('A stolen password: so much an hour, so much a day');
+    my ($t, $helper) = start('A stolen password: limits per hour and per day');
     my %bob   = (sasl_username => 'bob@example.com');
     my %alice = (sasl_username => 'alice@example.com');
     is(passing($helper, 79, %bob), 79);
@@ -105,7 +105,7 @@ subtest 'a stolen password' => sub {
 };
 
 subtest 'domains above users' => sub {
-    my ($t, $helper) = start('A cap for each domain above one for each user');
+    my ($t, $helper) = start('A limit for each domain and one for each user');
     is(passing($helper, 120, sasl_username => 'u0@hosted.example'), 100, 'a user: 100 an hour');
     like(message($helper, 1, sasl_username => 'u0@hosted.example'),
         qr{Limit of 100/hour reached for u0\@hosted\.example}, 'who gets to read that');
@@ -124,7 +124,7 @@ subtest 'domains above users' => sub {
 };
 
 subtest 'a web server' => sub {
-    my ($t, $helper) = start('Mail of a web server');
+    my ($t, $helper) = start('Mail from a web server');
     my %web = (sasl_username => '', policy_context => 'web');
     is(passing($helper, 50, %web, sender => 'www-data@www.example.com'), 20, 'www-data: 20 an hour');
     is(passing($helper, 120, %web, sender => 'shop@example.com'), 100, 'other senders: 100');
@@ -139,7 +139,7 @@ subtest 'a web server' => sub {
 };
 
 subtest 'a ceiling' => sub {
-    my ($t, $helper) = start('A ceiling for the whole server');
+    my ($t, $helper) = start('A limit for the whole server');
     like(message($helper, 501, sasl_username => 'u0'), qr{500/hour}, 'a user: 500 an hour');
     my @sent = map { message($helper, 500, sasl_username => "u$_") } 1 .. 15;
     is(scalar(grep { $_ eq 'passes' } @sent), 15);
@@ -159,7 +159,7 @@ subtest 'a ceiling' => sub {
 };
 
 subtest 'mail that comes in' => sub {
-    my ($t, $helper) = start('Mail that comes in, by network');
+    my ($t, $helper) = start('Inbound mail, by network');
     my %in = (sasl_username => '');
     is(messages_passing($helper, 60, %in, client_address => sub { '203.0.113.' . $_[0] }), 50,
         'a network of IPv4: 50 a minute');
