@@ -117,20 +117,28 @@ static int complete_setup(const struct reload *reload, struct setup *setup, stru
 	return 0;
 }
 
+/* Logs a reason for not using the file: anew for each version of it, or as other trouble. */
+static void log_reason(const struct reload *reload, const char *line, bool changed)
+{
+	bool news = trouble_is_news(reload->troubles, line);
+
+	if (changed || news) {
+		reload_log(reload, LOG_LEVEL_ERROR, line);
+	}
+}
+
 static void log_failure(const struct reload *reload, const struct mistakes *mistakes, bool changed)
 {
 	char line[RELOAD_LINE_MAX];
 	struct strbuf text;
 
 	for (size_t i = 0; i < mistakes->lines; i++) {
-		if (changed || trouble_is_news(reload->troubles, mistakes->line[i])) {
-			reload_log(reload, LOG_LEVEL_ERROR, mistakes->line[i]);
-		}
+		log_reason(reload, mistakes->line[i], changed);
 	}
-	strbuf_init(&text, line, sizeof(line));
-	strbuf_printf(&text, "%s: out of memory", reload->path);
-	if (mistakes->out_of_memory && (changed || trouble_is_news(reload->troubles, line))) {
-		reload_log(reload, LOG_LEVEL_ERROR, line);
+	if (mistakes->out_of_memory) {
+		strbuf_init(&text, line, sizeof(line));
+		strbuf_printf(&text, "%s: out of memory", reload->path);
+		log_reason(reload, line, changed);
 	}
 	if (changed) {
 		reload_log(reload, LOG_LEVEL_ERROR,
