@@ -91,9 +91,10 @@ static struct {
 static void write_config(const char *name)
 {
 	static time_t changed = 1000000000;
-	struct timespec times[2] = {{.tv_sec = ++changed}, {.tv_sec = changed}};
+	const struct timespec times[2] = {{.tv_sec = changed}, {.tv_sec = changed}};
 	FILE *file = fopen(test.config, "w");
 
+	changed++;
 	check(file != NULL, "%s", test.config);
 	fprintf(file,
 	    "[global]\ndatabase = %s/%s.tdb\nlog_target = file:%s\nsuccess_action = WARN %s\n"
