@@ -93,9 +93,12 @@ subtest "flags of the builder's own" => sub {
     like($link,    qr/-Wl,-z,now .*-Wl,-z,lazy/,                         'the linker');
 };
 
-subtest 'a sanitizer' => sub {
-    my $folder = configure('CFLAGS=-O1 -fsanitize=address');
-    unlike(setting($folder, 'HARDENING_CPPFLAGS'), qr/FORTIFY/, 'checks what FORTIFY_SOURCE would');
-};
+for my $cflags ('-O1 -fsanitize=address', '-O0 -g') {
+    subtest "CFLAGS=$cflags" => sub {
+        my $folder = configure("CFLAGS=$cflags");
+        is(setting($folder, 'HARDENING_CPPFLAGS'), '', 'without FORTIFY_SOURCE');
+        like(setting($folder, 'HARDENING_CFLAGS'), qr/-fstack-protector-strong/, 'with the rest');
+    };
+}
 
 done_testing;
