@@ -1,5 +1,5 @@
-# The tests' Postfix, for mail from loopback in bulk: no logins, and the helper logs as it
-# does by default.
+# The tests' Postfix, for bulk mail from loopback: without SMTP AUTH, and with the helper's default
+# log level.
 # SPDX-License-Identifier: BSD-2-Clause
 package BenchPostfix;
 use strict;
@@ -18,12 +18,12 @@ sub configure {
     my $config = PrivatePostfix::read_file($self->config_path);
     $config =~ s/^log = all$/log = denied/m;
     PrivatePostfix::write_file($self->config_path, $config);
-    # The helper waits for a file that was just written.
+    # At its start, the helper waits for a file that was just written.
     utime time - 60, time - 60, $self->config_path;
     return;
 }
 
-# Starts it anew, if it runs, with empty counters and these lines in main.cf.
+# Restarts it with empty counters and these parameters in main.cf.
 sub restart {
     my ($self, %parameter) = @_;
     my %all = (
@@ -41,7 +41,7 @@ sub write_main_cf {
     $self->SUPER::write_main_cf(@more);
     my $file = $self->dir . '/etc/main.cf';
     my @lines = split /^/, PrivatePostfix::read_file($file);
-    # What comes last holds, but Postfix would warn about what came before.
+    # The last setting wins, but Postfix would warn of the earlier ones, so they are removed.
     my $first = @lines - @more;
     @lines = grep { !(/^(\S+) =/ && $ours{$1}) } @lines[0 .. $first - 1];
     PrivatePostfix::write_file($file, @lines, @more);
@@ -49,7 +49,7 @@ sub write_main_cf {
     return;
 }
 
-# What spawn(8) starts from now on.
+# Sets the program that spawn(8) starts from now on.
 sub use_program {
     my ($self, $program) = @_;
     my $path = $self->dir . '/policyd-ratelimit';
@@ -58,7 +58,7 @@ sub use_program {
     return;
 }
 
-# Sends so many messages and waits until all of them are gone; returns messages/s, sent.
+# Sends messages and waits until the queue is empty. Returns messages/s, until all were accepted.
 sub pass_mail {
     my ($self, $count) = @_;
     local $ENV{PATH} = join ':', PrivatePostfix::path();

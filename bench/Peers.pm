@@ -1,5 +1,5 @@
-# What one would install instead, from Debian's packages: started on loopback with files of
-# its own in a folder, and stopped. Nothing of the machine's own services is touched.
+# Other policy servers, from Debian's packages. They are started on loopback with private files, and
+# stopped again; the machine's own services are not touched.
 # SPDX-License-Identifier: BSD-2-Clause
 package Peers;
 use strict;
@@ -21,7 +21,7 @@ sub find {
 
 sub pause { select undef, undef, undef, 0.05; return }
 
-# A folder that belongs to the account which the peers change to, if we are root.
+# Makes a folder. If we are root, it belongs to the account that the peers run as.
 sub make_folder {
     my ($folder) = @_;
     mkdir $folder;
@@ -44,7 +44,7 @@ sub write_file {
     return;
 }
 
-# Starts a program with its output in a file.
+# Starts a program whose output goes to a file.
 sub launch {
     my ($output, @command) = @_;
     my $pid = fork // die "fork: $!\n";
@@ -67,7 +67,7 @@ sub wait_for {
     return;
 }
 
-# As Debian ships it, but for debug, which it ships as true, the places and the limits.
+# Debian's default configuration, except for debug (true in Debian), paths and limits.
 sub start_policyd_rate_limit {
     my ($folder, $limit) = @_;
     make_folder($folder);
@@ -125,7 +125,7 @@ END
     return $self;
 }
 
-# A process and all that descend from it.
+# A process and all its descendants.
 sub tree {
     my ($root) = @_;
     my %children;

@@ -1,6 +1,6 @@
 /*
- * For LD_PRELOAD: counts the calls of malloc, calloc and realloc, those of libraries too,
- * and writes the number into the file that COUNT_MALLOC names when the process ends.
+ * For LD_PRELOAD: counts the calls of malloc, calloc and realloc, those by libraries too. When the
+ * process ends, writes the number to the file that COUNT_MALLOC names.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* What these names stand for in glibc; dlsym would itself allocate. */
+/* glibc's own names for its functions; dlsym would allocate memory itself. */
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t items, size_t size);
 void *__libc_realloc(void *old, size_t size);

@@ -1,8 +1,8 @@
 /*
- * The driver of `make bench`: speaks the policy protocol as smtpd(8) does, over any
- * number of connections with one outstanding request each, and prints what it
- * measured in one line of name=value. One process with one thread, so that it takes
- * little from what it measures; a request is a template in which digits change.
+ * The driver of `make bench`: speaks the policy protocol as smtpd(8) does, over any number of
+ * connections with one outstanding request each, and prints its measurements in one line of
+ * name=value. A single thread that changes digits in a template leaves nearly all CPU time to the
+ * programs under test.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -27,7 +27,7 @@
 #define ANSWER_MAX 1024
 #define DIGITS 7
 
-/* Latencies are counted in 32 steps for each doubling: exact to 3 %. */
+/* Latencies are counted in 32 steps per power of two: exact to 3 %. */
 #define STEP_BITS 5
 #define STEPS (64 << STEP_BITS)
 
@@ -35,14 +35,14 @@ static struct {
 	size_t connections;
 	unsigned long keys;
 	unsigned long first_key;
-	unsigned long requests; /* in all; 0: until the time is over */
+	unsigned long requests; /* in total; 0: until the time is over */
 	double seconds;
 	unsigned long warm_up; /* requests before the measurement */
-	bool in_order; /* each key in turn, instead of any */
-	pid_t server; /* whose CPU time counts, with all its children's */
+	bool in_order; /* each key in turn, instead of random keys */
+	pid_t server; /* its CPU time counts, and that of its descendants */
 } option = {.connections = 1, .keys = 1000, .seconds = 1};
 
-/* As Postfix 3.7 sends it. A row of # becomes the number of a key, one of ~ that of a mail. */
+/* As sent by Postfix 3.7. A row of # is replaced by a key's number, a row of ~ by a message's. */
 static const char template[] = "request=smtpd_access_policy\n"
 			       "protocol_state=RCPT\n"
 			       "protocol_name=ESMTP\n"
@@ -88,7 +88,7 @@ static struct connection connection[CONNECTIONS_MAX];
 static char **target;
 static int events_fd;
 static unsigned long sent, answered, reconnects, others;
-static char other_answer[64]; /* the first word of the first one */
+static char other_answer[64]; /* the first word of the first such answer */
 static int64_t longest_ns;
 static unsigned long latency[STEPS];
 
@@ -106,7 +106,7 @@ static void fill_request(char *request, unsigned long key, unsigned long mail)
 	}
 }
 
-/* Any key, in a series that is the same in every run. */
+/* A random key (xorshift64); the series is the same in every run. */
 static unsigned long next_key(void)
 {
 	static uint64_t state = UINT64_C(0x9E3779B97F4A7C15);
@@ -156,14 +156,14 @@ static void open_connection(struct connection *c)
 	listen_to(c);
 }
 
-/* Whether the answer is complete. A server that went away gets the request again. */
+/* Whether the answer is complete. If a server closed the connection, the request is sent again. */
 static bool read_answer(struct connection *c)
 {
 	ssize_t n = read(c->peer.fd, c->answer + c->length, ANSWER_MAX - 1 - c->length);
 
 	if (n <= 0) {
 		if (c->peer.pid) {
-			die("the process went away");
+			die("the process has ended");
 		}
 		reconnects++;
 		close(c->peer.fd);
@@ -212,7 +212,10 @@ static double latency_us(double share)
 	return 0;
 }
 
-/* Keeps every connection busy; ends when all are answered. requests 0: for so long. */
+/*
+ * Keeps every connection busy until requests are sent, or for seconds if requests is 0; returns
+ * when all are answered.
+ */
 static void run(unsigned long requests, double seconds)
 {
 	int64_t end_ns = clock_ns(CLOCK_MONOTONIC) + (int64_t)(seconds * 1e9);
@@ -299,7 +302,7 @@ static double median(double *value, size_t n)
 	return value[n / 2];
 }
 
-/* The process answers a moment before it has gone to sleep again. */
+/* After its answer, a process runs a little longer until it sleeps. */
 static int64_t settled_cpu_ns(pid_t pid)
 {
 	int64_t before, now = peer_cpu_ns(pid);
@@ -312,7 +315,7 @@ static int64_t settled_cpu_ns(pid_t pid)
 	return now;
 }
 
-/* Starts processes, one after the other, for one request each. */
+/* Starts processes one after the other, for one request each. */
 static void measure_start(void)
 {
 	unsigned long starts = option.requests ? option.requests : 100;
@@ -346,7 +349,7 @@ static void measure_start(void)
 	free(life_us);
 }
 
-/* Starts processes that live at the same time, for one request each, and weighs them. */
+/* Starts processes that live at the same time, for one request each, and measures their memory. */
 static void measure_idle(void)
 {
 	int64_t start_ns = clock_ns(CLOCK_MONOTONIC);
@@ -374,7 +377,7 @@ static void measure_idle(void)
 	close_all();
 }
 
-/* Ours, and so that of all that is spawned. */
+/* Spawned processes inherit this. */
 static void use_one_processor(void)
 {
 	cpu_set_t set;
@@ -390,11 +393,12 @@ static const char usage[] =
     "usage: driver load|start|idle [-n CONNECTIONS] [-k KEYS] [-f FIRST_KEY] [-i] [-1]\n"
     "              [-t SECONDS | -r REQUESTS] [-w WARM_UP] [-p SERVER_PID]\n"
     "              spawn PROGRAM [ARGUMENT]... | unix:PATH | inet:HOST:PORT\n"
-    "  load   keeps every connection busy, for SECONDS or until REQUESTS in all\n"
+    "  load   keeps every connection busy, for SECONDS or for REQUESTS in total\n"
     "  start  starts REQUESTS processes one after the other, for one request each\n"
-    "  idle   starts CONNECTIONS processes at once, for one request each, and weighs them\n"
-    "  -i     each key in turn, instead of any\n"
-    "  -1     all on one processor\n";
+    "  idle   starts CONNECTIONS processes at once, for one request each, and measures their "
+    "memory\n"
+    "  -i     each key in turn, instead of random keys\n"
+    "  -1     everything on one processor\n";
 
 int main(int argc, char **argv)
 {
@@ -443,7 +447,7 @@ int main(int argc, char **argv)
 	target = argv + optind;
 	signal(SIGPIPE, SIG_IGN);
 	events_fd = epoll_create1(EPOLL_CLOEXEC);
-	/* A descriptor for each connection, and those that the spawned ones inherit limits for. */
+	/* Each connection needs a descriptor. */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);

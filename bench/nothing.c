@@ -1,6 +1,7 @@
 /*
- * The yardstick of `make bench`: answers every policy request without looking at it.
- * The floor of the protocol and of process start. Not a program to install.
+ * The yardstick of `make bench`: answers every policy request without looking at it. It costs what
+ * the protocol and a process start cost at least. Links libc alone, and is built with the flags of
+ * the helper, hardening included. Not installed.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

@@ -1,5 +1,5 @@
 /*
- * Processes and servers that the driver talks to: see peer.h.
+ * The driver's peers, processes and servers: see peer.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -46,10 +46,10 @@ int64_t clock_ns(clockid_t clock)
 	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
-/* What the child of vfork, which shares our memory, tells us. */
+/* Written by the child of vfork, which shares our memory. */
 static volatile int64_t child_cpu_ns;
 
-/* vfork, so that nothing of our own memory is copied at the child's expense. */
+/* By vfork: with fork, copying our page tables would count as the child's CPU time. */
 static pid_t start_process(char **command, int fd, int null)
 {
 	pid_t pid = vfork();
@@ -145,7 +145,7 @@ int64_t peer_close(struct peer *peer)
 	}
 	if (wait4(peer->pid, &status, 0, &usage) != peer->pid || !WIFEXITED(status) ||
 	    WEXITSTATUS(status) != 0) {
-		die("the process did not end with status 0");
+		die("the process did not exit with status 0");
 	}
 	return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * INT64_C(1000000000) +
 	    (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * INT64_C(1000) - peer->exec_cpu_ns;
@@ -158,7 +158,7 @@ int64_t peer_cpu_ns(pid_t pid)
 	return clock_getcpuclockid(pid, &clock) ? -1 : clock_ns(clock);
 }
 
-/* Parent, and ticks of children that have ended. 0 or -1. */
+/* Reads a process's parent, and the clock ticks of its children that have ended. 0 or -1. */
 static int read_stat(pid_t pid, int *parent, long *ended_ticks)
 {
 	char path[64], line[1024], *end;

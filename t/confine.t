@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# What a helper can't do any more once it has started, and that it still does its work then.
+# What a confined helper can't do any more, and that it still does its work.
 # SPDX-License-Identifier: BSD-2-Clause
 use strict;
 use warnings;
@@ -15,9 +15,9 @@ use RateTest qw(build_dir run slurp spew);
 my $rules = "[rule r]\nkey = sasl_username\nlimit = 3/hour\n";
 my $build = build_dir();
 my $makefile = slurp("$build/Makefile");
-plan skip_all => 'a sanitizer wants to see other files and processes' if $makefile =~ /^CFLAGS = .*-fsanitize/m;
+plan skip_all => 'a sanitizer needs other files and processes' if $makefile =~ /^CFLAGS = .*-fsanitize/m;
 
-# What the build and the kernel have.
+# What the build and the kernel support.
 my $has_seccomp = $makefile =~ /-DHAVE_SECCOMP=1/ && -e '/proc/sys/kernel/seccomp';
 my $landlock_create_ruleset = 444;    # everywhere but on alpha
 my $landlock = syscall $landlock_create_ruleset, 0, 0, 1;
@@ -43,7 +43,7 @@ subtest 'a running helper' => sub {
     }
 };
 
-subtest 'no core, where it belongs to an account other than root' => sub {
+subtest 'no core of a helper that does not run as root' => sub {
     plan skip_all => 'needs root' if $> != 0;
     my $nobody = getpwnam 'nobody';
     plan skip_all => 'there is no account nobody' if !defined $nobody;
@@ -64,7 +64,7 @@ subtest 'no core, where it belongs to an account other than root' => sub {
             exec $program, $program =~ /cat/ ? () : ('-c', "$dir/config") or POSIX::_exit(98);
         }
         close $out;
-        # It answers when it is confined.
+        # When it answers, it is confined.
         syswrite $to, RateTest::Helper::request();
         sysread $from, my $answer, 100;
         is((stat "/proc/$pid/environ")[4], $program =~ /cat/ ? $nobody : 0,
@@ -74,7 +74,7 @@ subtest 'no core, where it belongs to an account other than root' => sub {
     }
 };
 
-# What t/confined is to try, and in which of its modes that must fail.
+# What t/confined tries, and in which of its modes that must fail.
 my @needed = ('read the configuration', 'write a database', 'open it again', 'make it longer', 'map it', 'lock it',
     'set its mode', 'set its times', 'look at its disk', 'sync it', 'rename it', 'rename it to a free name', 'give it a second name',
     'look at it', 'remove it', 'write a log', 'get random bytes', 'set an alarm', 'limit the size of files',
@@ -103,7 +103,7 @@ my %forbidden = (
     'execute'                   => ['files', 'process'],
 );
 
-# What t/confined could do.
+# Runs t/confined; returns name => result of each try.
 sub tries {
     my ($mode) = @_;
     my $dir = tempdir(CLEANUP => 1);
@@ -135,7 +135,7 @@ for my $mode (qw(none files process both)) {
     };
 }
 
-# Asks until the log has a line; false after some seconds.
+# Sends requests until the log has a line; false after ten seconds.
 sub logs {
     my ($t, $helper, $line) = @_;
     my $end = time + 10;
@@ -171,9 +171,9 @@ subtest 'files that are moved and made again under a confined helper' => sub {
     is(join('', map { sleep 0.4; ask($helper) } 1 .. 3), 'DRR', 'a new configuration under the same name');
 };
 
-subtest 'a configuration behind a symbolic link that is turned' => sub {
+subtest 'a configuration behind a symbolic link that is changed' => sub {
     my $t = RateTest->new;
-    # Not beneath the folder that the database is in.
+    # Outside the database's folder.
     my $dir = tempdir(DIR => '/var/tmp', CLEANUP => 1);
     mkdir "$dir/$_" or die $! for qw(releases releases/1 releases/2 etc);
     for my $n (1, 2) {
@@ -239,12 +239,12 @@ subtest 'a helper that starts without a configuration' => sub {
     is(ask($helper), 'R', 'works as soon as there is one');
 };
 
-subtest 'syslog, which comes, goes and comes again' => sub {
+subtest 'syslog that starts, stops and starts again' => sub {
     plan skip_all => 'needs root' if $> != 0;
     plan skip_all => 'no mount namespaces here' if (run('unshare', '-m', 'true'))[0] != 0;
     my $t = RateTest->new(rules => $rules, global => {log_target => 'syslog'});
     my $dir = tempdir(CLEANUP => 1);
-    # /dev with a log of its own: an empty folder over it, but for two devices.
+    # A /dev with a log socket of its own: an empty folder with two devices is mounted over it.
     spew("$dir/setup", <<'END');
 mount -t tmpfs none "$1" && touch "$1/null" "$1/urandom" && mount --bind /dev/null "$1/null" &&
 mount --bind /dev/urandom "$1/urandom" && ln -s "$1.log/socket" "$1/log" && mount --rbind "$1" /dev && shift && exec "$@"
@@ -278,8 +278,8 @@ subtest 'no variable of the environment changes what it does' => sub {
     my %library = map { $_ => 1 } (run('ldd', "$build/policyd-ratelimit"))[1] =~ m{=> (/\S+)}g;
     my %names = map { $_ => 1 } qw(HOME PATH TMPDIR USER LANG LANGUAGE LC_ALL LC_TIME LOCPATH NLSPATH
         POSIXLY_CORRECT TZDIR TDB_NO_FSYNC MAIL_CONFIG CONFIG DATABASE POLICYD_USER GCONV_PATH);
-    # All that look like one in the program and its libraries, but for those of the loader,
-    # and of what measures coverage.
+    # Everything that looks like a variable in the program and its libraries, except those of the
+    # loader and of coverage.
     for my $file ("$build/policyd-ratelimit", keys %library) {
         my $bytes = slurp($file);
         $names{$1} = 1 while $bytes =~ /(?<![ -~])([A-Z][A-Z0-9_]{3,29})(?![ -~])/g;
@@ -290,7 +290,7 @@ subtest 'no variable of the environment changes what it does' => sub {
     my %result;
     for my $run ('', "$decoy", '1') {
         my $t = RateTest->new(rules => $rules . "[rule day]\nkey = everything\nstrategy = fixed-window\nlimit = 5/year\n");
-        # An argument that is none: with POSIXLY_CORRECT in force, what follows would not count.
+        # With POSIXLY_CORRECT, the option after the argument "x" would be ignored.
         my $helper = $t->helper(args => ['x', '-c', $t->{config}],
             env => {TZ => 'Asia/Kolkata', $run eq '' ? () : map { ($_ => $run) } keys %names});
         my @answers = map { $helper->ask(instance => "i$_") =~ s/in \d+m//r } 1 .. 7;

@@ -1,6 +1,6 @@
 /*
- * For t/confine.t: confines itself as the helper does, tries one thing after the other, and
- * says of each whether it worked. Leaves nothing behind.
+ * For t/confine.t: confines itself as the helper does, tries one operation after the other, and
+ * prints for each whether it worked. Removes the files that it made.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -76,7 +76,7 @@ static bool try_fork(void)
 	return pid > 0 && waitpid(pid, NULL, 0) == pid;
 }
 
-/* What a working helper needs; in its folders. */
+/* What a working helper needs, in its own folders. */
 static void try_needed(const char *config, const char *data, const char *log)
 {
 	struct itimerval timer = {{0, 0}, {0, 0}};
@@ -116,7 +116,7 @@ static void try_needed(const char *config, const char *data, const char *log)
 	free(map);
 }
 
-/* What nobody needs but somebody who got in. */
+/* What only an intruder needs. */
 static void try_forbidden(const char *config, const char *data, const char *log, const char *other,
     struct sockaddr_in *server)
 {
@@ -144,14 +144,15 @@ static void try_forbidden(const char *config, const char *data, const char *log,
 		MAP_FAILED);
 	tell("another process", syscall(SYS_pidfd_open, getppid(), 0) >= 0);
 	tell("fork", try_fork());
-	/* In place of this process, so last; if it fails, another line follows. */
+	/* It replaces this process, so it comes last. If it fails, a second line corrects the
+	 * first. */
 	tell("execute", true);
 	fflush(stdout);
 	execl("/bin/true", "true", (char *)NULL);
 	tell("execute", false);
 }
 
-/* confined WHAT CONFIG DATA LOG OTHER PORT SOCKET: WHAT is none, process, files or both. */
+/* Arguments: WHAT CONFIG DATA LOG OTHER PORT SOCKET. WHAT is none, process, files or both. */
 int main(int argc, char **argv)
 {
 	struct sockaddr_in server = {.sin_family = AF_INET};

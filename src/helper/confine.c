@@ -1,5 +1,5 @@
 /*
- * What the helper gives up: see confine.h.
+ * Confinement of the helper: see confine.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A sanitizer's runtime wants to see other files, other processes and its own core. */
+/* A sanitizer's runtime needs other files, other processes and its own memory image. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
 #elif defined(__has_feature)
@@ -43,8 +43,8 @@
 void confine_environment(void)
 {
 	/*
-	 * Named, not all of them: a library that was preloaded may need its own, and who
-	 * can preload one needs no other variable.
+	 * Not all variables: a preloaded library may need its own. Somebody who can preload a
+	 * library has full control anyway.
 	 */
 	static const char *const names[] = {"POSIXLY_CORRECT", "TDB_NO_FSYNC", "TZDIR"};
 
@@ -61,7 +61,10 @@ static void filter_calls(void)
 	};
 	const struct sock_fprog program = {sizeof(step) / sizeof(*step), step};
 
-	/* Without this flag, kernels before 5.16 slow the process down: it runs no foreign code. */
+	/*
+	 * Without this flag, kernels before 5.16 turn on mitigations that slow the process down. It
+	 * runs no untrusted code, so it does not need them.
+	 */
 	if (syscall(
 		SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program)) {
 		(void)!syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
@@ -72,7 +75,8 @@ static void filter_calls(void)
 void confine_process(void)
 {
 #ifndef SANITIZED
-	/* The limit does not hold for a core that goes to a program, the flag for any. */
+	/* The limit does not apply to cores that are piped to a program; the flag applies to all.
+	 */
 	setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -84,7 +88,7 @@ void confine_process(void)
 
 #ifdef HAVE_LANDLOCK
 
-/* What headers older than the kernel lack. */
+/* Older headers than the kernel lack these. */
 #define FS_REFER (UINT64_C(1) << 13)
 #define FS_TRUNCATE (UINT64_C(1) << 14)
 #define FS_IOCTL_DEV (UINT64_C(1) << 15)
@@ -101,12 +105,12 @@ struct ruleset {
 
 #define RIGHTS_READ ((uint64_t)LANDLOCK_ACCESS_FS_READ_FILE)
 #define RIGHTS_LOG ((uint64_t)(LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG))
-/* READ_DIR: to count the damaged files that are kept. */
+/* READ_DIR: to count the damaged files that were kept. */
 #define RIGHTS_DATABASE                                                                            \
 	(RIGHTS_READ | RIGHTS_LOG | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | \
 	    FS_TRUNCATE)
 
-/* The process's one ruleset, and the folders that it leaves open. */
+/* The process's only ruleset, and the folders that it allows. */
 static struct {
 	bool in_force;
 	int fd;
@@ -142,7 +146,7 @@ static int make_ruleset(void)
 	return rules.fd < 0 ? -1 : 0;
 }
 
-/* What lies at path and beneath; what is not there needs no rule. */
+/* Allows path and everything beneath it. If path does not exist, it needs no rule. */
 static void allow(const char *path, uint64_t rights)
 {
 	struct landlock_path_beneath_attr beneath = {
@@ -157,7 +161,7 @@ static void allow(const char *path, uint64_t rights)
 	close(beneath.parent_fd);
 }
 
-/* Cuts the last name off a path; false if there is none, or no more than the root. */
+/* Cuts the last name off a path; false if nothing but the root would be cut. */
 static bool cut_name(char *path)
 {
 	char *slash = strrchr(path, '/');
@@ -175,8 +179,8 @@ static bool is_root(const char *path)
 }
 
 /*
- * The real name of a file's folder; where that is missing, of the one above it. follow: of
- * the folder of what a symbolic link leads to. false if it is not there either.
+ * Finds the real path of a file's folder or, if that is missing, of its parent. follow: of the
+ * folder of a symbolic link's target. false if neither exists.
  */
 static bool find_folder(const char *path, bool follow, char folder[PATH_MAX], bool *missing)
 {
@@ -199,9 +203,9 @@ static bool find_folder(const char *path, bool follow, char folder[PATH_MAX], bo
 }
 
 /*
- * A rule is about a folder itself, not about its name. above: it is to hold for one that
- * is made anew, or that a symbolic link leads to later, as well; so the folder above has
- * it, unless that is the root.
+ * A Landlock rule applies to a folder's inode, not to its path. above: the rule must also cover a
+ * folder that is made again, or that a symbolic link points at later; so it is about the parent,
+ * unless that is the root.
  */
 static void allow_folder(char folder[PATH_MAX], uint64_t rights, bool above)
 {
@@ -224,9 +228,9 @@ static void allow_folder(char folder[PATH_MAX], uint64_t rights, bool above)
 	}
 }
 
-enum above { FOLDER, ABOVE, ABOVE_LINK /* if there is a symbolic link on the way */ };
+enum above { FOLDER, ABOVE, ABOVE_LINK /* if the path contains a symbolic link */ };
 
-/* Where a file is, and where it leads to if it is a symbolic link. */
+/* Allows the folder of a file and, if the path contains a symbolic link, of its target. */
 static void allow_place(const char *path, uint64_t rights, enum above above)
 {
 	char folder[PATH_MAX];
@@ -251,7 +255,7 @@ void confine_files(const char *config, const char *database, const char *log)
 	if (rules.in_force || make_ruleset()) {
 		return;
 	}
-	/* The file that it names can't be read later. */
+	/* The file that TZ names can't be read later. */
 	if (getenv("TZ")) {
 		tzset();
 	}
@@ -260,7 +264,7 @@ void confine_files(const char *config, const char *database, const char *log)
 	if (log) {
 		allow_place(log, RIGHTS_LOG, FOLDER);
 	}
-	/* Or what it leads to. libc reads it once. */
+	/* The rule applies to its target. libc reads it once. */
 	allow("/etc/localtime", RIGHTS_READ);
 	rules.in_force = syscall(SYS_landlock_restrict_self, rules.fd, 0) == 0;
 	close(rules.fd);

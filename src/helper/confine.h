@@ -1,9 +1,9 @@
 /*
- * What the helper gives up once it has started: new privileges, core dumps, the
- * environment; with seccomp the system calls, and with Landlock the files, that it has no
- * use for. The only includer of <linux/landlock.h>, <linux/seccomp.h> and
- * <linux/filter.h>. What the kernel or the build does not have is left out silently, since
- * mail must flow; nothing here ever kills the process: a forbidden call fails.
+ * Confines the helper at its start: no new privileges, no core dumps, a cleaned environment; with
+ * seccomp no system calls, and with Landlock no files, but those that it needs. The only includer
+ * of <linux/landlock.h>, <linux/seccomp.h> and <linux/filter.h>. Protections that the kernel or the
+ * build lacks are left out silently, since mail must flow. A forbidden call fails; it never kills
+ * the process.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -13,23 +13,24 @@
 #include <stdbool.h>
 
 /*
- * Forgets the variables that libc and libraries heed after the start of a program, but TZ.
- * To be called before anything else.
+ * Removes the environment variables, except TZ, that libc and libraries read after a program has
+ * started. Call it before anything else.
  */
 void confine_environment(void);
 
-/* No new privileges, no core dumps, no system calls but those of a working helper. */
+/* Forbids new privileges, core dumps, and all system calls that a working helper does not need. */
 void confine_process(void);
 
 /*
- * Once and for all, no files but these: those in config's folder for reading; those in
- * database's folder and in the one above it, which a folder that is removed and made again
- * still has in common with the first one; those in log's folder, unless it is NULL, for
- * writing; and time zones. Where a name is a symbolic link, its target's folder too.
+ * Restricts the process for good to these files: for reading, those in config's folder and the
+ * time zone; for reading and writing, those in database's folder and its parent, so that the
+ * folder can be removed and made again; for writing, those in log's folder, unless log is NULL. If
+ * a path is a symbolic link, the folder of its target is included. Only the first successful call
+ * has an effect.
  */
 void confine_files(const char *config, const char *database, const char *log);
 
-/* Whether confine_files, if it has been called, left the place of a file open. */
+/* Whether confine_files has left the path of a file accessible. True if it is not in force. */
 bool confine_reaches_database(const char *path);
 bool confine_reaches_log(const char *path);
 

@@ -1,7 +1,6 @@
 /*
- * Writes the seccomp filter, as lines of a C array, to stdout. Runs while the program is
- * built, so that the helper neither links libseccomp nor spends time on it. The only
- * includer of <seccomp.h>.
+ * Prints the seccomp filter as lines of a C array. It runs during the build, so that the helper
+ * neither links libseccomp nor spends time on making the filter. The only includer of <seccomp.h>.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -15,10 +14,10 @@
 #include <sys/socket.h>
 
 /*
- * What the helper, TDB, inih and libc need after the start, on any architecture; of two in a
- * line, the second where the first does not exist. Each costs every start 0.5 microseconds.
- * Not here on purpose: whatever runs programs, makes processes, sends signals, changes owners
- * or tells of other processes.
+ * The system calls that the helper, TDB, inih and libc make after the start, on any architecture.
+ * If a line has two, the second is used where the first does not exist. Each costs every start 0.5
+ * microseconds. Calls that run programs, make processes, send signals, change owners or show other
+ * processes are left out on purpose.
  */
 static const char *const allowed[][2] = {
     /* requests, answers, files */
@@ -70,7 +69,7 @@ static const char *const allowed[][2] = {
     {"mremap"},
     {"munmap"},
     {"madvise"},
-    /* time, and the alarm that bounds waiting for a lock */
+    /* time, and the alarm that limits the wait for a lock */
     {"clock_gettime"},
     {"clock_gettime64"},
     {"gettimeofday"},
@@ -108,7 +107,7 @@ static void check(int result, const char *what)
 	}
 }
 
-/* Numbers below zero are of calls that this architecture does not have. */
+/* libseccomp gives negative numbers to calls that this architecture does not have. */
 static void allow(scmp_filter_ctx filter, const char *const name[2])
 {
 	int number = seccomp_syscall_resolve_name(name[0]);
@@ -119,7 +118,7 @@ static void allow(scmp_filter_ctx filter, const char *const name[2])
 	if (number >= 0) {
 		check(seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0), name[0]);
 	} else if (number != __NR_SCMP_ERROR) {
-		/* Or has behind socketcall. */
+		/* A call that some architectures have behind socketcall(2). */
 		(void)seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);
 	}
 }
@@ -134,7 +133,7 @@ static void add(
 
 int main(void)
 {
-	/* What is not known here may be new, and libc then tries what it did before. */
+	/* If a new system call fails with ENOSYS, libc falls back to the older one. */
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
 	struct sock_filter step;
 	FILE *file = tmpfile();
@@ -144,20 +143,20 @@ int main(void)
 		return EXIT_FAILURE;
 	}
 	check(seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS)), "badarch");
-	/* A tree instead of a list: the kernel goes through it for every call at the start. */
+	/* A tree instead of a list: when it is loaded, the kernel runs it for every system call. */
 	check(seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2), "optimize");
 	for (size_t i = 0; i < sizeof(allowed) / sizeof(*allowed); i++) {
 		allow(filter, allowed[i]);
 	}
-	/* Of sockets those of this machine, for syslog. */
+	/* Local sockets only, for syslog. */
 	add(filter, SCMP_ACT_ALLOW, "socket",
 	    &(struct scmp_arg_cmp){.arg = 0, .op = SCMP_CMP_EQ, .datum_a = AF_UNIX});
 	add(filter, SCMP_ACT_ERRNO(EPERM), "socket",
 	    &(struct scmp_arg_cmp){.arg = 0, .op = SCMP_CMP_NE, .datum_a = AF_UNIX});
-	/* Limits of this process alone. */
+	/* Resource limits of this process only. */
 	add(filter, SCMP_ACT_ALLOW, "prlimit64",
 	    &(struct scmp_arg_cmp){.arg = 0, .op = SCMP_CMP_EQ, .datum_a = 0});
-	/* No memory that holds code. */
+	/* No executable memory. */
 	for (size_t i = 0; i < sizeof(mapping) / sizeof(*mapping); i++) {
 		add(filter, SCMP_ACT_ALLOW, mapping[i],
 		    &(struct scmp_arg_cmp){

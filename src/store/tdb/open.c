@@ -28,18 +28,6 @@
 
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 
-/*
- * memset_s of C11's annex K, as Samba's libreplace has it. Debian's archive of TDB needs it to be
- * linked with, and does not have it; TDB's shared library does not ask for it.
- */
-__attribute__((used)) int rep_memset_s(void *bytes, size_t size, int byte, size_t count);
-
-int rep_memset_s(void *bytes, size_t size, int byte, size_t count)
-{
-	memset(bytes, byte, count < size ? count : size);
-	return count > size ? EOVERFLOW : 0;
-}
-
 /* The alarm that bounds waiting for locks; tdb_setalarm_sigptr looks at it. */
 volatile sig_atomic_t store_alarm_rang;
 

@@ -1,0 +1,265 @@
+/*
+ * Loading and reloading the configuration: see reload.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "helper/reload.h"
+
+#include "base/clock.h"
+#include "base/strbuf.h"
+#include "helper/confine.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define CHECK_EVERY_MS 250
+/* A file that was written to more recently may be incomplete. */
+#define SETTLED_MS 300
+#define PAUSE_MS 10
+#define MISTAKES_MAX 100
+
+/* Mistakes in the file. They are kept until it is known where the log goes. */
+struct mistakes {
+	char *line[MISTAKES_MAX];
+	size_t lines;
+	bool out_of_memory;
+};
+
+static void add_mistake(void *data, const char *message)
+{
+	struct mistakes *mistakes = data;
+
+	if (mistakes->lines == MISTAKES_MAX) {
+		return;
+	}
+	mistakes->line[mistakes->lines] = strdup(message);
+	if (mistakes->line[mistakes->lines]) {
+		mistakes->lines++;
+	} else {
+		mistakes->out_of_memory = true;
+	}
+}
+
+static void drop_setup(struct setup *setup)
+{
+	judge_free(setup->judge);
+	store_close(setup->store);
+	config_free(&setup->config);
+	*setup = (struct setup){.judge = NULL};
+}
+
+/*
+ * Where a changed configuration names files that this process can't reach any more, those of the
+ * configuration in force remain, and *notice says so. 0, or -1 if out of memory.
+ */
+static int keep_places(const struct reload *reload, struct config *config, struct strbuf *notice)
+{
+	const struct config *old = &reload_setup(reload)->config;
+
+	if (!confine_reaches_database(config->database)) {
+		char *database = strdup(old->database);
+
+		if (!database) {
+			return -1;
+		}
+		strbuf_printf(notice, "%s: database = %s", reload->path, config->database);
+		free(config->database);
+		config->database = database;
+	}
+	if (config->log_path && !confine_reaches_log(config->log_path)) {
+		char *log_target = strdup(old->log_target);
+
+		if (!log_target) {
+			return -1;
+		}
+		if (notice->length > 0) {
+			strbuf_puts(notice, " and log_target = ");
+		} else {
+			strbuf_printf(notice, "%s: log_target = ", reload->path);
+		}
+		strbuf_puts(notice, config->log_target);
+		free(config->log_target);
+		config->log_target = log_target;
+		config->log_facility = old->log_facility;
+		config->log_path =
+		    old->log_path ? log_target + (old->log_path - old->log_target) : NULL;
+	}
+	if (notice->length > 0) {
+		strbuf_puts(notice,
+		    ": this process can't reach the folder and goes on as before until its "
+		    "connection ends (postfix reload)");
+	}
+	return 0;
+}
+
+/* Adds to a setup with a good configuration what judges by it. 0, or -1 if out of memory. */
+static int complete_setup(const struct reload *reload, struct setup *setup, struct strbuf *notice)
+{
+	struct config *config = &setup->config;
+	struct store_options options;
+
+	if (reload_setup(reload)->judge && keep_places(reload, config, notice)) {
+		return -1;
+	}
+	options = (struct store_options){.path = config->database,
+	    .mode = config->database_mode,
+	    .max_size = config->database_max_size,
+	    .lock_timeout_ms = config->lock_timeout_ms,
+	    .salvage = &retention_salvage};
+	setup->store = store_new(&options);
+	setup->judge = setup->store ? judge_new(config, setup->store) : NULL;
+	if (!setup->judge) {
+		store_close(setup->store);
+		setup->store = NULL;
+		return -1;
+	}
+	return 0;
+}
+
+/* Logs a reason for not using the file: anew for each version of it, or as other trouble. */
+static void log_reason(const struct reload *reload, const char *line, bool changed)
+{
+	bool news = trouble_is_news(reload->troubles, line);
+
+	if (changed || news) {
+		reload_log(reload, LOG_LEVEL_ERROR, line);
+	}
+}
+
+static void log_failure(const struct reload *reload, const struct mistakes *mistakes, bool changed)
+{
+	char line[RELOAD_LINE_MAX];
+	struct strbuf text;
+
+	for (size_t i = 0; i < mistakes->lines; i++) {
+		log_reason(reload, mistakes->line[i], changed);
+	}
+	if (mistakes->out_of_memory) {
+		strbuf_init(&text, line, sizeof(line));
+		strbuf_printf(&text, "%s: out of memory", reload->path);
+		log_reason(reload, line, changed);
+	}
+	if (changed) {
+		reload_log(reload, LOG_LEVEL_ERROR,
+		    reload_setup(reload)->judge
+			? "the changed configuration is not used; the last good one stays in force"
+			: "no usable configuration; every request is answered on_error");
+	}
+}
+
+static void load(struct reload *reload)
+{
+	struct setup *old = &reload->setup[reload->in_force];
+	struct setup *new = &reload->setup[!reload->in_force];
+	struct config_stamp before = reload->stamp;
+	struct mistakes mistakes = {.lines = 0};
+	char line[RELOAD_LINE_MAX];
+	struct strbuf notice;
+	bool good;
+
+	strbuf_init(&notice, line, sizeof(line));
+	good = config_load(reload->path, &new->config, &reload->stamp, add_mistake, &mistakes) == 0;
+	if (good && complete_setup(reload, new, &notice)) {
+		good = false;
+		mistakes.out_of_memory = true;
+	}
+	if (mistakes.out_of_memory) {
+		/* Try again soon, even if the file does not change any more. */
+		reload->stamp.size = -1;
+	}
+	if (good) {
+		confine_files(reload->path, new->config.database, new->config.log_path);
+	}
+	if (good || !old->judge) {
+		reload->in_force = !reload->in_force;
+		log_to(new->config.log_facility, new->config.log_path);
+		drop_setup(old);
+	} else {
+		drop_setup(new);
+	}
+	if (!good) {
+		log_failure(reload, &mistakes, !config_stamp_same(&before, &reload->stamp));
+	} else if (notice.length > 0) {
+		reload_log(reload, LOG_LEVEL_WARNING, line);
+	}
+	for (size_t i = 0; i < mistakes.lines; i++) {
+		free(mistakes.line[i]);
+	}
+}
+
+/* The time since the file was last written to; renaming it does not count. */
+static int64_t age_ms(const struct config_stamp *stamp)
+{
+	return clock_now_ms() -
+	    (stamp->modified.tv_sec * INT64_C(1000) + stamp->modified.tv_nsec / 1000000);
+}
+
+/* By either clock: one can be set back, and the file may claim to be of the future. */
+static bool is_settled(const struct reload *reload, int64_t monotonic_ms)
+{
+	return age_ms(&reload->seen) >= SETTLED_MS || monotonic_ms - reload->seen_ms >= SETTLED_MS;
+}
+
+static void wait_until_settled(const char *path)
+{
+	const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000};
+
+	for (int i = 0; i < SETTLED_MS / PAUSE_MS; i++) {
+		struct config_stamp stamp = config_stamp_get(path);
+
+		if (age_ms(&stamp) >= SETTLED_MS) {
+			return;
+		}
+		nanosleep(&pause, NULL);
+	}
+}
+
+void reload_start(struct reload *reload, const char *path, struct troubles *troubles)
+{
+	reload->path = path;
+	reload->troubles = troubles;
+	wait_until_settled(path);
+	load(reload);
+	reload->checked_ms = clock_coarse_ms();
+}
+
+void reload_recheck(struct reload *reload)
+{
+	int64_t now_ms = clock_coarse_ms();
+	struct config_stamp stamp;
+
+	if (now_ms - reload->checked_ms < CHECK_EVERY_MS) {
+		return;
+	}
+	reload->checked_ms = now_ms;
+	store_look_again();
+	stamp = config_stamp_get(reload->path);
+	if (config_stamp_same(&stamp, &reload->stamp)) {
+		return;
+	}
+	if (!config_stamp_same(&stamp, &reload->seen)) {
+		reload->seen = stamp;
+		reload->seen_ms = now_ms;
+	}
+	if (is_settled(reload, now_ms)) {
+		load(reload);
+	}
+}
+
+const struct setup *reload_setup(const struct reload *reload)
+{
+	return &reload->setup[reload->in_force];
+}
+
+void reload_log(const struct reload *reload, enum log_level level, const char *line)
+{
+	if (reload_setup(reload)->config.log != CONFIG_LOG_NONE) {
+		log_line(level, line);
+	}
+}
+
+void reload_stop(struct reload *reload)
+{
+	drop_setup(&reload->setup[reload->in_force]);
+}

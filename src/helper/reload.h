@@ -1,0 +1,65 @@
+/*
+ * The configuration that the helper works by: loads it, takes up a changed file, and keeps the
+ * last good configuration in memory while the file is bad or can't be taken up. Logs mistakes in
+ * the file. Does not judge requests.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef RELOAD_H
+#define RELOAD_H
+
+#include "base/log.h"
+#include "config/file.h"
+#include "engine/judge.h"
+#include "helper/trouble.h"
+#include "store/store.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Longer lines are cut when they are put together for the log. */
+#define RELOAD_LINE_MAX 4096
+
+/* A configuration and what judges requests by it. */
+struct setup {
+	struct config config;
+	/* Both NULL if there is no usable configuration; then only [global] of config counts. */
+	struct store *store;
+	struct judge *judge;
+};
+
+/* All zero at first. A judge points into its configuration, so this must not be moved. */
+struct reload {
+	const char *path;
+	struct troubles *troubles;
+	struct setup setup[2]; /* the one in force, and room for its successor */
+	unsigned in_force;
+	struct config_stamp stamp; /* of the file that was read last, good or bad */
+	struct config_stamp seen; /* of a changed file that has not been read yet */
+	int64_t seen_ms;
+	int64_t checked_ms;
+};
+
+/*
+ * Loads the file at path, and confines the process to the files that a good one names. If the
+ * file was written within the last 300 ms, it may be incomplete: waits for up to 300 ms. path and
+ * troubles are used until reload_stop.
+ */
+void reload_start(struct reload *reload, const char *path, struct troubles *troubles);
+
+/*
+ * Looks at most every 250 ms whether the file has changed, and takes it up once nobody has
+ * written to it for 300 ms. If it has a mistake or memory runs out, the setup in force stays.
+ * What reload_setup returned before is invalid afterwards.
+ */
+void reload_recheck(struct reload *reload);
+
+/* The setup in force; never NULL. */
+const struct setup *reload_setup(const struct reload *reload);
+
+/* Logs a line, unless the configuration in force says `log = none`. */
+void reload_log(const struct reload *reload, enum log_level level, const char *line);
+
+void reload_stop(struct reload *reload);
+
+#endif
