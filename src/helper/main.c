@@ -13,6 +13,7 @@
 #include "policy/protocol.h"
 #include "store/store.h"
 #include "engine/reply.h"
+#include "engine/retention.h"
 
 #include "base/error.h"
 #include "base/strbuf.h"
@@ -115,13 +116,14 @@ static void drop_config(struct helper *helper)
 static void use_config(struct helper *helper)
 {
 	const struct config *config = &helper->config;
-	struct store_options options = {.path = config->database,
-	    .mode = config->database_mode,
+	struct store_options options = {.mode = config->database_mode,
 	    .max_size = config->database_max_size,
 	    .lock_timeout_ms = config->lock_timeout_ms,
-	    .salvage = &retention_salvage};
+	    .access = STORE_CREATE,
+	    .rescue = true};
+	struct error error;
 
-	helper->store = store_new(&options);
+	helper->store = store_open(config->database, &options, &retention_codec, &error);
 	helper->judge = helper->store ? judge_new(config, helper->store) : NULL;
 	helper->usable = helper->judge != NULL;
 	confine_files(helper->config_path, config->database, config->log_path);
@@ -249,7 +251,9 @@ static void refresh_config(struct helper *helper)
 		return;
 	}
 	helper->looked_ms = now_ms;
-	store_look_again();
+	if (helper->store) {
+		store_recheck(helper->store);
+	}
 	stamp = config_stamp_get(helper->config_path);
 	if (config_stamp_same(&stamp, &helper->stamp)) {
 		return;
@@ -329,19 +333,16 @@ static int answer(struct helper *helper, const struct error *bad)
 /* House-keeping that a new counter made due; the answer is out already. */
 static void keep_house(struct helper *helper)
 {
-	struct retention keeping = {.buffer = NULL};
-	struct store_rewriting rewriting = {
-	    .keep = retention_keep, .data = &keeping, .only_if_due = true};
+	struct store_maintenance maintenance = {.only_if_due = true};
 	struct error error;
 
-	if (!helper->store || !store_rewrite_due(helper->store)) {
+	if (!helper->store) {
 		return;
 	}
-	if (store_rewrite(helper->store, &rewriting, &error) != STORE_OK &&
+	if (store_maintain(helper->store, &maintenance, &error) != STORE_OK &&
 	    helper->config.log != CONFIG_LOG_NONE && is_news(helper, error.text)) {
 		log_line(LOG_LEVEL_ERROR, error.text);
 	}
-	free(keeping.buffer);
 	log_notice(helper);
 }
 
