@@ -37,6 +37,7 @@ struct compacting {
 	size_t steps;
 	size_t records;
 	size_t kept;
+	uint64_t space; /* that the records take up which the first pass kept, in bytes */
 	bool failed; /* the new file can't be written */
 	struct store_buffer buffer; /* a record that keep may change */
 	TDB_DATA current; /* a record that is compared with its copy */
@@ -97,6 +98,8 @@ static int copy_record(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, v
 	count(compacting, kept);
 	if (kept && compacting->to) {
 		write_kept(compacting, key, record.dsize);
+	} else if (kept) {
+		compacting->space += file_space(key, record);
 	}
 	return compacting->failed;
 }
@@ -153,8 +156,10 @@ static void add_records(struct compacting *compacting)
 		    compacting->file->meta.secret, record.key, record.key_length, stored);
 
 		compacting->kept++;
-		if (compacting->to &&
-		    file_write_new(compacting->to, key, file_data(record.data, record.size))) {
+		if (!compacting->to) {
+			compacting->space += file_space(key, file_data(record.data, record.size));
+		} else if (file_write_new(
+			       compacting->to, key, file_data(record.data, record.size))) {
 			compacting->failed = true;
 		}
 	}
@@ -233,6 +238,7 @@ static enum store_result make_copy(
 	}
 	/* Nobody else has it. */
 	tdb_add_flags(compacting->to, TDB_NOLOCK);
+	file_reserve(compacting->to, compacting->space);
 	meta_write(meta, bytes);
 	if (tdb_store(compacting->to, file_data(META_KEY, strlen(META_KEY)),
 		file_data(bytes, META_SIZE), TDB_INSERT)) {

@@ -128,7 +128,7 @@ enum meta_result file_read_meta(struct file *file);
  */
 bool file_is_replaced(struct file *file);
 
-/* The same by the file system, whatever the sequence number. */
+/* The same by the file system and the content, whatever the sequence number. */
 bool file_is_replaced_by_name(struct file *file);
 
 /* Raises the sequence number: others look what the name stands for. */
@@ -143,6 +143,12 @@ struct tdb_context *file_make(struct file *file, const char *path, unsigned hash
 
 /* Hash chains for that many keys. */
 unsigned file_hash_size(size_t keys);
+
+/* Makes a new file large enough for that many bytes more, if it can. */
+void file_reserve(struct tdb_context *tdb, uint64_t bytes);
+
+/* Bytes that a record takes up in a new file. */
+size_t file_space(TDB_DATA key, TDB_DATA record);
 
 /* Writes a record into a new file, without the quarter of free room that TDB adds. 0 or -1. */
 int file_write_new(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record);

@@ -123,8 +123,7 @@ static enum store_result read_meta(struct file *file, struct error *error)
 		error_set(error, "%s: it is of a newer version", file->store.location);
 		result = STORE_ERROR;
 	} else if (found != META_OK) {
-		error_set(error, "%s: it has no record :meta that can be read",
-		    file->store.location);
+		error_set(error, "%s: it has no record :meta", file->store.location);
 		result = STORE_DAMAGED;
 	}
 	if (locks) {
@@ -367,6 +366,17 @@ enum store_result file_open(struct file *file, struct error *error)
 	return result;
 }
 
+/* Whether somebody has copied another file into this one. */
+static bool has_other_content(struct file *file)
+{
+	struct meta meta = file->meta;
+	bool other = file_read_meta(file) != META_OK ||
+	    memcmp(meta.secret, file->meta.secret, sizeof(meta.secret)) != 0;
+
+	file->meta = meta;
+	return other;
+}
+
 bool file_is_replaced_by_name(struct file *file)
 {
 	struct stat named;
@@ -381,6 +391,9 @@ bool file_is_replaced_by_name(struct file *file)
 	    (named.st_mode & S_IWOTH) || file->cut_off;
 	if (file->device != named.st_dev || file->inode != named.st_ino) {
 		file->cut_off = false;
+	}
+	if (!file->replaced) {
+		file->replaced = has_other_content(file);
 	}
 	return file->replaced;
 }
@@ -422,6 +435,28 @@ unsigned file_hash_size(size_t keys)
 	return size < FILE_HASH_SIZE_NEW ? FILE_HASH_SIZE_NEW
 	    : size > HASH_SIZE_MAX       ? HASH_SIZE_MAX
 					 : (unsigned)size;
+}
+
+/*
+ * TDB grows a file by what some more records of the same size need, and by a quarter or a tenth
+ * at least, which may pass max_size. A record of the right size makes it grow once. The size
+ * follows from tdb_expand of TDB 1.4; another policy would only leave more or less room.
+ */
+void file_reserve(struct tdb_context *tdb, uint64_t bytes)
+{
+	TDB_DATA key = file_data("", 1);
+	size_t size = bytes / 100 <= 100 * 1024 ? bytes / 100 : bytes / 2;
+	char *filler = calloc(1, size + 1);
+
+	if (filler && tdb_store(tdb, key, file_data(filler, size), TDB_INSERT) == 0) {
+		tdb_delete(tdb, key);
+	}
+	free(filler);
+}
+
+size_t file_space(TDB_DATA key, TDB_DATA record)
+{
+	return key.dsize + record.dsize + 32;
 }
 
 int file_write_new(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record)

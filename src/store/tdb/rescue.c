@@ -263,7 +263,7 @@ static enum store_result rescue_file(struct file *file, const char *why, struct 
 		file->rescued_ms = 0;
 		result = STORE_OK;
 	} else if (!S_ISREG(opened.st_mode) || opened.st_uid != geteuid()) {
-		error_set(error, "%s: not rescued, it is somebody else's", real);
+		error_set(error, "%s: not rescued: it belongs to another account", real);
 	} else {
 		result = replace_file(
 		    &rescuing, fd, (uint64_t)opened.st_size, why, real, new, error);
