@@ -161,6 +161,7 @@ subtest 'files that are moved and made again under a confined helper' => sub {
     is(ask($helper), 'D');
     like($t->log_text, qr/used=2/, 'a log that was rotated');
     is((run('rm', '-r', "$t->{dir}/state"))[0], 0);
+    RateTest::await_recheck();
     is(ask($helper), 'D', 'no folder: on_error');
     like($t->log_text, qr/its folder must exist/);
     mkdir "$t->{dir}/state" or die $!;

@@ -134,7 +134,7 @@ sub mix {
 # As if it had been written before the machine was started.
 sub other_boot {
     my ($bytes) = @_;
-    return $bytes =~ s/(:meta1 secret=[^|]{0,100}? boot=)([0-9a-f])/$1 . ($2 eq '7' ? '5' : '7')/ger;
+    return $bytes =~ s/(:meta2 secret=[^|]{0,100}? boot=)([0-9a-f])/$1 . ($2 eq '7' ? '5' : '7')/ger;
 }
 
 sub put_file {
@@ -196,14 +196,14 @@ subtest 'a file that is sound is only marked' => sub {
     is((stat $t->{database})[1], $was, 'in the same file');
     is_deeply([glob "$t->{database}*"], [$t->{database}], 'nothing beside it');
     is($t->log_text, '', 'without a word in the log');
-    my ($old)  = $moments->[-1]{bytes} =~ /:meta1 secret=.*? (boot=\w+)/;
-    my ($meta) = slurp($t->{database}) =~ /:meta1 secret=.*? (boot=\w+)/;
+    my ($old)  = $moments->[-1]{bytes} =~ /:meta2 secret=.*? (boot=\w+)/;
+    my ($meta) = slurp($t->{database}) =~ /:meta2 secret=.*? (boot=\w+)/;
     is($meta, $old, 'which now is of this boot');
 };
 
 subtest 'a file without its record :meta' => sub {
     my $bytes = $moments->[-1]{bytes};
-    $bytes =~ s/:meta1 secret=/:mexx1 secret=/g;
+    $bytes =~ s/:meta2 secret=/:mexx2 secret=/g;
     put_file($bytes);
     my %sent = %{$moments->[-1]{charged}};
     my $helper = $t->helper;

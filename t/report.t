@@ -313,7 +313,7 @@ subtest 'a real delivery' => sub {
 };
 
 subtest 'a damaged record' => sub {
-    my $key = 'users:ann';
+    my $key = $t->stored_key('users:ann');
     $helper->finish;
     run('tdbtool', $t->{database}, 'store', $key, 'damaged');
     fake_sendmail($keep);

@@ -110,8 +110,7 @@ sub leftovers {
 #   not_twice  it may not be done again when it was done
 my @scenarios = (
     ['a charge', request => [sasl_username => 'u', instance => 'i'], each => 1],
-    # The third request of a process takes the short way (store_map.c), as nearly all do.
-    ['a charge the short way', request => [sasl_username => 'u', instance => 'i'], each => 1,
+    ['a charge of a process that has charged before', request => [sasl_username => 'u', instance => 'i'], each => 1,
         warm => [([sasl_username => 'other', instance => 'j']) x 2]],
     ['a charge for a recipient', each => 1,
         request => [sasl_username => 'u', instance => 'i', protocol_state => 'RCPT', recipient_count => 0]],
@@ -378,8 +377,8 @@ subtest 'the clock is set forward in the middle of a rewrite' => sub {
     $t->set_clock(time + 5 * 365 * 86400);
     kill 'CONT', $said =~ /(\d+)/;
     like(do { local $/; readline $rest }, qr/records kept/);
-    my ($took) = $t->records->{':meta'} =~ /took=([0-9a-f]+)/;
-    cmp_ok(hex $took, '<', 3600 * 1000, 'it is not thought to have taken years');
+    my ($took) = $t->records->{':meta'} =~ /took=(\d+)ms/;
+    cmp_ok($took, '<', 3600 * 1000, 'it is not thought to have taken years');
 };
 
 # A rewrite of a large file takes seconds: what others charge meanwhile is of a later time than

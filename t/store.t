@@ -57,6 +57,7 @@ subtest 'a file that others may write' => sub {
     is(ask($_), 'DUNNO') for $one, $two;
     my $content = slurp($t->{database});
     chmod 0646, $t->{database} or die $!;
+    RateTest::await_recheck();
     is(ask($_), 'WARN trouble', 'is used by nobody: one that has it open, a new one') for $one, $two, $t->helper;
     is(lines($t, "can't be opened: others may write it"), 3, 'said once by each') or diag $t->log_text;
     is(slurp($t->{database}), $content, 'left as it was');
@@ -88,6 +89,7 @@ subtest 'a file that is removed under a running helper' => sub {
     my ($one, $two) = ($t->helper, $t->helper);
     is(ask($one), 'DUNNO') for 1 .. 3;
     unlink $t->{database} or die $!;
+    RateTest::await_recheck();
     is(ask($two), 'DUNNO', 'a new one starts') for 1 .. 2;
     is(ask($one), 'DUNNO', 'that is shared');
     isnt(ask($two), 'DUNNO');
@@ -101,17 +103,18 @@ subtest 'a file that is moved away, or replaced by another one' => sub {
     is(ask($one), 'DUNNO');
     link $t->{database}, "$t->{dir}/backup" or die $!;
     rename "$t->{dir}/copy", $t->{database} or die $!;
+    RateTest::await_recheck();
     is(ask($one), 'DUNNO', 'the copy has room for one');
     like(ask($_), qr/Limit of 3/, 'and not more, whoever asks') for $two, $one;
     rename $t->{database}, "$t->{dir}/away" or die $!;
+    RateTest::await_recheck();
     is(ask($one), 'DUNNO', 'a new file') for 1 .. 2;
     is(ask($two), 'DUNNO');
     like(ask($_), qr/Limit of 3/, 'that all share') for $one, $two;
     is_deeply([sort glob "$t->{database}*"], [$t->{database}], 'nothing beside it');
 };
 
-# A helper that has been asked several times is told by the kernel of changes in the folder,
-# and does not look at the name with each request.
+# A helper looks four times a second what the name stands for, not with each request.
 subtest 'what happens under helpers that have been asked before' => sub {
     my $t = limiter();
     my @helpers = map { $t->helper } 1 .. 2;
@@ -122,6 +125,7 @@ subtest 'what happens under helpers that have been asked before' => sub {
         is((run('cp', '-p', $t->{database}, $copy))[0], 0);
         is(ask($helpers[$times % 2]), 'DUNNO');
         rename $copy, $t->{database} or die $!;
+        RateTest::await_recheck();
         is(ask($_, 'warm'), ask($t->helper, 'warm'), 'they see the older file, whatever was asked') for @helpers;
     }
     is(ask($_), 'DUNNO', 'which has room') for @helpers;
@@ -130,15 +134,16 @@ subtest 'what happens under helpers that have been asked before' => sub {
     like(ask($_), qr/Limit of 3/, 'nor in the new file after clean') for @helpers;
     ask($_, 'warm') for (@helpers) x 2;
     chmod 0646, $t->{database} or die $!;
+    RateTest::await_recheck();
     is(ask($_), 'WARN trouble', 'opened to others') for @helpers;
     chmod 0640, $t->{database} or die $!;
     like(ask($_), qr/Limit of 3/, 'and closed again') for (@helpers) x 3;
     unlink $t->{database} or die $!;
+    RateTest::await_recheck();
     is(ask($_), 'DUNNO', 'a new one that they share') for @helpers, $helpers[0];
     like(ask($_), qr/Limit of 3/) for @helpers;
 };
 
-# Of a folder above the kernel tells nothing, so that is looked at now and then.
 subtest 'another folder in place of the one with the file' => sub {
     my $t = limiter();
     mkdir "$t->{dir}/folder";
@@ -161,6 +166,7 @@ subtest 'a file that tdbbackup made' => sub {
     ask($helper) for 1 .. 2;
     is((run('tdbbackup', $t->{database}))[0], 0);
     rename "$t->{database}.bak", $t->{database} or die $!;
+    RateTest::await_recheck();
     is(ask($helper), 'DUNNO', 'goes on');
     like(ask($_), qr/Limit of 3/, 'with its counts') for ($helper, $t->helper) x 3;
     is(ask($helper, 'other'), 'DUNNO', 'and takes new keys') for 1 .. 3;
@@ -188,11 +194,13 @@ subtest 'a name that is a symbolic link' => sub {
         is(ask($helper, 'key1'), 'DUNNO', 'counted in one file');
         is((run('cp', '-p', "$t->{dir}/other.tdb", "$t->{dir}/real/copy"))[0], 0);
         rename "$t->{dir}/real/copy", "$t->{dir}/real/counters.tdb" or die $!;
+        RateTest::await_recheck();
     }
     is(ask($_, 'key1'), 'DUNNO', 'and, when another one is where it leads to, in that') for $one, $two;
     like(ask($_, 'key1'), qr/Limit of 3/) for $one, $two;
     symlink "$t->{dir}/other.tdb", "$t->{dir}/link" or die $!;
     rename "$t->{dir}/link", $real or die $!;
+    RateTest::await_recheck();
     is(ask($_, 'key1'), 'DUNNO', 'or when it leads to another one') for $one, $two;
     like(ask($_, 'key1'), qr/Limit of 3/) for $one, $two;
 };

@@ -180,10 +180,9 @@ static void print_applying(const struct judge_finding *finding)
 	}
 }
 
-/* judge_tell's function. */
-static void print_finding(void *data, const struct judge_finding *finding)
+static void print_finding(
+    const struct policy_request *request, const struct judge_finding *finding)
 {
-	const struct policy_request *request = data;
 	const struct rule *rule = finding->rule;
 	const struct config_match *match;
 	const struct policy_attribute *attribute;
@@ -231,7 +230,9 @@ static int print_answer(const struct ctl *ctl, const struct verdict *verdict,
 int cmd_explain(struct ctl *ctl, int argc, char **argv)
 {
 	struct policy_request request = {.attributes = 0};
+	struct judge_finding finding[CONFIG_RULES_MAX];
 	struct judge *judge = NULL;
+	size_t findings;
 	struct verdict verdict;
 	enum store_result result;
 	struct error error = {""};
@@ -255,10 +256,14 @@ int cmd_explain(struct ctl *ctl, int argc, char **argv)
 		add_attribute(&request, "protocol_state=RCPT", &error);
 	}
 	judge = table_must(judge_new(&ctl->config, ctl->store));
-	result = judge_explain(judge, &request, print_finding, &request, &verdict, &error);
+	result = judge_explain(judge, &request, &verdict, &error);
 	if (result != STORE_OK) {
 		status = ctl_store_failed(result, &error);
 		goto out;
+	}
+	findings = judge_findings(judge, finding);
+	for (size_t i = 0; i < findings; i++) {
+		print_finding(&request, &finding[i]);
 	}
 	status = print_answer(ctl, &verdict, &request);
 out:

@@ -50,14 +50,11 @@ struct load {
 	size_t *first; /* indices of the lines with which a new key begins, and the end */
 	size_t keys;
 
-	/* Of the rewrite. */
-	struct retention keeping;
+	/* Of the import. */
 	struct progress progress;
 	size_t steps;
 	char exception[EXCEPTION_SIZE_MAX];
 	char exception_key[sizeof(EXCEPTION_PREFIX) + sizeof(((struct request_key *)0)->text)];
-	char *record;
-	size_t record_room;
 };
 
 static void complain(struct load *load, size_t line, const char *why)
@@ -252,49 +249,38 @@ static bool is_wanted(const struct load *load, const char *key, size_t length)
 	return false;
 }
 
-/* A counter's record that says that there is an exception. */
-static void flag_record(struct load *load, const char **bytes, size_t size)
+/* Lets a counter's record say that there is an exception. */
+static void flag_record(char *bytes, size_t size)
 {
 	struct record record;
 	struct error error;
 
-	if (load->record_room < size) {
-		free(load->record);
-		load->record = table_must(malloc(size));
-		load->record_room = size;
-	}
-	memcpy(load->record, *bytes, size);
-	if (record_read(&record, load->record, size, &error) == 0) {
+	if (record_read(&record, bytes, size, &error) == 0) {
 		record.exception = true;
-		record_write(&record, load->record);
-		*bytes = load->record;
+		record_write(&record, bytes);
 	}
 }
 
-/* store_rewrite's function: what the file has, allowances of wanted keys excepted. */
-static bool keep(void *data, const char *key, size_t key_length, const char **bytes, size_t *size)
+/* store_import's function: all that the database has, exceptions of wanted keys excepted. */
+static bool keep(void *data, const char *key, size_t key_length, char *bytes, size_t size)
 {
 	struct load *load = data;
 	const char *counter;
 	size_t length;
 
 	progress_step(&load->progress, ++load->steps);
-	if (!retention_keep(&load->keeping, key, key_length, bytes, size)) {
-		return false;
-	}
 	counter = exception_counter_key(key, key_length, &length);
 	if (counter) {
 		return !load->replace && !is_wanted(load, counter, length);
 	}
 	if (is_wanted(load, key, key_length)) {
-		flag_record(load, bytes, *size);
+		flag_record(bytes, size);
 	}
 	return true;
 }
 
 /* The exception of the i-th key of the file; one that has expired is empty, and goes next time. */
-static bool add(
-    void *data, size_t i, const char **key, size_t *key_length, const char **bytes, size_t *size)
+static bool next(void *data, size_t i, struct store_record *record)
 {
 	struct load *load = data;
 	struct exception exception = {.changed_ms = load->now_s * 1000};
@@ -317,21 +303,13 @@ static bool add(
 	wanted = &load->wanted[load->first[i]];
 	strbuf_init(&text, load->exception_key, sizeof(load->exception_key));
 	exception_key(&text, wanted->key, wanted->length);
-	*key = text.buffer;
-	*key_length = text.length;
+	record->key = text.buffer;
+	record->key_length = text.length;
 	strbuf_init(&text, load->exception, sizeof(load->exception));
 	exception_format(&exception, &text);
-	*bytes = text.buffer;
-	*size = text.length;
+	record->data = text.buffer;
+	record->size = text.length;
 	return true;
-}
-
-/* Mail waits meanwhile: a Ctrl-Z would make it wait for good. */
-static enum store_result rewrite(
-    struct ctl *ctl, struct store_rewriting *rewriting, struct error *error)
-{
-	signal(SIGTSTP, SIG_IGN);
-	return store_rewrite(ctl->store, rewriting, error);
 }
 
 int ctl_load_open(struct ctl *ctl, int argc, char **argv)
@@ -366,7 +344,7 @@ int ctl_load_open(struct ctl *ctl, int argc, char **argv)
 int cmd_load(struct ctl *ctl, int argc, char **argv)
 {
 	struct load load = {.ctl = ctl, .name = ctl->input_name, .replace = ctl->replace};
-	struct store_rewriting rewriting = {.keep = keep, .add = add, .data = &load};
+	struct store_import import = {.keep = keep, .next = next, .data = &load};
 	enum store_result result;
 	struct error error;
 	int status;
@@ -381,7 +359,9 @@ int cmd_load(struct ctl *ctl, int argc, char **argv)
 	status = read_file(&load, ctl->input);
 	if (status == EX_OK && (load.lines > 0 || load.replace)) {
 		progress_start(&load.progress, "records written");
-		result = rewrite(ctl, &rewriting, &error);
+		/* Mail waits for some of it: a Ctrl-Z would make it wait for good. */
+		signal(SIGTSTP, SIG_IGN);
+		result = store_import(ctl->store, &import, &error);
 		progress_end(&load.progress);
 		if (result != STORE_OK) {
 			status = ctl_store_failed(result, &error);
@@ -402,8 +382,6 @@ int cmd_load(struct ctl *ctl, int argc, char **argv)
 	}
 	free(load.wanted);
 	free(load.first);
-	free(load.record);
-	free(load.keeping.buffer);
 	return status;
 }
 
@@ -430,25 +408,15 @@ int cmd_dump(struct ctl *ctl, int argc, char **argv)
 	return status;
 }
 
-struct clean {
-	struct retention keeping;
-	struct progress progress;
-	size_t steps;
-};
-
-static bool keep_alive(
-    void *data, const char *key, size_t key_length, const char **bytes, size_t *size)
+static void show_progress(void *data, size_t records)
 {
-	struct clean *clean = data;
-
-	progress_step(&clean->progress, ++clean->steps);
-	return retention_keep(&clean->keeping, key, key_length, bytes, size);
+	progress_step(data, records);
 }
 
 int cmd_clean(struct ctl *ctl, int argc, char **argv)
 {
-	struct clean clean = {.keeping = {.buffer = NULL}};
-	struct store_rewriting rewriting = {.keep = keep_alive, .data = &clean};
+	struct progress progress;
+	struct store_maintenance maintenance = {.step = show_progress, .data = &progress};
 	enum store_result result;
 	const char *notice;
 	struct error error;
@@ -456,20 +424,21 @@ int cmd_clean(struct ctl *ctl, int argc, char **argv)
 	if (argc > 1) {
 		return ctl_usage(argv[0]);
 	}
-	progress_start(&clean.progress, "records looked at");
-	result = rewrite(ctl, &rewriting, &error);
-	progress_end(&clean.progress);
+	/* Mail waits for some of it: a Ctrl-Z would make it wait for good. */
+	signal(SIGTSTP, SIG_IGN);
+	progress_start(&progress, "records looked at");
+	result = store_maintain(ctl->store, &maintenance, &error);
+	progress_end(&progress);
 	notice = store_notice(ctl->store);
 	if (notice) {
 		warnx("%s", notice);
 	}
-	free(clean.keeping.buffer);
 	if (result != STORE_OK) {
 		return ctl_store_failed(result, &error);
 	}
 	printf("%zu records kept, %zu expired ones gone; %llu KiB, before %llu KiB\n",
-	    rewriting.kept, rewriting.records - rewriting.kept,
-	    (unsigned long long)(rewriting.size_after + 1023) / 1024,
-	    (unsigned long long)(rewriting.size_before + 1023) / 1024);
+	    maintenance.kept, maintenance.records - maintenance.kept,
+	    (unsigned long long)(maintenance.size_after + 1023) / 1024,
+	    (unsigned long long)(maintenance.size_before + 1023) / 1024);
 	return EX_OK;
 }

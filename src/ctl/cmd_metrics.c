@@ -159,8 +159,8 @@ static void add_row(struct metrics *metrics, const struct ctl_row *row)
 }
 
 /* Counts records, and allowances that are still valid. */
-static bool visit_record(
-    void *data, const char *key, size_t key_length, const char *bytes, size_t size)
+static bool visit_record(void *data, struct store_txn *txn, const char *key, size_t key_length,
+    const char *bytes, size_t size)
 {
 	struct metrics *metrics = data;
 	struct exception exception;
@@ -169,6 +169,7 @@ static bool visit_record(
 	struct error error;
 	size_t length;
 
+	(void)txn;
 	metrics->records++;
 	counter = exception_counter_key(key, key_length, &length);
 	colon = counter ? memchr(counter, ':', length) : NULL;

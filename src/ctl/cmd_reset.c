@@ -3,7 +3,6 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "base/clock.h"
 #include "count/counter.h"
 #include "ctl/main.h"
 #include "ctl/table.h"
@@ -21,9 +20,7 @@
 struct reset {
 	struct ctl *ctl;
 	const struct rule *rule; /* --rule, or NULL */
-	int64_t now_ms;
 	const struct config_plan *plan; /* of the key, for a record that is damaged */
-	char *new_record; /* instead of such a one */
 	size_t counters;
 	/* Keys of the whole file, for --all; one after the other, with their lengths. */
 	struct reset_key {
@@ -35,46 +32,49 @@ struct reset {
 };
 
 /* Builds an empty record instead of a damaged one, which may have had an exception. */
-static void replace_record(struct reset *reset, struct store_item *item)
+static int replace_record(struct reset *reset, struct store_txn *txn, struct store_item *item)
 {
 	struct exception exception;
 	struct record record;
 
 	record_init(&record, &reset->plan->layout);
-	quota_exception(reset->ctl->store, item->key, item->key_length, reset->now_ms / 1000,
-	    &exception, &record.exception);
-	free(reset->new_record);
-	reset->new_record = table_must(malloc(reset->plan->record_size));
-	record_write_new(&record, reset->new_record);
-	item->replacement = reset->new_record;
-	item->replacement_size = reset->plan->record_size;
+	quota_exception(txn, item->key, item->key_length, &exception, &record.exception);
+	if (store_txn_resize(txn, item, reset->plan->record_size)) {
+		return -1;
+	}
+	record_write_new(&record, item->data);
+	return 0;
 }
 
 /* store_update's function: empties a record that holds something, or that is damaged. */
-static enum store_result empty_record(void *data, struct store_item *item, size_t items)
+static enum store_result empty_record(
+    void *data, struct store_txn *txn, struct store_item *item, size_t items)
 {
 	struct reset *reset = data;
 	struct record record;
 	struct error error;
 
 	(void)items;
-	if (!item->stored) {
+	if (!item->exists) {
 		return STORE_STOP;
 	}
 	if (record_read(&record, item->data, item->size, &error)) {
 		if (!reset->plan || reset->plan->layout.windows == 0) {
 			return STORE_STOP;
 		}
-		replace_record(reset, item);
+		if (replace_record(reset, txn, item)) {
+			return STORE_STOP;
+		}
+		item->action = STORE_REPLACE;
 	} else {
-		counter_advance(&record, reset->now_ms);
+		counter_advance(&record, store_txn_now_ms(txn));
 		if (!counter_is_alive(&record)) {
 			return STORE_STOP;
 		}
 		counter_reset(&record);
 		record_write(&record, item->data);
+		item->action = STORE_PATCH;
 	}
-	item->changed = true;
 	return STORE_OK;
 }
 
@@ -102,13 +102,14 @@ static int reset_key(struct ctl *ctl, struct reset *reset, const struct rule *ru
 	return 0;
 }
 
-static bool collect_key(
-    void *data, const char *key, size_t key_length, const char *bytes, size_t size)
+static bool collect_key(void *data, struct store_txn *txn, const char *key, size_t key_length,
+    const char *bytes, size_t size)
 {
 	struct reset *reset = data;
 	const char *colon = memchr(key, ':', key_length);
 	const struct rule *rule = colon ? ctl_rule(reset->ctl, key, (size_t)(colon - key)) : NULL;
 
+	(void)txn;
 	(void)bytes;
 	(void)size;
 	/* A key that starts with a colon is no counter's. */
@@ -183,7 +184,7 @@ int cmd_reset(struct ctl *ctl, int argc, char **argv)
 	    {"all", no_argument, NULL, 'a'},
 	    {NULL, 0, NULL, 0},
 	};
-	struct reset reset = {.ctl = ctl, .now_ms = clock_now_ms()};
+	struct reset reset = {.ctl = ctl};
 	bool all = false;
 	int option, status = 0;
 
@@ -212,7 +213,6 @@ int cmd_reset(struct ctl *ctl, int argc, char **argv)
 	for (int i = optind; i < argc && status == 0; i++) {
 		status = reset_named(ctl, &reset, argv[i]);
 	}
-	free(reset.new_record);
 	if (status == 0 || reset.counters > 0) {
 		printf("%zu counter%s reset\n", reset.counters, reset.counters == 1 ? "" : "s");
 	}

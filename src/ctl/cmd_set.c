@@ -149,16 +149,17 @@ int ctl_wish_apply(
 struct change {
 	struct ctl *ctl;
 	const struct ctl_wish *wish; /* NULL: unset */
-	int64_t now_ms;
-	char bytes[EXCEPTION_SIZE_MAX];
 	bool found;
 	struct error error;
 };
 
 /* Of the exception and its counter, which is told to look for it, or not to. */
-static enum store_result change_exception(void *data, struct store_item *item, size_t items)
+static enum store_result change_exception(
+    void *data, struct store_txn *txn, struct store_item *item, size_t items)
 {
 	struct change *change = data;
+	int64_t now_ms = store_txn_now_ms(txn);
+	char bytes[EXCEPTION_SIZE_MAX];
 	struct exception exception = {.until_s = 0};
 	struct record record;
 	struct error error;
@@ -166,9 +167,9 @@ static enum store_result change_exception(void *data, struct store_item *item, s
 
 	(void)items;
 	/* A damaged one is as good as none. */
-	change->found = item[0].stored &&
+	change->found = item[0].exists &&
 	    exception_read(&exception, item[0].data, item[0].size, &error) == 0 &&
-	    exception_prune(&exception, change->now_ms / 1000);
+	    exception_prune(&exception, now_ms / 1000);
 	if (!change->wish) {
 		memset(&exception, 0, sizeof(exception));
 		if (!change->found) {
@@ -177,16 +178,19 @@ static enum store_result change_exception(void *data, struct store_item *item, s
 	} else if (ctl_wish_apply(change->ctl, change->wish, &exception, &change->error)) {
 		return STORE_STOP;
 	}
-	exception.changed_ms = change->now_ms;
-	strbuf_init(&text, change->bytes, sizeof(change->bytes));
+	exception.changed_ms = now_ms;
+	strbuf_init(&text, bytes, sizeof(bytes));
 	exception_format(&exception, &text);
-	item[0].changed = true;
-	item[0].replacement = change->bytes;
-	item[0].replacement_size = text.length;
-	if (item[1].stored && record_read(&record, item[1].data, item[1].size, &error) == 0) {
+	if (store_txn_resize(txn, &item[0], text.length)) {
+		error_set(&change->error, "out of memory");
+		return STORE_STOP;
+	}
+	memcpy(item[0].data, bytes, text.length);
+	item[0].action = STORE_REPLACE;
+	if (item[1].exists && record_read(&record, item[1].data, item[1].size, &error) == 0) {
 		record.exception = change->wish != NULL;
 		record_write(&record, item[1].data);
-		item[1].changed = true;
+		item[1].action = STORE_PATCH;
 	}
 	return STORE_OK;
 }
@@ -195,7 +199,7 @@ static enum store_result change_exception(void *data, struct store_item *item, s
 static int change_key(
     struct ctl *ctl, const struct request_key *key, const struct ctl_wish *wish, bool *found)
 {
-	struct change change = {.ctl = ctl, .wish = wish, .now_ms = clock_now_ms()};
+	struct change change = {.ctl = ctl, .wish = wish};
 	char exception_text[sizeof(EXCEPTION_PREFIX) + sizeof(key->text)];
 	struct store_item item[2] = {{.key = exception_text}, {.key = key->text}};
 	enum store_result result;
@@ -357,8 +361,8 @@ static void add_line(struct ctl_allowed *allowed, const char *key, size_t key_le
 	line->until_s = until_s;
 }
 
-static bool read_exception(
-    void *data, const char *key, size_t key_length, const char *bytes, size_t size)
+static bool read_exception(void *data, struct store_txn *txn, const char *key, size_t key_length,
+    const char *bytes, size_t size)
 {
 	struct ctl_allowed *allowed = data;
 	struct exception exception;
@@ -366,6 +370,7 @@ static bool read_exception(
 	const char *colon;
 	size_t rule_length;
 
+	(void)txn;
 	key = exception_counter_key(key, key_length, &key_length);
 	colon = key ? memchr(key, ':', key_length) : NULL;
 	if (!colon || exception_read(&exception, bytes, size, &error) ||

@@ -6,7 +6,7 @@
  */
 #include "ctl/main.h"
 
-#include "engine/judge.h"
+#include "engine/retention.h"
 
 #include <err.h>
 #include <errno.h>
@@ -184,6 +184,7 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 {
 	struct store_options options = {.access = command->access};
 	struct config_stamp stamp;
+	struct error error;
 	int status = EX_CONFIG;
 
 	/* Each command has options of its own. */
@@ -198,18 +199,17 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 		status = become_user(&ctl->config, command);
 	}
 	if (status == 0) {
-		options.path = ctl->config.database;
 		options.mode = ctl->config.database_mode;
 		options.max_size = ctl->config.database_max_size;
 		options.lock_timeout_ms = ctl->config.lock_timeout_ms;
-		options.salvage = command->salvages ? &retention_salvage : NULL;
+		options.rescue = command->salvages;
 		if (options.access == STORE_CREATE && !is_user(&ctl->config)) {
 			options.access = STORE_WRITE;
 		}
-		ctl->store = store_new(&options);
+		ctl->store = store_open(ctl->config.database, &options, &retention_codec, &error);
 		ctl->quotas = quotas_new();
 		if (!ctl->store || !ctl->quotas) {
-			err(EX_OSERR, NULL);
+			errx(EX_OSERR, "%s", ctl->store ? "out of memory" : error.text);
 		}
 		status = command->run(ctl, argc, argv);
 	}

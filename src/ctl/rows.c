@@ -74,8 +74,8 @@ static void add_rows(struct ctl_rows *rows, struct ctl_row row, const struct con
 	}
 }
 
-static bool read_counter(
-    void *data, const char *key, size_t key_length, const char *bytes, size_t size)
+static bool read_counter(void *data, struct store_txn *txn, const char *key, size_t key_length,
+    const char *bytes, size_t size)
 {
 	struct ctl_rows *rows = data;
 	const char *colon = memchr(key, ':', key_length);
@@ -117,8 +117,7 @@ static bool read_counter(
 	plan = config_plan_of(row.rule, colon + 1, key_length - (size_t)(colon + 1 - key));
 	row.source = plan == &row.rule->plan ? "rule" : "override";
 	if (record.exception &&
-	    quota_exception(
-		rows->ctl->store, key, key_length, rows->now_ms / 1000, &exception, NULL)) {
+	    quota_exception(txn, key, key_length, &exception, NULL)) {
 		quotas_trim(rows->ctl->quotas);
 		allowed = quota_plan(rows->ctl->quotas, row.rule, plan, &exception, &error);
 	}

@@ -7,38 +7,22 @@
 
 #include "base/hash.h"
 #include "base/strbuf.h"
-#include "base/clock.h"
 #include "count/counter.h"
 #include "engine/limits.h"
+#include "engine/retention.h"
+#include "engine/transaction.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* The lowest bit of a remembered request says that it was refused. */
-#define REFUSED UINT64_C(1)
-
-#define MEMO_ENTRIES 64
-
-/*
- * What this process charged for the transaction that it is in. A counter's record
- * remembers only a few transactions; with many at once on one key the memo keeps
- * a message that comes back to the same process from being charged twice.
- */
-struct memo {
-	uint64_t instance;
-	size_t entries;
-	struct memo_entry {
-		struct record_transaction transaction;
-		size_t length;
-		char key[sizeof(((struct request_key *)0)->text)];
-	} entry[MEMO_ENTRIES];
-};
+#define DENIED UINT64_C(1)
 
 /* A rule that applies to the request in hand. */
 struct candidate {
 	const struct rule *rule;
 	struct request_key key;
-	char *buffer; /* where a new record, or one of another layout, is built */
+	char *buffer; /* where a record of another layout is built */
 	size_t buffer_size;
 
 	const struct config_plan *plan; /* what holds for the key now */
@@ -46,7 +30,8 @@ struct candidate {
 	bool kept; /* it has one, perhaps expired */
 	struct exception exception;
 	struct record record;
-	char *bytes; /* the record's, of whichever layout */
+	char *bytes; /* the record's: those of its item */
+	bool rebuilt; /* bytes have another layout than in the store, or are the first */
 	struct record_transaction transaction;
 	uint64_t cost;
 	bool again; /* this very request was charged before */
@@ -59,6 +44,7 @@ struct judge {
 	const struct config *config;
 	struct store *store;
 	struct quotas *quotas;
+	struct transaction_memo *memo;
 	struct candidate *candidate; /* one for each rule */
 	struct store_item *item;
 
@@ -66,14 +52,11 @@ struct judge {
 	struct request request;
 	size_t candidates;
 	uint64_t request_hash;
-	bool stored_only; /* the file is full: judge by the counters that it has */
-	judge_tell *tell; /* of judge_explain, else NULL */
-	void *tell_data;
+	bool existing_only; /* the store is full: judge by the counters that it has */
+	bool explaining; /* nothing is charged */
 	struct verdict *verdict;
 	struct verdict_notes *notes;
 	struct error *error;
-
-	struct memo memo; /* large */
 };
 
 struct judge *judge_new(const struct config *config, struct store *store)
@@ -86,9 +69,10 @@ struct judge *judge_new(const struct config *config, struct store *store)
 	judge->config = config;
 	judge->store = store;
 	judge->quotas = quotas_new();
+	judge->memo = transaction_memo_new();
 	judge->candidate = calloc(config->rules + 1, sizeof(*judge->candidate));
 	judge->item = calloc(config->rules + 1, sizeof(*judge->item));
-	if (!judge->quotas || !judge->candidate || !judge->item) {
+	if (!judge->quotas || !judge->memo || !judge->candidate || !judge->item) {
 		judge_free(judge);
 		return NULL;
 	}
@@ -104,64 +88,21 @@ void judge_free(struct judge *judge)
 		free(judge->candidate[i].buffer);
 	}
 	quotas_free(judge->quotas);
+	transaction_memo_free(judge->memo);
 	free(judge->candidate);
 	free(judge->item);
 	free(judge);
 }
 
-static struct record_transaction *memo_find(struct memo *memo, const struct request_key *key)
-{
-	for (size_t i = 0; i < memo->entries; i++) {
-		struct memo_entry *entry = &memo->entry[i];
-
-		if (entry->length == key->length &&
-		    memcmp(entry->key, key->text, key->length) == 0) {
-			return &entry->transaction;
-		}
-	}
-	return NULL;
-}
-
-static void memo_keep(struct memo *memo, const struct candidate *candidate)
-{
-	const struct record_transaction *transaction = &candidate->transaction;
-	struct record_transaction *known;
-
-	if (memo->instance != transaction->instance) {
-		memo->instance = transaction->instance;
-		memo->entries = 0;
-	}
-	known = memo_find(memo, &candidate->key);
-	if (known) {
-		*known = *transaction;
-	} else if (memo->entries < MEMO_ENTRIES) {
-		struct memo_entry *entry = &memo->entry[memo->entries++];
-
-		entry->transaction = *transaction;
-		entry->length = candidate->key.length;
-		memcpy(entry->key, candidate->key.text, entry->length);
-	}
-}
-
-/* What is known of the request's transaction, from the record or else from the memo. */
-static void find_transaction(struct judge *judge, struct candidate *candidate)
+/* What is left to charge, after what the request's transaction was charged. */
+static void find_cost(struct judge *judge, struct candidate *candidate)
 {
 	struct record_transaction *transaction = &candidate->transaction;
-	uint64_t instance = transaction->instance;
-	const struct record_transaction *known = NULL;
-	bool found = instance && record_transaction(&candidate->record, instance, transaction);
+	bool found = transaction_find(judge->memo, &candidate->key, &candidate->record,
+	    transaction->instance, transaction);
 
-	if (instance && !found && judge->memo.instance == instance) {
-		known = memo_find(&judge->memo, &candidate->key);
-		found = known != NULL;
-	}
-	if (!found) {
-		*transaction = (struct record_transaction){.instance = instance};
-	} else if (known) {
-		*transaction = *known;
-	}
 	candidate->again =
-	    found && (transaction->request | REFUSED) == (judge->request_hash | REFUSED);
+	    found && (transaction->request | DENIED) == (judge->request_hash | DENIED);
 	candidate->cost =
 	    request_cost(candidate->rule, &judge->request, transaction->charged, candidate->again);
 }
@@ -177,14 +118,14 @@ static int reserve(struct candidate *candidate, size_t size, struct error *error
 }
 
 /* What holds for the key: an exception that can't be with this configuration does not. */
-static void find_plan(struct judge *judge, struct candidate *candidate, int64_t now_ms)
+static void find_plan(struct judge *judge, struct candidate *candidate, struct store_txn *txn)
 {
 	const struct request_key *key = &candidate->key;
 	const struct config_plan *plan = NULL;
 	struct error error;
 
-	candidate->allowed = quota_exception(judge->store, key->text, key->length, now_ms / 1000,
-	    &candidate->exception, &candidate->kept);
+	candidate->allowed = quota_exception(
+	    txn, key->text, key->length, &candidate->exception, &candidate->kept);
 	if (candidate->allowed) {
 		plan = quota_plan(
 		    judge->quotas, candidate->rule, key->plan, &candidate->exception, &error);
@@ -192,9 +133,9 @@ static void find_plan(struct judge *judge, struct candidate *candidate, int64_t 
 	candidate->plan = plan ? plan : key->plan;
 }
 
-/* Builds the record of another layout, or with other stamps, which goes into the file whole. */
-static int rebuild_record(
-    struct candidate *candidate, struct store_item *item, int64_t now_ms, struct error *error)
+/* Builds the record of another layout, or with other stamps, which replaces the old one. */
+static int rebuild_record(struct candidate *candidate, struct store_txn *txn,
+    struct store_item *item, struct error *error)
 {
 	struct record *record = &candidate->record;
 	struct record old = *record;
@@ -203,65 +144,54 @@ static int rebuild_record(
 	if (reserve(candidate, size, error)) {
 		return -1;
 	}
-	candidate->bytes = candidate->buffer;
-	item->replacement = candidate->buffer;
-	item->replacement_size = size;
 	record_init(record, &candidate->plan->layout);
-	record_write_new(record, candidate->bytes);
-	record_migrate(&old, record, candidate->bytes);
-	record_log_clamp(record, candidate->bytes, now_ms);
-	return 0;
-}
-
-static int new_record(
-    struct candidate *candidate, struct store_item *item, struct error *error)
-{
-	const struct config_plan *plan = candidate->plan;
-
-	if (reserve(candidate, plan->record_size, error)) {
-		return -1;
+	record_write_new(record, candidate->buffer);
+	if (item->size > 0) {
+		record_migrate(&old, record, candidate->buffer);
+		record_log_clamp(record, candidate->buffer, store_txn_now_ms(txn));
+		record_write(record, candidate->buffer);
 	}
-	memcpy(candidate->buffer, plan->empty_record, plan->record_size);
-	candidate->bytes = candidate->buffer;
-	item->data = candidate->buffer;
-	item->size = plan->record_size;
-	item->empty = plan->empty_record;
-	return record_read_again(&candidate->record, candidate->bytes, plan->record_size, error);
+	if (store_txn_resize(txn, item, size)) {
+		return error_set(error, "out of memory");
+	}
+	memcpy(item->data, candidate->buffer, size);
+	candidate->rebuilt = true;
+	return record_read_again(record, item->data, size, error);
 }
 
 /*
  * Reads an item's record and brings it to now, into the layout that holds for its key
  * today. 0, or -1 and why it can't be used.
  */
-static int open_record(struct judge *judge, struct candidate *candidate,
-    struct store_item *item, int64_t now_ms, struct error *error)
+static int open_record(struct judge *judge, struct candidate *candidate, struct store_txn *txn,
+    struct store_item *item, struct error *error)
 {
 	struct record *record = &candidate->record;
+	int64_t now_ms = store_txn_now_ms(txn);
+	bool same;
 
 	candidate->plan = candidate->key.plan;
-	candidate->allowed = candidate->kept = candidate->ahead = false;
-	if (item->stored && record_read_again(record, item->data, item->size, error)) {
+	candidate->allowed = candidate->kept = candidate->ahead = candidate->rebuilt = false;
+	if (item->size > 0 && record_read_again(record, item->data, item->size, error)) {
 		return -1;
 	}
-	if (!item->stored || record->exception) {
-		find_plan(judge, candidate, now_ms);
+	if (!item->exists || record->exception) {
+		find_plan(judge, candidate, txn);
 	}
 	if (candidate->plan->layout.windows == 0) {
 		record_init(record, &candidate->plan->layout);
 		return 0;
 	}
-	candidate->skipped = judge->stored_only && !item->stored;
+	candidate->skipped = judge->existing_only && !item->exists;
+	candidate->ahead = item->exists && counter_is_ahead(record, now_ms);
+	same = item->size > 0 && record_layout_same(&record->layout, &candidate->plan->layout);
+	/* An absent record appears with its initial bytes, which tell of no exception. */
+	if ((!same || (candidate->ahead && record->layout.strategy == STRATEGY_MOVING) ||
+		(!item->exists && candidate->kept)) &&
+	    rebuild_record(candidate, txn, item, error)) {
+		return -1;
+	}
 	candidate->bytes = item->data;
-	if (!item->stored && new_record(candidate, item, error)) {
-		return -1;
-	}
-	candidate->ahead = item->stored && counter_is_ahead(record, now_ms);
-	if (item->stored &&
-	    (!record_layout_same(&record->layout, &candidate->plan->layout) ||
-		(candidate->ahead && record->layout.strategy == STRATEGY_MOVING)) &&
-	    rebuild_record(candidate, item, now_ms, error)) {
-		return -1;
-	}
 	record->exception = candidate->kept;
 	counter_advance(record, now_ms);
 	return 0;
@@ -278,8 +208,8 @@ static bool has_room(
 	const struct rule *rule = candidate->rule;
 	const struct config_plan *plan = candidate->plan;
 	const struct record *record = &candidate->record;
-	bool refused = candidate->again && (candidate->transaction.request & REFUSED);
-	uint64_t amount = refused ? request_amount(rule, &judge->request) : candidate->cost;
+	bool denied_before = candidate->again && (candidate->transaction.request & DENIED);
+	uint64_t amount = denied_before ? request_amount(rule, &judge->request) : candidate->cost;
 
 	verdict->rule = rule;
 	verdict->key = &candidate->key;
@@ -317,14 +247,14 @@ static void add_note(struct judge *judge, const struct verdict *note)
 	}
 }
 
-static void charge(
-    struct judge *judge, struct candidate *candidate, struct store_item *item, bool refused)
+/* Whether the record has changed. */
+static bool charge(struct judge *judge, struct candidate *candidate, bool denied)
 {
 	struct record_transaction *transaction = &candidate->transaction;
 
 	if (candidate->cost > 0) {
 		counter_charge(&candidate->record, candidate->bytes, candidate->cost);
-		if (!refused) {
+		if (!denied) {
 			uint64_t cost = candidate->rule->count == COUNT_BYTES ? 1 : candidate->cost;
 
 			transaction->charged += cost;
@@ -332,19 +262,20 @@ static void charge(
 				transaction->charged = RECORD_CHARGED_MAX;
 			}
 		}
-		transaction->request = judge->request_hash | (refused ? REFUSED : 0);
+		transaction->request = judge->request_hash | (denied ? DENIED : 0);
 		if (transaction->instance) {
 			record_remember(&candidate->record, transaction);
 		}
-		item->changed = true;
-	} else if (!refused && candidate->again && (transaction->request & REFUSED)) {
-		/* It passes now, and was charged when it was refused: from here on as any other. */
+		return true;
+	} else if (!denied && candidate->again && (transaction->request & DENIED)) {
+		/* It passes now, and was charged when it was denied: from here on as any other. */
 		transaction->charged +=
 		    request_cost(candidate->rule, &judge->request, transaction->charged, false);
-		transaction->request &= ~REFUSED;
+		transaction->request &= ~DENIED;
 		record_remember(&candidate->record, transaction);
-		item->changed = true;
+		return true;
 	}
+	return false;
 }
 
 /* Of an allowed request: shows the window that is nearest to its limit. */
@@ -432,8 +363,7 @@ static void forget_warnings(struct candidate *candidate)
 	}
 }
 
-/* Tells what each rule makes of the request; the candidates are some of the rules, in order. */
-static void tell(const struct judge *judge)
+size_t judge_findings(const struct judge *judge, struct judge_finding *finding)
 {
 	const struct config *config = judge->config;
 	const struct policy_request *policy = judge->request.policy;
@@ -442,29 +372,29 @@ static void tell(const struct judge *judge)
 	for (size_t i = 0; i < config->rules; i++) {
 		const struct rule *rule = &config->rule[i];
 		const struct candidate *candidate = &judge->candidate[next];
-		struct judge_finding finding = {.rule = rule, .kind = FINDING_NO_KEY};
 
-		finding.match = request_matches(rule, policy);
+		finding[i] = (struct judge_finding){.rule = rule, .kind = FINDING_NO_KEY};
+		finding[i].match = request_matches(rule, policy);
 		if (next < judge->candidates && candidate->rule == rule) {
 			next++;
-			finding.kind = FINDING_APPLIES;
-			finding.key = &candidate->key;
-			finding.plan = candidate->plan;
-			finding.exception = candidate->allowed ? &candidate->exception : NULL;
-			finding.record = &candidate->record;
-			finding.cost = candidate->cost;
-			finding.again = candidate->again;
-			finding.room = candidate->room;
+			finding[i].kind = FINDING_APPLIES;
+			finding[i].key = &candidate->key;
+			finding[i].plan = candidate->plan;
+			finding[i].exception = candidate->allowed ? &candidate->exception : NULL;
+			finding[i].record = &candidate->record;
+			finding[i].cost = candidate->cost;
+			finding[i].again = candidate->again;
+			finding[i].room = candidate->room;
 		} else if (request_amount(rule, &judge->request) == 0) {
-			finding.kind = FINDING_COUNTS_NOTHING;
-		} else if (finding.match < rule->matches) {
-			finding.kind = FINDING_NO_MATCH;
+			finding[i].kind = FINDING_COUNTS_NOTHING;
+		} else if (finding[i].match < rule->matches) {
+			finding[i].kind = FINDING_NO_MATCH;
 		}
-		judge->tell(judge->tell_data, &finding);
 	}
+	return config->rules;
 }
 
-/* Says that a record can't be used, and whether it is to be salvaged. */
+/* Says that a record can't be used, and whether it is damaged. */
 static enum store_result report_damage(struct judge *judge,
     const struct candidate *candidate, const struct store_item *item, const struct error *why)
 {
@@ -476,7 +406,7 @@ static enum store_result report_damage(struct judge *judge,
 	judge->verdict->status = VERDICT_ERROR;
 	strbuf_init(&text, buffer, sizeof(buffer));
 	strbuf_printable(&text, candidate->key.text, candidate->key.length, NULL);
-	if (!item->stored || record_read(&record, item->data, item->size, &error) == 0) {
+	if (!item->exists || record_read(&record, item->data, item->size, &error) == 0) {
 		error_set(
 		    judge->error, "%s: \"%s\": %s", judge->config->database, buffer, why->text);
 		return STORE_STOP;
@@ -493,12 +423,12 @@ static enum store_result report_damage(struct judge *judge,
 }
 
 /* store_update's function: from the old records to the new ones and a verdict. */
-static enum store_result decide(void *data, struct store_item *item, size_t items)
+static enum store_result decide(
+    void *data, struct store_txn *txn, struct store_item *item, size_t items)
 {
 	struct judge *judge = data;
 	struct verdict *verdict = judge->verdict;
 	struct candidate *denied = NULL;
-	int64_t now_ms = clock_now_ms();
 
 	*verdict = (struct verdict){.status = VERDICT_ALLOWED};
 	judge->notes->notes = 0;
@@ -508,13 +438,13 @@ static enum store_result decide(void *data, struct store_item *item, size_t item
 		struct error why;
 
 		candidate->skipped = false;
-		if (open_record(judge, candidate, &item[i], now_ms, &why)) {
+		if (open_record(judge, candidate, txn, &item[i], &why)) {
 			return report_damage(judge, candidate, &item[i], &why);
 		}
 		if (candidate->skipped) {
 			continue;
 		}
-		find_transaction(judge, candidate);
+		find_cost(judge, candidate);
 		candidate->room = has_room(judge, candidate, &own);
 		if (denied || candidate->room) {
 			continue;
@@ -527,33 +457,32 @@ static enum store_result decide(void *data, struct store_item *item, size_t item
 			*verdict = own;
 		}
 	}
-	if (judge->tell) {
-		tell(judge);
-	}
 	for (size_t i = 0; i < items; i++) {
 		struct candidate *candidate = &judge->candidate[i];
+		bool changed = candidate->ahead;
 
-		if (candidate->skipped || candidate->plan->layout.windows == 0) {
+		if (judge->explaining || candidate->skipped ||
+		    candidate->plan->layout.windows == 0) {
 			continue;
 		}
 		if (!denied || candidate->rule->count_denied) {
 			forget_warnings(candidate);
-			charge(judge, candidate, &item[i], denied != NULL);
+			changed |= charge(judge, candidate, denied != NULL);
 			note_warnings(judge, candidate);
 		}
 		if (candidate == denied) {
 			counter_deny(&candidate->record);
-			item[i].changed = true;
+			changed = true;
 		}
-		item[i].changed |= candidate->ahead;
-		if (item[i].changed) {
+		if (changed) {
 			record_write(&candidate->record, candidate->bytes);
+			item[i].action = candidate->rebuilt ? STORE_REPLACE : STORE_PATCH;
 		}
 	}
-	if (!denied && (judge->tell || judge->config->log == CONFIG_LOG_ALL)) {
+	if (!denied && (judge->explaining || judge->config->log == CONFIG_LOG_ALL)) {
 		note_allowed(judge, verdict);
 	}
-	return judge->tell ? STORE_STOP : STORE_OK;
+	return judge->explaining ? STORE_STOP : STORE_OK;
 }
 
 /* Finds the rules that apply, and their keys. */
@@ -615,7 +544,7 @@ static enum store_result prepare(struct judge *judge, const struct policy_reques
 	judge->verdict = verdict;
 	judge->notes = notes;
 	judge->error = error;
-	judge->stored_only = false;
+	judge->existing_only = false;
 	judge->candidates = 0;
 	request_init(&judge->request, request);
 	if (concerns_no_rule(judge)) {
@@ -630,7 +559,10 @@ static enum store_result prepare(struct judge *judge, const struct policy_reques
 	for (size_t i = 0; i < judge->candidates; i++) {
 		const struct request_key *key = &judge->candidate[i].key;
 
-		judge->item[i] = (struct store_item){.key = key->text, .key_length = key->length};
+		judge->item[i] = (struct store_item){.key = key->text,
+		    .key_length = key->length,
+		    .initial = key->plan->empty_record,
+		    .initial_size = key->plan->record_size};
 	}
 	return result;
 }
@@ -647,7 +579,7 @@ void judge_request(struct judge *judge, const struct policy_request *request,
 	}
 	if (result == STORE_FULL) {
 		/* New counters must not switch off the limits of those that there are. */
-		judge->stored_only = true;
+		judge->existing_only = true;
 		result = store_update(
 		    judge->store, judge->item, judge->candidates, decide, judge, &ignored);
 		if (verdict->status == VERDICT_ALLOWED) {
@@ -661,28 +593,42 @@ void judge_request(struct judge *judge, const struct policy_request *request,
 	}
 	for (size_t i = 0; i < judge->candidates; i++) {
 		if (judge->candidate[i].transaction.instance && !judge->candidate[i].skipped) {
-			memo_keep(&judge->memo, &judge->candidate[i]);
+			transaction_keep(judge->memo, &judge->candidate[i].key,
+			    &judge->candidate[i].transaction);
 		}
 	}
 }
 
+/* The counters of a database that does not exist yet: none. */
+static enum store_result decide_without_store(struct judge *judge, struct error *error)
+{
+	struct store_options options = {.max_size = UINT64_MAX};
+	struct store *empty = store_open("memory:", &options, &retention_codec, error);
+	enum store_result result = STORE_ERROR;
+
+	if (empty) {
+		result = store_update(empty, judge->item, judge->candidates, decide, judge, error);
+		store_close(empty);
+	}
+	return result;
+}
+
 enum store_result judge_explain(struct judge *judge, const struct policy_request *request,
-    judge_tell *tell_rule, void *data, struct verdict *verdict, struct error *error)
+    struct verdict *verdict, struct error *error)
 {
 	struct verdict_notes notes;
 	enum store_result result = prepare(judge, request, verdict, &notes, error);
 
-	judge->tell = tell_rule;
-	judge->tell_data = data;
+	judge->explaining = true;
 	if (result == STORE_OK && judge->candidates > 0) {
 		result = store_update(
 		    judge->store, judge->item, judge->candidates, decide, judge, error);
-	} else if (result == STORE_OK || result == STORE_ABSENT) {
-		/* No rule is concerned, or no counter is there yet. */
-		result = decide(judge, judge->item, judge->candidates);
 	}
-	judge->tell = NULL;
-	if (result != STORE_STOP) {
+	if (result == STORE_ABSENT) {
+		result = judge->candidates > 0 ? decide_without_store(judge, error) : STORE_OK;
+	}
+	judge->explaining = false;
+	if (result != STORE_OK && result != STORE_STOP) {
 		verdict->status = VERDICT_ERROR;
 		return result;
 	}

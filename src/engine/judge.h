@@ -82,27 +82,16 @@ struct judge_finding {
 };
 
 /*
- * As judge_request, but nothing is charged or remembered, and reading is all that the store
- * has to allow. tell is called once for each rule, in their order, what it gets being
- * valid for the call; not at all where the verdict is VERDICT_ERROR. Returns STORE_OK, or
- * in that case what failed.
+ * As judge_request, but nothing is charged or remembered, and reading is all that the store has
+ * to allow. STORE_OK; or what failed, with the verdict VERDICT_ERROR.
  */
-typedef void judge_tell(void *data, const struct judge_finding *finding);
 enum store_result judge_explain(struct judge *judge, const struct policy_request *request,
-    judge_tell *tell, void *data, struct verdict *verdict, struct error *error);
+    struct verdict *verdict, struct error *error);
 
 /*
- * A store_keep: counters and allowances that still matter, counters that lie ahead of the
- * clock set back to it. data: a struct retention; its buffer is the caller's to free.
+ * After judge_explain: what each rule makes of the request, in their order. finding has room for
+ * all rules. What it points at is valid until the next request. Returns the number of rules.
  */
-struct retention {
-	int64_t now_ms; /* 0 at first */
-	char *buffer; /* NULL at first */
-	size_t room;
-};
-bool retention_keep(void *data, const char *key, size_t key_length, const char **bytes, size_t *size);
-
-/* What the store asks about counters and allowances of a damaged file. */
-extern const struct store_salvage retention_salvage;
+size_t judge_findings(const struct judge *judge, struct judge_finding *finding);
 
 #endif

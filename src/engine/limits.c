@@ -53,25 +53,25 @@ void quotas_trim(struct quotas *quotas)
 	}
 }
 
-bool quota_exception(struct store *store, const char *counter_key, size_t length, int64_t now_s,
+bool quota_exception(struct store_txn *txn, const char *counter_key, size_t length,
     struct exception *exception, bool *kept)
 {
 	char key[sizeof(EXCEPTION_PREFIX) + CONFIG_RULE_NAME_MAX + 1 + KEY_MAX + 1];
-	char bytes[EXCEPTION_SIZE_MAX];
 	struct error error;
 	struct strbuf text;
+	const char *bytes;
 	size_t size;
 	bool found;
 
 	strbuf_init(&text, key, sizeof(key));
 	exception_key(&text, counter_key, length);
-	found = store_look(store, key, text.length, bytes, sizeof(bytes), &size) &&
-	    exception_read(exception, bytes, size, &error) == 0 &&
+	bytes = store_txn_get(txn, key, text.length, &size);
+	found = bytes && exception_read(exception, bytes, size, &error) == 0 &&
 	    (exception->limits[0] || exception->grants > 0);
 	if (kept) {
 		*kept = found;
 	}
-	return found && exception_prune(exception, now_s);
+	return found && exception_prune(exception, store_txn_now_ms(txn) / 1000);
 }
 
 static struct config_plan *make_plan(const struct rule *rule, const struct config_plan *file,

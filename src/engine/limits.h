@@ -23,12 +23,11 @@ void quotas_free(struct quotas *quotas);
 void quotas_trim(struct quotas *quotas);
 
 /*
- * The exception beside the counter with that key, without what has expired at now_s;
- * only for functions that store_update or store_walk calls. False if there is none,
- * or only a damaged one. *kept, unless NULL: the database has one, even if expired, which
- * may be in force again when the clock was set back.
+ * The exception beside the counter with that key, without what has expired. False if there is
+ * none, or only a damaged one. *kept, unless NULL: the database has one, even if it has expired;
+ * it may be in force again after the clock was set back.
  */
-bool quota_exception(struct store *store, const char *counter_key, size_t length, int64_t now_s,
+bool quota_exception(struct store_txn *txn, const char *counter_key, size_t length,
     struct exception *exception, bool *kept);
 
 /*

@@ -108,19 +108,16 @@ static int answer(struct helper *helper, const struct error *bad)
 static void compact_if_due(struct helper *helper)
 {
 	struct store *store = reload_setup(&helper->reload)->store;
-	struct retention retention = {.buffer = NULL};
-	struct store_rewriting rewriting = {
-	    .keep = retention_keep, .data = &retention, .only_if_due = true};
+	struct store_maintenance maintenance = {.only_if_due = true};
 	struct error error;
 
-	if (!store || !store_rewrite_due(store)) {
+	if (!store) {
 		return;
 	}
-	if (store_rewrite(store, &rewriting, &error) != STORE_OK &&
+	if (store_maintain(store, &maintenance, &error) != STORE_OK &&
 	    trouble_is_news(&helper->troubles, error.text)) {
 		reload_log(&helper->reload, LOG_LEVEL_ERROR, error.text);
 	}
-	free(retention.buffer);
 	log_notice(helper);
 }
 

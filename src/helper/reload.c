@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/strbuf.h"
+#include "engine/retention.h"
 #include "helper/confine.h"
 
 #include <stdlib.h>
@@ -98,16 +99,17 @@ static int complete_setup(const struct reload *reload, struct setup *setup, stru
 {
 	struct config *config = &setup->config;
 	struct store_options options;
+	struct error error;
 
 	if (reload_setup(reload)->judge && keep_places(reload, config, notice)) {
 		return -1;
 	}
-	options = (struct store_options){.path = config->database,
-	    .mode = config->database_mode,
+	options = (struct store_options){.mode = config->database_mode,
 	    .max_size = config->database_max_size,
 	    .lock_timeout_ms = config->lock_timeout_ms,
-	    .salvage = &retention_salvage};
-	setup->store = store_new(&options);
+	    .access = STORE_CREATE,
+	    .rescue = true};
+	setup->store = store_open(config->database, &options, &retention_codec, &error);
 	setup->judge = setup->store ? judge_new(config, setup->store) : NULL;
 	if (!setup->judge) {
 		store_close(setup->store);
@@ -233,7 +235,9 @@ void reload_recheck(struct reload *reload)
 		return;
 	}
 	reload->checked_ms = now_ms;
-	store_look_again();
+	if (reload_setup(reload)->store) {
+		store_recheck(reload_setup(reload)->store);
+	}
 	stamp = config_stamp_get(reload->path);
 	if (config_stamp_same(&stamp, &reload->stamp)) {
 		return;

@@ -1,20 +1,15 @@
 /*
- * The counter file: one TDB that many processes share. Stores bytes under keys;
- * what they mean is its callers' business. The only includer of <tdb.h>.
- *
- * In normal work nothing is deleted and nothing changes its length: an update
- * overwrites in place under the lock of the key's hash chain, a new key is
- * inserted under it. A rewrite gets rid of things: what is alive is copied into
- * PATH.new, which then takes PATH's name; others notice, once they have a lock,
- * that the name stands for another file, and open that.
+ * The store: records of bytes under keys, shared by many processes. What the bytes mean is the
+ * callers' business. A location chooses the backend: a path is a TDB file, "memory:" is private
+ * to the process.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #ifndef STORE_H
 #define STORE_H
 
-
 #include "base/error.h"
+#include "base/hash.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,148 +17,182 @@
 #include <sys/types.h>
 
 struct store;
+struct store_txn;
+
+/* Records that one update can have. */
+#define STORE_ITEMS_MAX 64
 
 enum store_access {
-	STORE_CREATE, /* reads and writes; a file that is absent is made */
-	STORE_WRITE, /* reads and writes a file that is there */
-	STORE_READ, /* changes nothing; read permission will do */
+	STORE_CREATE, /* reads and writes; makes the database if it is absent */
+	STORE_WRITE, /* reads and writes a database that exists */
+	STORE_READ, /* changes nothing; read permission is enough */
 };
 
-/*
- * What the store asks about records when it saves what can be read of a damaged file.
- * mend: whether a record can be used, after bytes within it were set right where need be.
- * newer: which of two that can be used, of the same key, is of the later time.
- */
-struct store_salvage {
-	bool (*mend)(const char *key, size_t key_length, char *record, size_t size);
-	bool (*newer)(const char *a, size_t a_size, const char *b, size_t b_size);
-};
-
-/* path is used until store_close; it is not copied. */
 struct store_options {
-	const char *path;
 	mode_t mode; /* of the file, whatever the umask */
-	uint64_t max_size; /* in bytes; an insert that would need more is refused */
+	uint64_t max_size; /* in bytes; an insert that needs more is STORE_FULL */
 	int64_t lock_timeout_ms; /* longest wait of one call for other processes */
 	enum store_access access;
-	const struct store_salvage *salvage; /* NULL: a damaged file is an error */
+	bool rescue; /* save what can be read of a damaged database; else damage is an error */
+};
+
+/* What the store has to know about the records that it holds. Its functions are pure. */
+struct store_codec {
+	/* Whether a record can be used, possibly after a repair of bytes in place. */
+	bool (*repair)(const char *key, size_t key_length, char *data, size_t size);
+	/* Of two copies of a record that repair accepted: whether a is of a later time than b. */
+	bool (*newer)(const char *a, size_t a_size, const char *b, size_t b_size);
+	/*
+	 * Whether anybody still needs the record at now_ms. May change bytes in place, for
+	 * instance after the clock was set back.
+	 */
+	bool (*keep)(
+	    const char *key, size_t key_length, char *data, size_t size, int64_t now_ms);
 };
 
 enum store_result {
 	STORE_OK,
 	STORE_FULL, /* no room for a new key within max_size, or on the disk */
-	STORE_BUSY, /* another process holds a lock for longer than lock_timeout */
-	STORE_FORBIDDEN, /* permission to open the file is missing */
-	STORE_ABSENT, /* there is no file, and access does not say to make one */
-	STORE_DAMAGED, /* a record, or the file, is damaged; an error where it is not salvaged */
-	STORE_ERROR, /* the file can't be used */
-	STORE_STOP, /* the caller's function said so */
+	STORE_BUSY, /* another process holds a lock for longer than lock_timeout_ms */
+	STORE_FORBIDDEN, /* no permission to open the database */
+	STORE_ABSENT, /* there is no database, and access does not say to make one */
+	STORE_DAMAGED, /* a record can't be used; only change functions return it */
+	STORE_ERROR, /* the database can't be used */
+	STORE_STOP, /* a change function returned it: nothing is written */
 };
 
-/* One of the records of an update. */
+/* One record of an update. */
 struct store_item {
-	/* Set by the caller. */
+	/* Set by the caller; valid until the update ends. */
 	const char *key;
 	size_t key_length;
-	/*
-	 * Set by the store: whether there is a record, and a copy of it, to be changed in
-	 * place. For a new one the caller's function sets data, and empty: bytes of the same
-	 * size for a first step, since a process may be killed after any. Both are its own.
-	 */
-	bool stored;
-	char *data;
+	const char *initial; /* what an absent record stands for; NULL: no bytes */
+	size_t initial_size;
+
+	/* Set by the store for the change function. */
+	bool exists;
+	char *data; /* a private copy, of initial if the record is absent; edited in place */
 	size_t size;
-	const char *empty;
-	/*
-	 * Set by the caller's function. changed: data is to be written. Where the length
-	 * must change, or bytes other than those of one slot, replacement is what is
-	 * written instead of data, in a transaction; the function's until the update ends.
-	 */
-	bool changed;
-	const char *replacement;
-	size_t replacement_size;
+
+	/* Set by the change function; KEEP before it is called. */
+	enum {
+		STORE_KEEP,
+		/*
+		 * data, of unchanged size, takes the place of the record. Cheap, but a process
+		 * that is killed meanwhile may leave any part of the new bytes written: the
+		 * record's format has to bear that. An absent record appears with its initial
+		 * bytes first.
+		 */
+		STORE_PATCH,
+		STORE_REPLACE /* the whole record changes at once, possibly its size */
+	} action;
+	int64_t expires_ms; /* the moment after which nobody needs the record; 0: never */
 };
 
-/* Turns the old records into the new ones. May be called several times for one update. */
-typedef enum store_result store_change(void *data, struct store_item *item, size_t items);
+/*
+ * Turns old records into new ones. May be called several times for one update, so it has no
+ * effect but on the items and on what it can set anew from the start; it prints nothing. It
+ * takes the time from store_txn_now_ms, and other records from store_txn_get alone.
+ * Returns STORE_OK, and then the items are written; STORE_STOP; or, with the reason in the error
+ * that store_update was given, STORE_DAMAGED if a record can't be used: then a rescue follows,
+ * if the options allow it, and another call.
+ */
+typedef enum store_result store_change(
+    void *data, struct store_txn *txn, struct store_item *item, size_t items);
 
-/* A new store; the file is opened when it is first needed. NULL if out of memory. */
-struct store *store_new(const struct store_options *options);
+/* The database's clock: milliseconds since the epoch, the same during one call of a function. */
+int64_t store_txn_now_ms(struct store_txn *txn);
+
+/*
+ * Another record than those of the update: a copy that lasts until the next store_txn_get. NULL
+ * if there is none. Whoever writes such a record names in the same update one of the records
+ * that this update names, so that it can't change meanwhile.
+ */
+const char *store_txn_get(
+    struct store_txn *txn, const char *key, size_t key_length, size_t *size);
+
+/* Gives item->data another size; the bytes that fit remain. 0, or -1 if out of memory. */
+int store_txn_resize(struct store_txn *txn, struct store_item *item, size_t size);
+
+/*
+ * A store at a location, which is copied. Nothing is opened before it is needed. codec and what
+ * it points at must outlive the store. NULL and why: no such backend, or out of memory.
+ */
+struct store *store_open(const char *location, const struct store_options *options,
+    const struct store_codec *codec, struct error *error);
 void store_close(struct store *store);
 
 /*
- * The next update finds out what the file's name stands for, even if the kernel has told of no
- * change in its folder: a process that goes on calls it several times a second, for the changes
- * that the kernel can't tell of.
- */
-void store_look_again(void);
-
-/* What has been done to a damaged file, to be logged once; NULL, or until the next call. */
-const char *store_notice(struct store *store);
-
-/*
- * Reads the records of all keys, which must differ, under their locks, calls change,
- * and writes what it changed: all or, if anything fails, none. A process that is
- * killed meanwhile leaves each record as it was or as it was to be. Where change returns
- * STORE_DAMAGED, since a record can't be used, the file is salvaged and change called anew.
+ * Reads the records of all keys, which differ, calls change, and writes what it changed: all of
+ * it or, if anything fails, nothing. While change runs nobody else changes these records.
  */
 enum store_result store_update(struct store *store, struct store_item *item, size_t items,
     store_change *change, void *data, struct error *error);
 
 /*
- * Copies another record than those of the update, or of the visit, that it is called from;
- * false if there is none, or it doesn't fit. It takes no lock: whoever writes that record
- * must hold, by naming it in the same update, one of those that are locked here.
+ * Calls visit for every record, one after the other, without holding up other processes; record
+ * is a copy. Ends early if visit returns false. Records that are added or removed meanwhile may
+ * be visited or not.
  */
-bool store_look(struct store *store, const char *key, size_t key_length, char *buffer, size_t room,
-    size_t *size);
-
-/*
- * Calls visit for every record, one after the other, under no more than its own
- * chain's lock; data is a copy. Stops where visit returns false. Records that
- * come or go meanwhile may be seen or not.
- */
-typedef bool store_visit(
-    void *data, const char *key, size_t key_length, const char *record, size_t size);
+typedef bool store_visit(void *data, struct store_txn *txn, const char *key, size_t key_length,
+    const char *record, size_t size);
 enum store_result store_walk(
     struct store *store, store_visit *visit, void *data, struct error *error);
 
+/* A record to add. */
+struct store_record {
+	const char *key;
+	size_t key_length;
+	const char *data;
+	size_t size;
+};
+
 /*
- * A key for hash_keyed() that all processes on this file share and nobody else
- * knows. Points into the store, where it may change with the next call; opens the
- * file if need be.
+ * Removes records and adds others: all of it, or nothing. keep is called for every record; false
+ * removes it; it may change bytes in place. next gives the records to add, number i from 0, until
+ * it returns false; valid until its next call. Both may be called again from the start.
+ */
+struct store_import {
+	bool (*keep)(void *data, const char *key, size_t key_length, char *record, size_t size);
+	bool (*next)(void *data, size_t i, struct store_record *record);
+	void *data;
+};
+
+/* STORE_FULL: the records to add need more than max_size. */
+enum store_result store_import(
+    struct store *store, const struct store_import *import, struct error *error);
+
+/* Gets rid of records that nobody needs any more. */
+struct store_maintenance {
+	bool only_if_due; /* do nothing unless it pays now, or while another process does it */
+	void (*step)(void *data, size_t records); /* for progress; NULL: none */
+	void *data;
+
+	/* Set by the store; all 0 if nothing was done. */
+	size_t records;
+	size_t kept;
+	uint64_t size_before; /* in bytes */
+	uint64_t size_after;
+};
+enum store_result store_maintain(
+    struct store *store, struct store_maintenance *maintenance, struct error *error);
+
+/*
+ * A key for hash_keyed() that all users of the database share and nobody else knows. Points
+ * into the store; may change with the next call.
  */
 enum store_result store_secret(struct store *store, const uint8_t **secret, struct error *error);
 
-/* Whether the last insert left the file doubled or full, so that a rewrite would help now. */
-bool store_rewrite_due(const struct store *store);
+/* Bytes that the database occupies. */
+enum store_result store_size(struct store *store, uint64_t *bytes, struct error *error);
 
 /*
- * Copies the records that keep returns true for into a new file, all others
- * waiting meanwhile; keep may put other bytes into *record, which hold until its next
- * call. add, if there is one, then gives records that are to come in, until it returns
- * false. Both may be called anew from the start. All of it is done, or nothing.
+ * Lets the next call find out whether somebody has replaced the database by hand. A process that
+ * goes on calls it several times a second.
  */
-typedef bool store_keep(
-    void *data, const char *key, size_t key_length, const char **record, size_t *size);
-typedef bool store_add(
-    void *data, size_t i, const char **key, size_t *key_length, const char **record, size_t *size);
+void store_recheck(struct store *store);
 
-struct store_rewriting {
-	store_keep *keep;
-	store_add *add;
-	void *data;
-	/* Not for the helper's own: where another process was faster nothing is done. */
-	bool only_if_due;
-	/* Set by store_rewrite, if it did anything. */
-	size_t records; /* before it, and those that keep returned true for */
-	size_t kept;
-	uint64_t size_before;
-	uint64_t size_after;
-};
-
-/* STORE_FULL: what add gave does not fit. */
-enum store_result store_rewrite(
-    struct store *store, struct store_rewriting *rewriting, struct error *error);
+/* What was done about damage, to be logged once; valid until the next call. NULL: nothing. */
+const char *store_notice(struct store *store);
 
 #endif

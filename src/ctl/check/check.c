@@ -252,8 +252,8 @@ struct walking {
 	size_t damaged;
 };
 
-static bool check_record(
-    void *data, const char *key, size_t key_length, const char *bytes, size_t size)
+static bool check_record(void *data, struct store_txn *txn, const char *key, size_t key_length,
+    const char *bytes, size_t size)
 {
 	struct walking *walking = data;
 	struct check *check = walking->check;
@@ -264,6 +264,7 @@ static bool check_record(
 	struct error error;
 	const char *name, *mend;
 
+	(void)txn;
 	if (!rule || record_read(&record, bytes, size, &error) == 0) {
 		return true;
 	}

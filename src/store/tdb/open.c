@@ -1,251 +1,142 @@
 /*
- * Making and opening the counter file: see store_file.h.
+ * Making and opening the counter file: see file.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "store/tdb/open.h"
-
-#include "base/clock.h"
+#include "store/tdb/file.h"
+#include "store/tdb/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/time.h>
-#include <tdb.h>
 #include <unistd.h>
 
-#define FORMAT_VERSION "1"
+/* The most hash chains that compaction chooses. */
+#define HASH_SIZE_MAX 4000000
 
-/* Rule names have no ':', so no counter's key starts with one. */
-#define META_WRITE                                                                                 \
-	FORMAT_VERSION " secret=%016llx%016llx rewritten=%llx took=%llx size=%llx boot=%llx"
-#define META_READ FORMAT_VERSION " secret=%16llx%16llx rewritten=%llx took=%llx size=%llx boot=%llx"
-
-#define BOOT_ID "/proc/sys/kernel/random/boot_id"
-
-/* The alarm that bounds waiting for locks; tdb_setalarm_sigptr looks at it. */
-volatile sig_atomic_t store_alarm_rang;
-
-static void on_alarm(int signal)
-{
-	(void)signal;
-	store_alarm_rang = 1;
-}
-
-void store_alarm_start(const struct store *store)
-{
-	struct sigaction action = {.sa_handler = on_alarm};
-	int64_t ms = store->options.lock_timeout_ms;
-	struct itimerval timer = {
-	    .it_value = {ms / 1000, (ms % 1000) * 1000}, .it_interval = {0, 20000}};
-
-	store_alarm_rang = 0;
-	sigaction(SIGALRM, &action, NULL);
-	setitimer(ITIMER_REAL, &timer, NULL);
-}
-
-void store_alarm_stop(void)
-{
-	setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 0}}, NULL);
-}
-
-TDB_DATA store_tdb_data(const void *bytes, size_t size)
-{
-	return (TDB_DATA){.dptr = (unsigned char *)bytes, .dsize = size};
-}
-
-enum store_result store_final(enum store_result result)
-{
-	return result == STORE_DAMAGED ? STORE_ERROR : result;
-}
-
-bool store_is_meta(TDB_DATA key)
-{
-	return key.dsize == strlen(STORE_META_KEY) &&
-	    memcmp(key.dptr, STORE_META_KEY, key.dsize) == 0;
-}
-
-/* TDB's messages go to whoever asks why a call failed, never to stderr. */
+/* TDB's words are for messages; its level says whether the file is in doubt. */
 static void on_tdb_message(
     struct tdb_context *tdb, enum tdb_debug_level level, const char *format, ...)
 {
-	struct store *store = tdb_get_logging_private(tdb);
+	struct file *file = tdb_get_logging_private(tdb);
 	va_list args;
 
-	(void)level;
+	if (level < file->complaint) {
+		file->complaint = level;
+	}
 	va_start(args, format);
-	vsnprintf(store->message, sizeof(store->message), format, args);
+	vsnprintf(file->message, sizeof(file->message), format, args);
 	va_end(args);
-	store->message[strcspn(store->message, "\n")] = '\0';
+	file->message[strcspn(file->message, "\n")] = '\0';
 }
 
-enum store_result store_fail(struct store *store, struct error *error, const char *what)
+void file_clear_complaint(struct file *file)
 {
-	enum TDB_ERROR code = store->tdb ? tdb_error(store->tdb) : TDB_SUCCESS;
-	bool forbidden = !store->tdb && (errno == EACCES || errno == EPERM || errno == EROFS);
+	file->complaint = TDB_DEBUG_TRACE;
+	file->message[0] = '\0';
+}
 
-	if (store_alarm_rang || (code == TDB_ERR_LOCK && errno == EDEADLK)) {
+bool file_has_complaint(const struct file *file)
+{
+	return file->complaint < TDB_DEBUG_TRACE;
+}
+
+enum store_result file_failed(struct file *file, struct error *error, const char *what)
+{
+	enum TDB_ERROR code = file->tdb ? tdb_error(file->tdb) : TDB_SUCCESS;
+	bool forbidden = !file->tdb && (errno == EACCES || errno == EPERM || errno == EROFS);
+
+	if (signals_alarm_rang || (code == TDB_ERR_LOCK && errno == EDEADLK)) {
 		error_set(error, "%s: another process has kept its lock for %lld ms",
-		    store->options.path, (long long)store->options.lock_timeout_ms);
+		    file->store.location, (long long)file->store.options.lock_timeout_ms);
 		return STORE_BUSY;
 	}
-	error_set(error, "%s: %s: %s", store->options.path, what,
-	    store->message[0] ? store->message
-		: store->tdb  ? tdb_errorstr(store->tdb)
-			      : strerror(errno));
+	error_set(error, "%s: %s: %s", file->store.location, what,
+	    file->message[0] ? file->message
+		: file->tdb  ? tdb_errorstr(file->tdb)
+			     : strerror(errno));
 	return forbidden                                    ? STORE_FORBIDDEN
 	    : code == TDB_ERR_CORRUPT || code == TDB_ERR_IO ? STORE_DAMAGED
 							    : STORE_ERROR;
 }
 
-void store_file_close(struct store *store)
+void file_close(struct file *file)
 {
-	if (store->tdb) {
-		tdb_close(store->tdb);
-		store->tdb = NULL;
+	if (file->tdb) {
+		tdb_close(file->tdb);
+		file->tdb = NULL;
 	}
-	store_watch_close(store);
-	store_map_close(store);
-	store->rewrite_due = false;
-	store->full_ms = 0;
-}
-
-/* The :meta record: written once when a file is made, before others see it or under its lock. */
-void store_meta_write(const struct store *store, char meta[STORE_META_SIZE])
-{
-	unsigned long long half[2];
-	int length;
-
-	memcpy(half, store->secret, sizeof(half));
-	memset(meta, ' ', STORE_META_SIZE);
-	length = snprintf(meta, STORE_META_SIZE, META_WRITE, half[0], half[1],
-	    (unsigned long long)store->rewritten_ms, (unsigned long long)store->rewrite_took_ms,
-	    (unsigned long long)store->rewritten_size, (unsigned long long)store->boot_id);
-	meta[length] = ' ';
-}
-
-enum store_meta store_meta_read(struct store *store, const char *bytes, size_t size)
-{
-	char meta[STORE_META_SIZE + 1];
-	unsigned long long half[2], rewritten, took, file_size, boot = 0;
-	size_t digits;
-
-	/* Of a later version it may have another size. */
-	memset(meta, 0, sizeof(meta));
-	memcpy(meta, bytes, size < STORE_META_SIZE ? size : STORE_META_SIZE);
-	digits = strspn(meta, "0123456789");
-	if (digits > 0 && strncmp(meta + digits, " secret=", 8) == 0 &&
-	    strncmp(meta, FORMAT_VERSION " ", 2) != 0) {
-		return STORE_META_NEWER;
-	}
-	if (size != STORE_META_SIZE ||
-	    sscanf(meta, META_READ, &half[0], &half[1], &rewritten, &took, &file_size, &boot) < 5) {
-		return STORE_META_BAD;
-	}
-	memcpy(store->secret, half, sizeof(half));
-	store->rewritten_ms = (int64_t)rewritten;
-	store->rewrite_took_ms = (int64_t)took;
-	store->rewritten_size = file_size;
-	store->boot_id = boot;
-	return STORE_META_OK;
-}
-
-static int read_meta(TDB_DATA key, TDB_DATA data, void *private)
-{
-	(void)key;
-	return (int)store_meta_read(private, (const char *)data.dptr, data.dsize);
-}
-
-enum store_result store_meta_newer(const struct store *store, struct error *error)
-{
-	error_set(error, "%s: it is of a newer version than " FORMAT_VERSION, store->options.path);
-	return STORE_ERROR;
-}
-
-enum store_meta store_meta_load(struct store *store)
-{
-	TDB_DATA key = store_tdb_data(STORE_META_KEY, strlen(STORE_META_KEY));
-	int result = tdb_parse_record(store->tdb, key, read_meta, store);
-
-	return result < 0 ? STORE_META_BAD : (enum store_meta)result;
-}
-
-uint64_t store_boot_id(void)
-{
-	static uint64_t id;
-	uint8_t none[HASH_KEY_BYTES] = {0};
-	char text[64];
-	ssize_t length;
-	int fd;
-
-	if (id == 0) {
-		fd = open(BOOT_ID, O_RDONLY | O_CLOEXEC);
-		length = fd >= 0 ? read(fd, text, sizeof(text)) : 0;
-		if (fd >= 0) {
-			close(fd);
-		}
-		id = length > 0 ? hash_keyed(none, text, (size_t)length) : 0;
-	}
-	return id;
+	file->replaced = false;
+	file->compaction_due = false;
+	file->full_ms = 0;
 }
 
 /* Makes the :meta record of a file that has none. */
-static enum store_result meta_make(struct store *store, struct error *error)
+static enum store_result make_meta(struct file *file, struct error *error)
 {
-	TDB_DATA key = store_tdb_data(STORE_META_KEY, strlen(STORE_META_KEY));
-	char meta[STORE_META_SIZE];
+	TDB_DATA key = file_data(META_KEY, strlen(META_KEY));
+	char bytes[META_SIZE];
 
-	store->rewritten_ms = clock_now_ms();
-	store->rewrite_took_ms = 0;
-	store->rewritten_size = tdb_map_size(store->tdb);
-	store->boot_id = store_boot_id();
-	if (getrandom(store->secret, sizeof(store->secret), 0) < 0) {
-		return store_fail(store, error, "no random bytes");
+	if (meta_init(&file->meta, tdb_map_size(file->tdb), true)) {
+		return file_failed(file, error, "no random bytes");
 	}
-	store_meta_write(store, meta);
-	if (tdb_store(store->tdb, key, store_tdb_data(meta, STORE_META_SIZE), TDB_INSERT)) {
-		return store_fail(store, error, "its record :meta can't be written");
+	meta_write(&file->meta, bytes);
+	if (tdb_store(file->tdb, key, file_data(bytes, META_SIZE), TDB_INSERT)) {
+		return file_failed(file, error, "its record :meta can't be written");
 	}
 	return STORE_OK;
 }
 
-static enum store_result meta_open(struct store *store, struct error *error)
+static int take_meta(TDB_DATA key, TDB_DATA data, void *private)
 {
-	TDB_DATA key = store_tdb_data(STORE_META_KEY, strlen(STORE_META_KEY));
-	bool reads = store->options.access == STORE_READ;
-	enum store_result result = STORE_OK;
-	enum store_meta meta;
+	struct file *file = private;
 
-	if (!reads && tdb_chainlock(store->tdb, key)) {
-		return store_fail(store, error, "can't be locked");
+	(void)key;
+	return (int)meta_read(&file->meta, (const char *)data.dptr, data.dsize);
+}
+
+enum meta_result file_read_meta(struct file *file)
+{
+	int found =
+	    tdb_parse_record(file->tdb, file_data(META_KEY, strlen(META_KEY)), take_meta, file);
+
+	return found < 0 ? META_BAD : (enum meta_result)found;
+}
+
+static enum store_result read_meta(struct file *file, struct error *error)
+{
+	TDB_DATA key = file_data(META_KEY, strlen(META_KEY));
+	bool locks = file->store.options.access != STORE_READ;
+	enum store_result result = STORE_OK;
+	enum meta_result found;
+
+	/* Who only reads takes no lock that could hold up others. */
+	if (locks && tdb_chainlock(file->tdb, key)) {
+		return file_failed(file, error, "can't be locked");
 	}
-	meta = store_meta_load(store);
-	if (meta == STORE_META_NEWER) {
-		result = store_meta_newer(store, error);
-	} else if (meta != STORE_META_OK && tdb_error(store->tdb) == TDB_ERR_NOEXIST) {
-		/* A file never is without it. */
-		result = reads ? STORE_OK : STORE_DAMAGED;
-		error_set(error, "%s: it has no record :meta", store->options.path);
-	} else if (meta != STORE_META_OK) {
-		store_fail(store, error, "its record :meta can't be read");
+	found = file_read_meta(file);
+	if (found == META_NEWER) {
+		error_set(error, "%s: it is of a newer version", file->store.location);
+		result = STORE_ERROR;
+	} else if (found != META_OK) {
+		error_set(error, "%s: it has no record :meta", file->store.location);
 		result = STORE_DAMAGED;
 	}
-	if (!reads) {
-		tdb_chainunlock(store->tdb, key);
+	if (locks) {
+		tdb_chainunlock(file->tdb, key);
 	}
 	return result;
 }
 
 /*
- * tdb_open waits for a lock on the file's first byte, which a transaction holds while
- * it commits, and no signal ends that wait. So it is waited for here, where the
- * alarm does: a process may lock again what it has locked, and tdb_open finds it
- * free. The descriptor is to be closed after tdb_open; -1 and errno.
+ * tdb_open waits for a lock on the first byte of the file, which a TDB transaction holds while it
+ * commits, and no signal ends that wait. So wait for it here, where the alarm does: a process
+ * may lock again what it has locked, and tdb_open finds it free. Returns a descriptor to close
+ * after tdb_open, or -1 and errno.
  */
 static int wait_for_open(const char *path, int open_flags)
 {
@@ -256,7 +147,7 @@ static int wait_for_open(const char *path, int open_flags)
 		return fd;
 	}
 	while (fcntl(fd, F_SETLKW, &lock)) {
-		if (errno != EINTR || store_alarm_rang) {
+		if (errno != EINTR || signals_alarm_rang) {
 			int lock_errno = errno;
 
 			close(fd);
@@ -267,61 +158,79 @@ static int wait_for_open(const char *path, int open_flags)
 	return fd;
 }
 
-static struct tdb_context *open_tdb(
-    struct store *store, const char *path, unsigned hash_size, int open_flags)
+/* Whether an existing file may be used, and notes which one it is. Else errno and a message. */
+static bool is_usable(struct file *file, int fd)
 {
-	struct tdb_logging_context log = {on_tdb_message, store};
-	struct tdb_context *tdb;
 	struct stat st;
-	int gate;
 
-	store->message[0] = '\0';
-	gate = open_flags & O_CREAT ? -1 : wait_for_open(path, open_flags);
-	if (gate == -1 && !(open_flags & O_CREAT)) {
-		return NULL;
+	if (fstat(fd, &st)) {
+		return false;
 	}
-	if (gate >= 0 && fstat(gate, &st) == 0) {
-		store->device = st.st_dev;
-		store->inode = st.st_ino;
-		if (st.st_mode & S_IWOTH) {
-			close(gate);
-			snprintf(store->message, sizeof(store->message),
-			    "others may write it and may have done so; see what it holds, then "
-			    "chmod o-w");
-			errno = ENOTSUP; /* none of those that mean damage */
-			return NULL;
-		}
-		/* TDB would wait for what a FIFO says. */
-		if (!S_ISREG(st.st_mode)) {
-			close(gate);
-			snprintf(
-			    store->message, sizeof(store->message), "it is not a regular file");
-			errno = EBADF;
-			return NULL;
-		}
+	file->device = st.st_dev;
+	file->inode = st.st_ino;
+	if (st.st_mode & S_IWOTH) {
+		snprintf(file->message, sizeof(file->message),
+		    "others may write it and may have done so; see what it holds, then "
+		    "chmod o-w");
+		errno = ENOTSUP; /* none of those that mean damage */
+		return false;
 	}
+	/* TDB would wait for what a FIFO says. */
+	if (!S_ISREG(st.st_mode)) {
+		snprintf(file->message, sizeof(file->message), "it is not a regular file");
+		errno = EBADF;
+		return false;
+	}
+	return true;
+}
+
+static struct tdb_context *open_tdb(
+    struct file *file, const char *path, unsigned hash_size, int open_flags)
+{
+	struct tdb_logging_context log = {on_tdb_message, file};
+	struct tdb_context *tdb;
+
 	errno = 0;
 	tdb = tdb_open_ex(path, (int)hash_size, TDB_NOSYNC | TDB_INCOMPATIBLE_HASH, open_flags,
-	    store->options.mode, &log, NULL);
-	if (gate >= 0) {
-		int open_errno = errno;
-
-		close(gate);
-		errno = open_errno;
+	    file->store.options.mode, &log, NULL);
+	if (tdb) {
+		tdb_setalarm_sigptr(tdb, &signals_alarm_rang);
 	}
-	if (!tdb) {
+	return tdb;
+}
+
+struct tdb_context *file_make(struct file *file, const char *path, unsigned hash_size)
+{
+	struct tdb_context *tdb;
+	mode_t mode = file->store.options.mode;
+	struct stat st;
+
+	file_clear_complaint(file);
+	tdb = open_tdb(file, path, hash_size, O_RDWR | O_CREAT | O_EXCL);
+	/* Postfix's umask took permissions away that other accounts of the group may need. */
+	if (tdb && fstat(tdb_fd(tdb), &st) == 0 && (st.st_mode & 07777) != mode) {
+		(void)!fchmod(tdb_fd(tdb), mode);
+	}
+	return tdb;
+}
+
+/* Opens the file that is there. NULL, errno, maybe a message. */
+static struct tdb_context *open_existing(struct file *file, int open_flags)
+{
+	struct tdb_context *tdb = NULL;
+	int gate, saved_errno;
+
+	file_clear_complaint(file);
+	gate = wait_for_open(file->store.location, open_flags);
+	if (gate < 0) {
 		return NULL;
 	}
-	/* Postfix's umask took permissions away that other accounts of the group may need. */
-	if (store->options.access == STORE_CREATE && fstat(tdb_fd(tdb), &st) == 0 &&
-	    (st.st_mode & 07777) != store->options.mode) {
-		(void)!fchmod(tdb_fd(tdb), store->options.mode);
+	if (is_usable(file, gate)) {
+		tdb = open_tdb(file, file->store.location, FILE_HASH_SIZE_NEW, open_flags);
 	}
-	if (fstat(tdb_fd(tdb), &st) == 0) {
-		store->device = st.st_dev;
-		store->inode = st.st_ino;
-	}
-	tdb_setalarm_sigptr(tdb, &store_alarm_rang);
+	saved_errno = errno;
+	close(gate);
+	errno = saved_errno;
 	return tdb;
 }
 
@@ -339,25 +248,37 @@ static int rename_new(const char *from, const char *to)
 	return 0;
 }
 
-/*
- * Makes the file under a name of this process's own and then gives it its real one:
- * nobody ever sees half a file, and a file of some other kind is never written to,
- * as tdb_open would do with O_CREAT. STORE_OK too if another process was faster.
- */
-static enum store_result create_file(struct store *store, struct error *error)
+/* Notes which file is open, and in which state. */
+static void note_opened(struct file *file)
 {
-	enum store_result result = STORE_OK;
+	struct stat st;
+
+	if (fstat(tdb_fd(file->tdb), &st) == 0) {
+		file->device = st.st_dev;
+		file->inode = st.st_ino;
+	}
+	file->seqnum = tdb_get_seqnum(file->tdb);
+}
+
+/*
+ * Makes the file under a name of this process's own and then gives it its real one: nobody ever
+ * sees half a file, and a file of some other kind is never written to, as tdb_open would do with
+ * O_CREAT. STORE_OK, with nothing open, if another process was faster.
+ */
+static enum store_result create_file(struct file *file, struct error *error)
+{
+	enum store_result result;
 	char path[PATH_MAX];
 
-	if (snprintf(path, sizeof(path), "%s.%d", store->options.path, (int)getpid()) >=
+	if (snprintf(path, sizeof(path), "%s.%d", file->store.location, (int)getpid()) >=
 	    (int)sizeof(path)) {
-		error_set(error, "%s: the name is too long", store->options.path);
+		error_set(error, "%s: the name is too long", file->store.location);
 		return STORE_ERROR;
 	}
 	unlink(path);
-	store->tdb = open_tdb(store, path, STORE_HASH_SIZE_NEW, O_RDWR | O_CREAT | O_EXCL);
-	if (!store->tdb) {
-		result = store_fail(store, error,
+	file->tdb = file_make(file, path, FILE_HASH_SIZE_NEW);
+	if (!file->tdb) {
+		result = file_failed(file, error,
 		    errno == ENOENT
 			? "can't be made; its folder must exist and belong to the account that "
 			  "the helper runs as"
@@ -365,158 +286,191 @@ static enum store_result create_file(struct store *store, struct error *error)
 		unlink(path);
 		return result;
 	}
-	result = meta_make(store, error);
-	if (result == STORE_OK && rename_new(path, store->options.path) == 0) {
+	result = make_meta(file, error);
+	if (result == STORE_OK && rename_new(path, file->store.location) == 0) {
+		note_opened(file);
 		return STORE_OK;
 	}
 	if (result == STORE_OK && errno != EEXIST) {
-		result = store_fail(store, error, "can't be made");
+		result = file_failed(file, error, "can't be made");
 	}
 	unlink(path);
-	store_file_close(store);
+	file_close(file);
 	return result;
 }
 
-/* One try to open the file as it is, or to make it. */
-static enum store_result open_file(struct store *store, struct error *error)
+/* Why the file could not be opened. */
+static enum store_result not_opened(struct file *file, struct error *error)
 {
-	enum store_result result;
 	bool damaged;
+	enum store_result result;
 
-	for (int i = 0; !store->tdb && i < STORE_TRIES; i++) {
-		store->tdb = open_tdb(store, store->options.path, STORE_HASH_SIZE_NEW, O_RDWR);
-		if (store->tdb || errno != ENOENT || store->options.access != STORE_CREATE) {
+	if (errno == ENOENT) {
+		error_set(error,
+		    "%s: can't be opened: it is not there; the helper makes it at its first "
+		    "request",
+		    file->store.location);
+		return STORE_ABSENT;
+	}
+	/* If TDB can't recover a TDB transaction it complains and leaves errno as it was. */
+	damaged = errno == EIO || errno == EINVAL || errno == 0 || file->complaint == TDB_DEBUG_FATAL;
+	if ((errno == EIO || errno == 0) && !file->message[0]) {
+		snprintf(file->message, sizeof(file->message), "it is not a TDB file");
+	}
+	result = file_failed(file, error, "can't be opened");
+	return damaged && result == STORE_ERROR ? STORE_DAMAGED : result;
+}
+
+enum store_result file_open(struct file *file, struct error *error)
+{
+	enum store_access access = file->store.options.access;
+	enum store_result result;
+
+	if (file->tdb) {
+		return STORE_OK;
+	}
+	if (file->cut_off && file->store.options.rescue) {
+		error_set(error, "%s: cut off while it was in use", file->store.location);
+		return STORE_DAMAGED;
+	}
+	for (int i = 0; !file->tdb && i < FILE_TRIES; i++) {
+		file->tdb = open_existing(file, O_RDWR);
+		if (file->tdb || errno != ENOENT || access != STORE_CREATE) {
 			break;
 		}
-		result = create_file(store, error);
-		if (result != STORE_OK || store->tdb) {
+		result = create_file(file, error);
+		if (result != STORE_OK || file->tdb) {
 			return result;
 		}
 	}
-	if (!store->tdb && store->options.access == STORE_READ &&
-	    (errno == EACCES || errno == EROFS)) {
-		store->tdb = open_tdb(store, store->options.path, STORE_HASH_SIZE_NEW, O_RDONLY);
+	if (!file->tdb && access == STORE_READ && (errno == EACCES || errno == EROFS)) {
+		file->tdb = open_existing(file, O_RDONLY);
 	}
-	if (!store->tdb) {
-		if (errno == ENOENT) {
-			error_set(error,
-			    "%s: can't be opened: it is not there; the helper makes "
-			    "it at its first request",
-			    store->options.path);
-			return STORE_ABSENT;
-		}
-		/* Where a transaction can't be brought to its end, TDB leaves errno as it was. */
-		damaged = errno == EIO || errno == EINVAL || errno == 0 ||
-		    strncmp(store->message, "tdb_transaction_recover", 23) == 0;
-		if ((errno == EIO || errno == 0) && !store->message[0]) {
-			snprintf(store->message, sizeof(store->message), "it is not a TDB file");
-		}
-		result = store_fail(store, error, "can't be opened");
-		return damaged && result == STORE_ERROR ? STORE_DAMAGED : result;
+	if (!file->tdb) {
+		return not_opened(file, error);
 	}
-	result = meta_open(store, error);
-	if (result != STORE_OK) {
-		store_file_close(store);
+	note_opened(file);
+	/* An administrator may have changed database_mode since the file was made. */
+	if (access == STORE_CREATE) {
+		struct stat st;
+
+		if (fstat(tdb_fd(file->tdb), &st) == 0 &&
+		    (st.st_mode & 07777) != file->store.options.mode) {
+			(void)!fchmod(tdb_fd(file->tdb), file->store.options.mode);
+		}
+	}
+	result = read_meta(file, error);
+	if (result != STORE_OK && result != STORE_DAMAGED) {
+		file_close(file);
 	}
 	return result;
 }
 
-enum store_result store_file_open(struct store *store, struct error *error)
+/* Whether somebody has copied another file into this one. */
+static bool has_other_content(struct file *file)
 {
-	enum store_result result = STORE_OK;
-	struct error why;
+	struct meta meta = file->meta;
+	bool other = file_read_meta(file) != META_OK ||
+	    memcmp(meta.secret, file->meta.secret, sizeof(meta.secret)) != 0;
 
-	for (int i = 0; !store->tdb && i < STORE_TRIES; i++) {
-		if (store->suspect && store->options.salvage) {
-			error_set(error, "%s: cut off while it was in use", store->options.path);
-			result = STORE_DAMAGED;
-		} else {
-			result = open_file(store, error);
-		}
-		if (result == STORE_OK && store->options.salvage &&
-		    store->boot_id != store_boot_id()) {
-			result = store_boot_check(store, error);
-		} else if (result == STORE_DAMAGED && store->options.salvage) {
-			why = *error;
-			result = store_file_salvage(store, why.text, error);
-		}
-		if (result != STORE_OK) {
-			store_file_close(store);
-			return result;
-		}
-	}
-	if (!store->tdb) {
-		error_set(error, "%s: replaced again and again", store->options.path);
-		return STORE_BUSY;
-	}
-	return STORE_OK;
+	file->meta = meta;
+	return other;
 }
 
-bool store_file_replaced(struct store *store)
+bool file_is_replaced_by_name(struct file *file)
 {
 	struct stat named;
 
-	if (stat(store->options.path, &named)) {
-		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
+	file->recheck = false;
+	if (stat(file->store.location, &named)) {
+		file->replaced = errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
+		return file->replaced;
 	}
-	if (store->device != named.st_dev || store->inode != named.st_ino ||
-	    (named.st_mode & S_IWOTH)) {
-		return true;
+	file->cut_off = (uint64_t)named.st_size < tdb_map_size(file->tdb);
+	file->replaced = file->device != named.st_dev || file->inode != named.st_ino ||
+	    (named.st_mode & S_IWOTH) || file->cut_off;
+	if (file->device != named.st_dev || file->inode != named.st_ino) {
+		file->cut_off = false;
 	}
-	store->suspect = (uint64_t)named.st_size < tdb_map_size(store->tdb);
-	return store->suspect;
+	if (!file->replaced) {
+		file->replaced = has_other_content(file);
+	}
+	return file->replaced;
 }
 
-static volatile sig_atomic_t bus_armed;
-sigjmp_buf store_bus_jump;
-
-static void on_bus(int signal_number)
+bool file_is_replaced(struct file *file)
 {
-	if (!bus_armed) {
-		signal(signal_number, SIG_DFL);
-		return;
+	int seqnum = tdb_get_seqnum(file->tdb);
+
+	if (seqnum == file->seqnum && !file->recheck) {
+		return false;
 	}
-	bus_armed = 0;
-	siglongjmp(store_bus_jump, 1);
+	/* Whoever raised the number may have been killed before it renamed. */
+	file->seqnum = seqnum;
+	return file_is_replaced_by_name(file);
 }
 
-void store_bus_arm(bool armed)
+void file_announce_replacement(struct file *file)
 {
-	static bool ready;
-
-	if (!ready) {
-		/* Not blocked while it is handled, since the handler does not return. */
-		struct sigaction action = {.sa_handler = on_bus, .sa_flags = SA_NODEFER};
-
-		sigaction(SIGBUS, &action, NULL);
-		ready = true;
-	}
-	bus_armed = armed;
+	tdb_add_flags(file->tdb, TDB_SEQNUM);
+	tdb_increment_seqnum_nonblock(file->tdb);
+	tdb_remove_flags(file->tdb, TDB_SEQNUM);
 }
 
-enum store_result store_bus_recover(struct store *store, struct error *error)
+int file_new_path(
+    const struct file *file, char real[PATH_MAX], char new[PATH_MAX], struct error *error)
 {
-	struct tdb_context *tdb = store->tdb;
-
-	store_alarm_stop();
-	if (store->limited) {
-		setrlimit(RLIMIT_FSIZE, &store->limit);
-		store->limited = false;
+	if (!realpath(file->store.location, real) ||
+	    snprintf(new, PATH_MAX, "%s.new", real) >= PATH_MAX) {
+		return error_set(error, "%s: %s", file->store.location, strerror(errno));
 	}
-	store->tdb = NULL;
-	store->suspect = true;
-	store_watch_close(store);
-	store_map_close(store);
-	if (tdb && sigsetjmp(store_bus_jump, 0) == 0) {
-		store_bus_arm(true);
-		tdb_close(tdb);
-	}
-	store_bus_arm(false);
-	error_set(error, "%s: cut off while it was in use, or its disk fails", store->options.path);
-	return STORE_DAMAGED;
+	return 0;
 }
 
-struct tdb_context *store_file_make(struct store *store, const char *path, unsigned hash_size)
+unsigned file_hash_size(size_t keys)
 {
-	return open_tdb(store, path, hash_size, O_RDWR | O_CREAT | O_EXCL);
+	/* As many chains again as there are keys: compaction follows when the file has doubled. */
+	size_t size = keys < HASH_SIZE_MAX ? keys * 2 + 1 : HASH_SIZE_MAX;
+
+	return size < FILE_HASH_SIZE_NEW ? FILE_HASH_SIZE_NEW
+	    : size > HASH_SIZE_MAX       ? HASH_SIZE_MAX
+					 : (unsigned)size;
+}
+
+/*
+ * TDB grows a file by what some more records of the same size need, and by a quarter or a tenth
+ * at least, which may pass max_size. A record of the right size makes it grow once. The size
+ * follows from tdb_expand of TDB 1.4; another policy would only leave more or less room.
+ */
+void file_reserve(struct tdb_context *tdb, uint64_t bytes)
+{
+	TDB_DATA key = file_data("", 1);
+	size_t size = bytes / 100 <= 100 * 1024 ? bytes / 100 : bytes / 2;
+	char *filler = calloc(1, size + 1);
+
+	if (filler && tdb_store(tdb, key, file_data(filler, size), TDB_INSERT) == 0) {
+		tdb_delete(tdb, key);
+	}
+	free(filler);
+}
+
+size_t file_space(TDB_DATA key, TDB_DATA record)
+{
+	return key.dsize + record.dsize + 32;
+}
+
+int file_write_new(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record)
+{
+	TDB_DATA part = record;
+
+	/*
+	 * In two steps: TDB gives a new record a quarter more room than it asks for. This asks
+	 * for four fifths, and then takes up all of it.
+	 */
+	part.dsize = (key.dsize + record.dsize) * 4 / 5 + 4;
+	part.dsize = part.dsize > key.dsize ? part.dsize - key.dsize : 1;
+	if (part.dsize < record.dsize && tdb_store(tdb, key, part, TDB_INSERT)) {
+		return -1;
+	}
+	return tdb_store(tdb, key, record, TDB_REPLACE) ? -1 : 0;
 }

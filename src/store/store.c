@@ -1,0 +1,136 @@
+/*
+ * Chooses the backend by the location and passes calls on to it: see store.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "store/store.h"
+
+#include "base/clock.h"
+#include "store/backend.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* NULL: the location is a URL that no backend knows. */
+static const struct store_backend *find_backend(const char *location)
+{
+	if (strcmp(location, "memory:") == 0) {
+		return &store_memory;
+	}
+	return strstr(location, "://") ? NULL : &store_tdb;
+}
+
+struct store *store_open(const char *location, const struct store_options *options,
+    const struct store_codec *codec, struct error *error)
+{
+	const struct store_backend *backend = find_backend(location);
+	struct store *store;
+
+	if (!backend) {
+		error_set(error, "\"%.200s\" is not a path", location);
+		return NULL;
+	}
+	store = calloc(1, backend->size);
+	if (!store) {
+		error_set(error, "out of memory");
+		return NULL;
+	}
+	store->backend = backend;
+	store->options = *options;
+	store->codec = codec;
+	store->location = strdup(location);
+	if (!store->location) {
+		error_set(error, "out of memory");
+		free(store);
+		return NULL;
+	}
+	if (backend->open(store, error)) {
+		store_close(store);
+		return NULL;
+	}
+	return store;
+}
+
+void store_close(struct store *store)
+{
+	if (store) {
+		store->backend->close(store);
+		free(store->location);
+		free(store);
+	}
+}
+
+enum store_result store_update(struct store *store, struct store_item *item, size_t items,
+    store_change *change, void *data, struct error *error)
+{
+	assert(items > 0 && items <= STORE_ITEMS_MAX);
+	return store->backend->update(store, item, items, change, data, error);
+}
+
+enum store_result store_walk(
+    struct store *store, store_visit *visit, void *data, struct error *error)
+{
+	return store->backend->walk(store, visit, data, error);
+}
+
+enum store_result store_import(
+    struct store *store, const struct store_import *import, struct error *error)
+{
+	return store->backend->import(store, import, error);
+}
+
+enum store_result store_maintain(
+    struct store *store, struct store_maintenance *maintenance, struct error *error)
+{
+	maintenance->records = maintenance->kept = 0;
+	maintenance->size_before = maintenance->size_after = 0;
+	return store->backend->maintain(store, maintenance, error);
+}
+
+enum store_result store_secret(struct store *store, const uint8_t **secret, struct error *error)
+{
+	return store->backend->secret(store, secret, error);
+}
+
+enum store_result store_size(struct store *store, uint64_t *bytes, struct error *error)
+{
+	return store->backend->size_of(store, bytes, error);
+}
+
+void store_recheck(struct store *store)
+{
+	if (store->backend->recheck) {
+		store->backend->recheck(store);
+	}
+}
+
+const char *store_notice(struct store *store)
+{
+	return store->backend->notice ? store->backend->notice(store) : NULL;
+}
+
+int64_t store_txn_now_ms(struct store_txn *txn)
+{
+	if (txn->now_ms == 0) {
+		txn->now_ms = clock_now_ms();
+	}
+	return txn->now_ms;
+}
+
+const char *store_txn_get(struct store_txn *txn, const char *key, size_t key_length, size_t *size)
+{
+	return txn->store->backend->get(txn, key, key_length, size);
+}
+
+int store_txn_resize(struct store_txn *txn, struct store_item *item, size_t size)
+{
+	struct store_buffer *buffer = &txn->buffer[item - txn->item];
+
+	if (store_buffer_reserve(buffer, size)) {
+		return -1;
+	}
+	item->data = buffer->bytes;
+	item->size = size;
+	return 0;
+}

@@ -1,0 +1,224 @@
+/*
+ * The counter file, a TDB: what the files of store/tdb share. In the order in which they use each
+ * other: signals, meta, key, open, read, update, compact, rescue, guard, backend.
+ *
+ * How the file is written, and why: a process may be killed at any instruction, and TDB survives
+ * that only for some of its operations. An overwrite in place with the same size does, if the
+ * record's format bears a torn write, and so does an insert (the record is complete before its
+ * chain points at it). A deletion or a store of another size does so only in a TDB transaction.
+ * So nothing is deleted in normal work, and a record changes its size in a TDB transaction.
+ * Compaction gets rid of what nobody needs: it copies what is alive into PATH.new, which then
+ * takes the name. Other processes find out under their next lock, and open the new file.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef FILE_H
+#define FILE_H
+
+#include "store/backend.h"
+
+#include <limits.h>
+#include <tdb.h>
+
+/* Hash chains of a new file; compaction chooses more. */
+#define FILE_HASH_SIZE_NEW 4093
+
+/* How often an operation starts again because the file was replaced. */
+#define FILE_TRIES 10
+
+#define META_KEY ":meta"
+#define META_SIZE 192
+
+/* What the record :meta of a file says. */
+struct meta {
+	uint8_t secret[HASH_KEY_BYTES];
+	int64_t compacted_ms; /* when compaction last began, or the file was made */
+	int64_t compaction_took_ms; /* CPU time */
+	uint64_t compacted_size; /* of the file after that, in bytes */
+	uint64_t boot_id; /* of the system's run in which the file was last found sound */
+};
+
+/* A stored key: eight digits of a hash, a blank, and the caller's key. */
+#define KEY_PREFIX 9
+#define KEY_STORED_MAX 320
+
+/* Another name for the bytes that TDB takes and gives. */
+TDB_DATA file_data(const void *bytes, size_t size);
+
+struct file {
+	struct store store;
+	struct tdb_context *tdb; /* NULL: not open */
+	dev_t device; /* of the open file, or of the one that could not be opened */
+	ino_t inode;
+	struct meta meta; /* of the open file */
+
+	/* How a replaced file is noticed: see file_is_replaced. */
+	int seqnum;
+	bool recheck; /* ask the file system, too */
+	bool replaced; /* an operation found that the name stands for another file */
+	bool cut_off; /* the file is shorter than what was mapped */
+
+	bool compaction_due; /* the last insert left the file doubled, or found it full */
+	int64_t full_ms; /* since when it is full, by the monotonic clock; 0: it is not */
+
+	/* TDB's complaints since they were last cleared. The text is for messages alone. */
+	enum tdb_debug_level complaint; /* the worst of them */
+	char message[200];
+
+	struct store_txn txn;
+	struct store_buffer buffer[STORE_ITEMS_MAX];
+	char stored_key[STORE_ITEMS_MAX][KEY_STORED_MAX];
+
+	/* Of rescue.c. */
+	int64_t rescued_ms; /* by the monotonic clock; 0: never */
+	struct error rescue_error; /* why it did not work then; "": it did */
+	char notice[PATH_MAX + 600];
+	bool noticed; /* there is a notice that nobody has asked for */
+};
+
+/* meta.c: a :meta record's bytes, and back. */
+enum meta_result { META_OK, META_BAD, META_NEWER /* of a later version */ };
+void meta_write(const struct meta *meta, char bytes[META_SIZE]);
+enum meta_result meta_read(struct meta *meta, const char *bytes, size_t size);
+
+/* Values for a new file of that size; the secret is drawn if fresh_secret. 0, or -1 and errno. */
+int meta_init(struct meta *meta, uint64_t file_size, bool fresh_secret);
+
+/* A number for the time since the system was started; 0 if there is none. */
+uint64_t meta_boot_id(void);
+
+/*
+ * key.c: the stored key of a caller's key, in buffer. The prefix makes it impossible to choose
+ * keys that lie on one hash chain: TDB's own hash has no secret.
+ */
+TDB_DATA key_store(const uint8_t secret[HASH_KEY_BYTES], const char *key, size_t key_length,
+    char buffer[KEY_STORED_MAX]);
+
+/* The caller's key in a stored one; its length. NULL: it is no key of a record of ours. */
+const char *key_original(TDB_DATA stored, size_t *key_length);
+
+bool key_is_meta(TDB_DATA stored);
+
+/* open.c */
+
+/* Forgets TDB's complaints. */
+void file_clear_complaint(struct file *file);
+
+/* Whether TDB has complained of the file since then: what it calls absent may be damaged. */
+bool file_has_complaint(const struct file *file);
+
+/* The result for a failure of TDB's or of the system's (errno), and its text. */
+enum store_result file_failed(struct file *file, struct error *error, const char *what);
+
+/*
+ * Opens the file if it is not open, and makes it if access is STORE_CREATE. Reports damage,
+ * STORE_DAMAGED, and repairs nothing. Waits for locks: under an alarm.
+ */
+enum store_result file_open(struct file *file, struct error *error);
+void file_close(struct file *file);
+
+/* Reads the record :meta again. */
+enum meta_result file_read_meta(struct file *file);
+
+/*
+ * Under a lock in the open file: whether its name stands for another file, or for none; or it
+ * was cut off, or opened to others. Sets file->replaced then; the operation ends at once and the
+ * guard starts it again. Compaction and rescue raise TDB's sequence number before they rename,
+ * so that this costs no system call. A replacement by hand is noticed after store_recheck.
+ */
+bool file_is_replaced(struct file *file);
+
+/* The same by the file system and the content, whatever the sequence number. */
+bool file_is_replaced_by_name(struct file *file);
+
+/* Raises the sequence number: others look what the name stands for. */
+void file_announce_replacement(struct file *file);
+
+/* PATH.new, where PATH is a symbolic link of the file that it leads to. 0, or -1 and why. */
+int file_new_path(const struct file *file, char real[PATH_MAX], char new[PATH_MAX],
+    struct error *error);
+
+/* A new TDB of that hash size at path, which must not exist. NULL, errno and a message. */
+struct tdb_context *file_make(struct file *file, const char *path, unsigned hash_size);
+
+/* Hash chains for that many keys. */
+unsigned file_hash_size(size_t keys);
+
+/* Makes a new file large enough for that many bytes more, if it can. */
+void file_reserve(struct tdb_context *tdb, uint64_t bytes);
+
+/* Bytes that a record takes up in a new file. */
+size_t file_space(TDB_DATA key, TDB_DATA record);
+
+/* Writes a record into a new file, without the quarter of free room that TDB adds. 0 or -1. */
+int file_write_new(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record);
+
+/* read.c */
+
+/* Calls visit for every record, each under the lock of its chain alone. 0; -1: it failed. */
+typedef int file_visit(
+    struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, void *private);
+int file_traverse(struct file *file, file_visit *visit, void *private);
+
+const char *file_get(struct store_txn *txn, const char *key, size_t key_length, size_t *size);
+
+/*
+ * The operations. The guard runs them with the file open; data points at their arguments. Each
+ * ends early where file->replaced is set.
+ */
+typedef enum store_result file_operation(struct file *file, void *data, struct error *error);
+
+struct update {
+	struct store_item *item;
+	size_t items;
+	store_change *change;
+	void *data;
+};
+file_operation update_run; /* data: struct update */
+
+struct walk {
+	store_visit *visit;
+	void *data;
+};
+file_operation read_walk; /* data: struct walk */
+
+struct compaction {
+	const struct store_import *import; /* NULL: none */
+	struct store_maintenance *maintenance;
+};
+file_operation compact_run; /* data: struct compaction */
+
+/* Whether the last insert left the file doubled or full, so that compaction pays now. */
+bool compact_is_due(const struct file *file);
+
+/*
+ * scan.c: calls visit for everything in a damaged file that looks like a record, possibly several
+ * copies of one, until visit returns other than 0, which is returned then. -1: out of memory.
+ */
+typedef int scan_visit(TDB_DATA key, TDB_DATA data, void *private);
+int scan_file(int fd, uint64_t size, scan_visit *visit, void *private);
+
+/* rescue.c */
+
+/*
+ * Of a file that was written before the system was started: whether it is sound. STORE_DAMAGED
+ * if not; under an alarm.
+ */
+enum store_result rescue_check(struct file *file, struct error *error);
+
+/*
+ * Saves every record that can be read of the damaged file into a new one that takes its name,
+ * keeps the damaged one aside, and leaves a notice that begins with why. STORE_OK also if the
+ * name stands for another file: some other process was faster. The file is closed then.
+ */
+enum store_result rescue_run(struct file *file, const char *why, struct error *error);
+
+/*
+ * guard.c: runs an operation on the open file. Opens it first; starts again if it was replaced;
+ * if it is damaged, rescues it and starts again, once. Bounds all waiting, by an alarm that
+ * operations start (signals.h) before they block; survives SIGBUS.
+ */
+enum store_result guard_run(
+    struct file *file, file_operation *operation, void *data, struct error *error);
+
+#endif

@@ -1,0 +1,98 @@
+/*
+ * The record :meta of the counter file: see file.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "base/clock.h"
+#include "store/tdb/file.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define FORMAT_VERSION "2"
+
+/* Written with blanks behind it, so that its size never changes. */
+#define FORMAT_WRITE                                                                               \
+	FORMAT_VERSION " secret=%016" PRIx64 "%016" PRIx64 " compacted=%" PRId64 ".%03d took=%" PRId64  \
+		       "ms size=%" PRIu64 " boot=%016" PRIx64
+#define FORMAT_READ                                                                                \
+	FORMAT_VERSION " secret=%16" SCNx64 "%16" SCNx64 " compacted=%" SCNd64 ".%3d took=%" SCNd64     \
+		       "ms size=%" SCNu64 " boot=%16" SCNx64
+
+#define BOOT_ID "/proc/sys/kernel/random/boot_id"
+
+void meta_write(const struct meta *meta, char bytes[META_SIZE])
+{
+	uint64_t half[2];
+	int length;
+
+	memcpy(half, meta->secret, sizeof(half));
+	memset(bytes, ' ', META_SIZE);
+	length = snprintf(bytes, META_SIZE, FORMAT_WRITE, half[0], half[1],
+	    meta->compacted_ms / 1000, (int)(meta->compacted_ms % 1000), meta->compaction_took_ms,
+	    meta->compacted_size, meta->boot_id);
+	bytes[length] = ' ';
+}
+
+enum meta_result meta_read(struct meta *meta, const char *bytes, size_t size)
+{
+	char text[META_SIZE + 1] = {0};
+	struct meta read;
+	uint64_t half[2];
+	int64_t seconds;
+	size_t digits;
+	int ms;
+
+	/* A later version may have another size. */
+	memcpy(text, bytes, size < META_SIZE ? size : META_SIZE);
+	digits = strspn(text, "0123456789");
+	if (digits > 0 && strncmp(text + digits, " secret=", 8) == 0 &&
+	    (digits > 1 || text[0] > FORMAT_VERSION[0])) {
+		return META_NEWER;
+	}
+	if (size != META_SIZE ||
+	    sscanf(text, FORMAT_READ, &half[0], &half[1], &seconds, &ms, &read.compaction_took_ms,
+		&read.compacted_size, &read.boot_id) != 7 ||
+	    seconds < 0 || seconds > INT64_MAX / 2000) {
+		return META_BAD;
+	}
+	memcpy(read.secret, half, sizeof(half));
+	read.compacted_ms = seconds * 1000 + ms;
+	*meta = read;
+	return META_OK;
+}
+
+int meta_init(struct meta *meta, uint64_t file_size, bool fresh_secret)
+{
+	meta->compacted_ms = clock_now_ms();
+	meta->compaction_took_ms = 0;
+	meta->compacted_size = file_size;
+	meta->boot_id = meta_boot_id();
+	if (fresh_secret && getrandom(meta->secret, sizeof(meta->secret), 0) < 0) {
+		return -1;
+	}
+	return 0;
+}
+
+uint64_t meta_boot_id(void)
+{
+	static uint64_t id;
+	static const uint8_t none[HASH_KEY_BYTES];
+	char text[64];
+	ssize_t length;
+	int fd;
+
+	if (id == 0) {
+		fd = open(BOOT_ID, O_RDONLY | O_CLOEXEC);
+		length = fd >= 0 ? read(fd, text, sizeof(text)) : 0;
+		if (fd >= 0) {
+			close(fd);
+		}
+		id = length > 0 ? hash_keyed(none, text, (size_t)length) : 0;
+	}
+	return id;
+}
