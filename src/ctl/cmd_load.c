@@ -1,18 +1,17 @@
 /*
- * The commands load, dump and clean: allowances in bulk, and the file made anew.
+ * The command load: many exceptions from a file, all or none of them.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "base/clock.h"
-#include "ctl/cmd_set.h"
-#include "ctl/progress.h"
-#include "ctl/when.h"
-#include "engine/judge.h"
-#include "ctl/table.h"
-
 #include "base/error.h"
 #include "base/number.h"
 #include "base/strbuf.h"
+#include "ctl/commands.h"
+#include "ctl/progress.h"
+#include "ctl/spec.h"
+#include "ctl/when.h"
+#include "engine/judge.h"
 
 #include <err.h>
 #include <errno.h>
@@ -41,17 +40,17 @@ struct load {
 	const char *name; /* of the file, for messages */
 	const uint8_t *secret;
 	int64_t now_s;
-	bool replace; /* whatever the file does not name goes */
+	bool replace; /* exceptions that the file does not name are removed */
 	size_t mistakes;
 	size_t expired;
 	struct wanted *wanted;
 	size_t lines;
 	size_t room;
-	size_t *first; /* indices of the lines with which a new key begins, and the end */
+	size_t *first; /* index of the first line of each key, and the number of lines */
 	size_t keys;
 
-	/* Of the rewrite. */
-	struct retention keeping;
+	/* For the compaction. */
+	struct retention retention;
 	struct progress progress;
 	size_t steps;
 	char exception[EXCEPTION_SIZE_MAX];
@@ -67,7 +66,7 @@ static void complain(struct load *load, size_t line, const char *why)
 	}
 }
 
-/* UNTIL: "", "NULL" as SQL clients print it, or a time. */
+/* UNTIL: "", "NULL" (which SQL clients print), "-" or a time. */
 static int read_until(const char *string, int64_t now_s, int64_t *until_s, struct error *error)
 {
 	int64_t ms;
@@ -79,7 +78,7 @@ static int read_until(const char *string, int64_t now_s, int64_t *until_s, struc
 	if (number_parse(string, strlen(string), INT64_MAX / 1000, (uint64_t *)until_s) == 0) {
 		return 0;
 	}
-	/* As a time a duration is that long ago, which is not what it is meant for here. */
+	/* when_parse takes a duration as that long ago, which is not meant here. */
 	if (when_parse_duration(string, &ms, error) == 0) {
 		return error_set(error,
 		    "\"%.40s\" is how long, not until when: a date such as \"2026-11-20 14:00\", "
@@ -89,29 +88,25 @@ static int read_until(const char *string, int64_t now_s, int64_t *until_s, struc
 	return when_parse(string, now_s, until_s, error);
 }
 
-static void keep_line(struct load *load, const struct ctl_wish *wish, size_t line)
+static void keep_line(struct load *load, const struct spec *spec, size_t line)
 {
 	struct wanted *wanted;
 
-	if (load->lines == load->room) {
-		load->room = load->room ? load->room * 2 : 1024;
-		load->wanted =
-		    table_must(reallocarray(load->wanted, load->room, sizeof(*load->wanted)));
-	}
+	load->wanted = ctl_grow(load->wanted, load->lines, &load->room, sizeof(*wanted));
 	wanted = &load->wanted[load->lines++];
-	*wanted = (struct wanted){.length = wish->key.length,
-	    .granted = wish->granted,
-	    .until_s = wish->until_s,
+	*wanted = (struct wanted){.length = spec->key.length,
+	    .granted = spec->granted,
+	    .until_s = spec->until_s,
 	    .line = line};
-	wanted->key = table_must(strdup(wish->key.text));
-	wanted->limits = wish->limits[0] ? table_must(strdup(wish->limits)) : NULL;
+	wanted->key = ctl_must(strdup(spec->key.text));
+	wanted->limits = spec->limits[0] ? ctl_must(strdup(spec->limits)) : NULL;
 }
 
 static void read_line(struct load *load, char *text, size_t line)
 {
 	struct exception exception = {.until_s = 0};
 	char *field[4] = {text, NULL, NULL, NULL};
-	struct ctl_wish wish = {.until_s = 0};
+	struct spec spec = {.until_s = 0};
 	struct error error = {""};
 	unsigned fields = 1;
 
@@ -123,23 +118,23 @@ static void read_line(struct load *load, char *text, size_t line)
 		complain(load, line, "not RULE, KEY, LIMITS and perhaps UNTIL, separated by TABs");
 		return;
 	}
-	if (ctl_wish_key(load->ctl, &wish, load->secret, field[0], field[1], &error) ||
-	    ctl_wish_limits(&wish, field[2], &error) ||
-	    (fields == 4 && read_until(field[3], load->now_s, &wish.until_s, &error)) ||
-	    ctl_wish_apply(load->ctl, &wish, &exception, &error)) {
+	if (spec_parse_key(load->ctl, &spec, load->secret, field[0], field[1], &error) ||
+	    spec_parse_limits(&spec, field[2], &error) ||
+	    (fields == 4 && read_until(field[3], load->now_s, &spec.until_s, &error)) ||
+	    spec_apply(load->ctl, &spec, &exception, &error)) {
 		complain(load, line, error.text);
 		return;
 	}
-	if (!wish.limits[0] && !wish.until_s) {
+	if (!spec.limits[0] && !spec.until_s) {
 		complain(load, line, "a grant needs UNTIL, the time when it ends");
 		return;
 	}
-	if (wish.until_s && wish.until_s <= load->now_s) {
+	if (spec.until_s && spec.until_s <= load->now_s) {
 		load->expired++;
-		wish.limits[0] = '\0';
-		wish.granted = 0;
+		spec.limits[0] = '\0';
+		spec.granted = 0;
 	}
-	keep_line(load, &wish, line);
+	keep_line(load, &spec, line);
 }
 
 static int compare_wanted(const void *left, const void *right)
@@ -151,13 +146,13 @@ static int compare_wanted(const void *left, const void *right)
 	return order ? order : (a->line > b->line) - (a->line < b->line);
 }
 
-/* Brings the lines of a key together, and looks for those that contradict each other. */
+/* Sorts the lines by key, and reports those that contradict each other. */
 static void sort_lines(struct load *load)
 {
 	if (load->lines > 0) {
 		qsort(load->wanted, load->lines, sizeof(*load->wanted), compare_wanted);
 	}
-	load->first = table_must(reallocarray(NULL, load->lines + 1, sizeof(*load->first)));
+	load->first = ctl_must(reallocarray(NULL, load->lines + 1, sizeof(*load->first)));
 	for (size_t i = 0; i < load->lines; i++) {
 		const struct wanted *wanted = &load->wanted[i];
 		const struct wanted *limits = NULL;
@@ -190,7 +185,7 @@ static void sort_lines(struct load *load)
 	load->first[load->keys] = load->lines;
 }
 
-/* Reads the file; every mistake is reported. An exit status. */
+/* Reads the file and reports all mistakes. Returns an exit status. */
 static int read_file(struct load *load, FILE *file)
 {
 	char *text = NULL;
@@ -252,7 +247,7 @@ static bool is_wanted(const struct load *load, const char *key, size_t length)
 	return false;
 }
 
-/* A counter's record that says that there is an exception. */
+/* Sets the flag of a counter's record that says that the key has an exception. */
 static void flag_record(struct load *load, const char **bytes, size_t size)
 {
 	struct record record;
@@ -260,7 +255,7 @@ static void flag_record(struct load *load, const char **bytes, size_t size)
 
 	if (load->record_room < size) {
 		free(load->record);
-		load->record = table_must(malloc(size));
+		load->record = ctl_must(malloc(size));
 		load->record_room = size;
 	}
 	memcpy(load->record, *bytes, size);
@@ -271,7 +266,7 @@ static void flag_record(struct load *load, const char **bytes, size_t size)
 	}
 }
 
-/* store_rewrite's function: what the file has, allowances of wanted keys excepted. */
+/* The compaction's function: keeps records, but not exceptions that the file replaces. */
 static bool keep(void *data, const char *key, size_t key_length, const char **bytes, size_t *size)
 {
 	struct load *load = data;
@@ -279,7 +274,7 @@ static bool keep(void *data, const char *key, size_t key_length, const char **by
 	size_t length;
 
 	progress_step(&load->progress, ++load->steps);
-	if (!retention_keep(&load->keeping, key, key_length, bytes, size)) {
+	if (!retention_keep(&load->retention, key, key_length, bytes, size)) {
 		return false;
 	}
 	counter = exception_counter_key(key, key_length, &length);
@@ -292,7 +287,7 @@ static bool keep(void *data, const char *key, size_t key_length, const char **by
 	return true;
 }
 
-/* The exception of the i-th key of the file; one that has expired is empty, and goes next time. */
+/* The exception of the i-th key. Empty if it has expired: the next compaction removes it. */
 static bool add(
     void *data, size_t i, const char **key, size_t *key_length, const char **bytes, size_t *size)
 {
@@ -326,28 +321,13 @@ static bool add(
 	return true;
 }
 
-/* Mail waits meanwhile: a Ctrl-Z would make it wait for good. */
-static enum store_result rewrite(
-    struct ctl *ctl, struct store_rewriting *rewriting, struct error *error)
+int cmd_load_open(struct ctl *ctl, int argc, char **argv)
 {
-	signal(SIGTSTP, SIG_IGN);
-	return store_rewrite(ctl->store, rewriting, error);
-}
+	const struct ctl_option options[] = {{"replace", .flag = &ctl->replace}, {.name = NULL}};
+	int status = ctl_options(ctl, options, argc, argv);
 
-int ctl_load_open(struct ctl *ctl, int argc, char **argv)
-{
-	static const struct option options[] = {
-	    {"replace", no_argument, NULL, 'r'}, {NULL, 0, NULL, 0}};
-	int option;
-
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option != 'r') {
-			return ctl_usage("load");
-		}
-		ctl->replace = true;
-	}
-	if (argc - optind != 1) {
-		return ctl_usage("load");
+	if (status || argc - optind != 1) {
+		return status ? status : CTL_USAGE;
 	}
 	ctl->input_name = argv[optind];
 	if (strcmp(ctl->input_name, "-") == 0) {
@@ -381,7 +361,8 @@ int cmd_load(struct ctl *ctl, int argc, char **argv)
 	status = read_file(&load, ctl->input);
 	if (status == EX_OK && (load.lines > 0 || load.replace)) {
 		progress_start(&load.progress, "records written");
-		result = rewrite(ctl, &rewriting, &error);
+		signal(SIGTSTP, SIG_IGN); /* mail waits for locks of this process */
+		result = store_rewrite(ctl->store, &rewriting, &error);
 		progress_end(&load.progress);
 		if (result != STORE_OK) {
 			status = ctl_store_failed(result, &error);
@@ -403,73 +384,6 @@ int cmd_load(struct ctl *ctl, int argc, char **argv)
 	free(load.wanted);
 	free(load.first);
 	free(load.record);
-	free(load.keeping.buffer);
+	free(load.retention.buffer);
 	return status;
-}
-
-int cmd_dump(struct ctl *ctl, int argc, char **argv)
-{
-	struct ctl_allowed allowed = {.rule = NULL};
-	int status;
-
-	if (argc > 1) {
-		return ctl_usage(argv[0]);
-	}
-	status = ctl_allowed_read(ctl, &allowed);
-	for (size_t i = 0; i < allowed.lines; i++) {
-		const struct ctl_allowed_line *line = &allowed.line[i];
-
-		printf("%.*s\t%s\t%s", (int)line->rule_length, line->key,
-		    line->key + line->rule_length + 1, line->limits);
-		if (line->until_s) {
-			printf("\t%lld", (long long)line->until_s);
-		}
-		putchar('\n');
-	}
-	ctl_allowed_free(&allowed);
-	return status;
-}
-
-struct clean {
-	struct retention keeping;
-	struct progress progress;
-	size_t steps;
-};
-
-static bool keep_alive(
-    void *data, const char *key, size_t key_length, const char **bytes, size_t *size)
-{
-	struct clean *clean = data;
-
-	progress_step(&clean->progress, ++clean->steps);
-	return retention_keep(&clean->keeping, key, key_length, bytes, size);
-}
-
-int cmd_clean(struct ctl *ctl, int argc, char **argv)
-{
-	struct clean clean = {.keeping = {.buffer = NULL}};
-	struct store_rewriting rewriting = {.keep = keep_alive, .data = &clean};
-	enum store_result result;
-	const char *notice;
-	struct error error;
-
-	if (argc > 1) {
-		return ctl_usage(argv[0]);
-	}
-	progress_start(&clean.progress, "records looked at");
-	result = rewrite(ctl, &rewriting, &error);
-	progress_end(&clean.progress);
-	notice = store_notice(ctl->store);
-	if (notice) {
-		warnx("%s", notice);
-	}
-	free(clean.keeping.buffer);
-	if (result != STORE_OK) {
-		return ctl_store_failed(result, &error);
-	}
-	printf("%zu records kept, %zu expired ones gone; %llu KiB, before %llu KiB\n",
-	    rewriting.kept, rewriting.records - rewriting.kept,
-	    (unsigned long long)(rewriting.size_after + 1023) / 1024,
-	    (unsigned long long)(rewriting.size_before + 1023) / 1024);
-	return EX_OK;
 }

@@ -1,10 +1,10 @@
 /*
- * policyd-ratelimit-ctl: the administrator's view of the counters. The command
- * table, and what comes before any command: options, configuration, account.
+ * policyd-ratelimit-ctl, which shows administrators the counters and changes them: the command
+ * table, and what happens before any command: options, configuration, account.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "ctl/main.h"
+#include "ctl/commands.h"
 
 #include "engine/judge.h"
 
@@ -25,13 +25,13 @@ static const struct command {
 	enum store_access access;
 	const char *arguments;
 	const char *help;
-	int (*prepare)(struct ctl *ctl, int argc, char **argv); /* before the account changes */
-	bool salvages; /* a damaged file */
+	int (*prepare)(struct ctl *ctl, int argc, char **argv); /* before the change of account */
+	bool rescues; /* a damaged file */
 } commands[] = {
     {"show", cmd_show, STORE_READ,
 	"[--rule R] [--key GLOB] [--over PCT] [--sort used|percent|key|last]\n"
 	"       [--top N] [--json]",
-	"how full each counter is, when it frees, refusals", NULL, false},
+	"how full each counter is, when it frees, denials", NULL, false},
     {"top", cmd_top, STORE_READ,
 	"[--rule R] [--key GLOB] [--over PCT] [--sort used|percent|key|last]\n"
 	"       [--interval SECONDS]",
@@ -47,7 +47,7 @@ static const struct command {
     {"limits", cmd_limits, STORE_READ, "[--rule R] [--json]", "what is set and granted", NULL,
 	false},
     {"load", cmd_load, STORE_CREATE, "[--replace] FILE",
-	"set many: RULE<TAB>KEY<TAB>LIMITS[<TAB>UNTIL]", ctl_load_open, false},
+	"set many: RULE<TAB>KEY<TAB>LIMITS[<TAB>UNTIL]", cmd_load_open, false},
     {"dump", cmd_dump, STORE_READ, "", "what is set, for load", NULL, false},
     {"clean", cmd_clean, STORE_WRITE, "", "rewrite the file without what has expired", NULL, true},
     {"report", cmd_report, STORE_READ, "[--since TIME] [--mail ADDRESS [--always]] [--json]",
@@ -56,7 +56,7 @@ static const struct command {
     {"config", cmd_config, STORE_READ, "[--changed] [NAME]", "effective settings, or one of them",
 	NULL, false},
     {"check", cmd_check, STORE_READ, "[-P DIR]...",
-	"what is wrong, on Postfix's side too, and what mends it", NULL, false},
+	"what is wrong, on Postfix's side too, and what repairs it", NULL, false},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -82,58 +82,6 @@ static void usage(FILE *to, const struct command *command)
 	    command->arguments[0] ? " " : "", command->arguments);
 }
 
-int ctl_usage(const char *name)
-{
-	for (size_t i = 0; i < COMMANDS; i++) {
-		if (strcmp(commands[i].name, name) == 0) {
-			usage(stderr, &commands[i]);
-		}
-	}
-	return EX_USAGE;
-}
-
-int ctl_store_failed(enum store_result result, const struct error *error)
-{
-	warnx("%s", error->text);
-	return result == STORE_FORBIDDEN ? EX_NOPERM : EX_UNAVAILABLE;
-}
-
-const struct rule *ctl_rule(const struct ctl *ctl, const char *name, size_t length)
-{
-	for (size_t i = 0; i < ctl->config.rules; i++) {
-		const struct rule *rule = &ctl->config.rule[i];
-
-		if (strlen(rule->name) == length && memcmp(rule->name, name, length) == 0) {
-			return rule;
-		}
-	}
-	return NULL;
-}
-
-void ctl_rule_names(const struct ctl *ctl, struct strbuf *text)
-{
-	for (size_t i = 0; i < ctl->config.rules; i++) {
-		strbuf_printf(text, "%s%s", i ? ", " : "", ctl->config.rule[i].name);
-	}
-	strbuf_puts(text, ctl->config.rules ? "" : "none");
-}
-
-const struct rule *ctl_rule_option(const struct ctl *ctl, const char *name, int *status)
-{
-	const struct rule *rule = name ? ctl_rule(ctl, name, strlen(name)) : NULL;
-	char names[CONFIG_RULES_MAX * (CONFIG_RULE_NAME_MAX + 2)];
-	struct strbuf text;
-
-	if (!name || rule) {
-		return rule;
-	}
-	strbuf_init(&text, names, sizeof(names));
-	ctl_rule_names(ctl, &text);
-	warnx("there is no rule \"%s\" in %s; its rules are %s", name, ctl->config_path, names);
-	*status = EX_DATAERR;
-	return NULL;
-}
-
 static void print_complaint(void *data, const char *message)
 {
 	(void)data;
@@ -141,8 +89,8 @@ static void print_complaint(void *data, const char *message)
 }
 
 /*
- * Takes on the helper's account, so that no file is left behind that the helper can't
- * open. A command that only reads goes on where there is no such account.
+ * Changes to the helper's account, so that ctl creates no file that the helper can't open. A
+ * command that only reads continues if there is no such account.
  */
 static int become_user(const struct config *config, const struct command *command)
 {
@@ -172,7 +120,7 @@ static int become_user(const struct config *config, const struct command *comman
 	return 0;
 }
 
-/* Nobody else may make a file: the helper could not open it. */
+/* Only the helper's account may create files: the helper could not open those of others. */
 static bool is_user(const struct config *config)
 {
 	const struct passwd *user = getpwnam(config->user);
@@ -186,11 +134,10 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 	struct config_stamp stamp;
 	int status = EX_CONFIG;
 
-	/* Each command has options of its own. */
-	optind = 0;
+	optind = 0; /* for the options of the command */
 	ctl->config_is_bad =
 	    config_load(ctl->config_path, &ctl->config, &stamp, print_complaint, NULL) != 0;
-	/* Only what looks for faults may go on with one. */
+	/* Only check may continue: it looks for such faults. */
 	if (!ctl->config_is_bad || command->run == cmd_check) {
 		status = command->prepare ? command->prepare(ctl, argc, argv) : 0;
 	}
@@ -202,16 +149,17 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 		options.mode = ctl->config.database_mode;
 		options.max_size = ctl->config.database_max_size;
 		options.lock_timeout_ms = ctl->config.lock_timeout_ms;
-		options.salvage = command->salvages ? &retention_salvage : NULL;
+		options.salvage = command->rescues ? &retention_salvage : NULL;
 		if (options.access == STORE_CREATE && !is_user(&ctl->config)) {
 			options.access = STORE_WRITE;
 		}
-		ctl->store = store_new(&options);
-		ctl->quotas = quotas_new();
-		if (!ctl->store || !ctl->quotas) {
-			err(EX_OSERR, NULL);
-		}
+		ctl->store = ctl_must(store_new(&options));
+		ctl->quotas = ctl_must(quotas_new());
 		status = command->run(ctl, argc, argv);
+	}
+	if (status == CTL_USAGE) {
+		usage(stderr, command);
+		status = EX_USAGE;
 	}
 	if (ctl->input && ctl->input != stdin) {
 		fclose(ctl->input);

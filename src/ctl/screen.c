@@ -11,6 +11,7 @@
 #include "ctl/screen.h"
 
 #include "base/clock.h"
+#include "ctl/common.h"
 #include "ctl/table.h"
 
 #include <errno.h>
@@ -95,7 +96,7 @@ static void put(struct screen *screen, const char *text)
 
 	if (screen->length + length > screen->room) {
 		screen->room = 2 * (screen->length + length);
-		screen->out = table_must(realloc(screen->out, screen->room));
+		screen->out = ctl_must(realloc(screen->out, screen->room));
 	}
 	memcpy(screen->out + screen->length, text, length);
 	screen->length += length;
@@ -141,7 +142,7 @@ static void measure(struct screen *screen)
 	    : size.ws_col > SCREEN_MAX     ? SCREEN_MAX
 					   : size.ws_col;
 	screen->lines = size.ws_row == 0 ? 24 : size.ws_row > SCREEN_MAX ? SCREEN_MAX : size.ws_row;
-	screen->line = table_must(calloc(screen->lines, sizeof(*screen->line)));
+	screen->line = ctl_must(calloc(screen->lines, sizeof(*screen->line)));
 	screen->draw = screen->erase = true;
 }
 
@@ -243,7 +244,7 @@ struct screen *screen_open(void)
 	    strcmp(type, "dumb") == 0) {
 		return NULL;
 	}
-	screen = table_must(calloc(1, sizeof(*screen)));
+	screen = ctl_must(calloc(1, sizeof(*screen)));
 	sigemptyset(&mask);
 	for (size_t i = 0; i < SIGNALS; i++) {
 		sigaddset(&mask, signals[i]);
@@ -324,7 +325,7 @@ void screen_line(struct screen *screen, unsigned line, const char *style, const 
 	    strcmp(old + style_length + 1, text) == 0) {
 		return;
 	}
-	new = table_must(malloc(style_length + strlen(text) + 2));
+	new = ctl_must(malloc(style_length + strlen(text) + 2));
 	strcpy(stpcpy(stpcpy(new, style), "m"), text);
 	free(screen->line[line]);
 	screen->line[line] = new;

@@ -5,7 +5,7 @@
  */
 #include "ctl/sendmail.h"
 
-#include "ctl/table.h"
+#include "ctl/common.h"
 
 #include <err.h>
 #include <errno.h>
@@ -229,17 +229,17 @@ static void write_headers(FILE *file, const char *to, const char *subject, int64
 /* The arguments: -i, since a line of the text may be a dot alone, and the addresses. */
 static char **make_arguments(const char *to)
 {
-	char **arguments = table_must(calloc(SENDMAIL_ADDRESSES_MAX + 4, sizeof(*arguments)));
+	char **arguments = ctl_must(calloc(SENDMAIL_ADDRESSES_MAX + 4, sizeof(*arguments)));
 	size_t n = 0;
 
-	arguments[n++] = table_must(strdup("sendmail"));
-	arguments[n++] = table_must(strdup("-i"));
-	arguments[n++] = table_must(strdup("--"));
+	arguments[n++] = ctl_must(strdup("sendmail"));
+	arguments[n++] = ctl_must(strdup("-i"));
+	arguments[n++] = ctl_must(strdup("--"));
 	while (*to) {
 		size_t length;
 		const char *address = next_address(&to, &length);
 
-		arguments[n++] = table_must(strndup(address, length));
+		arguments[n++] = ctl_must(strndup(address, length));
 	}
 	return arguments;
 }
@@ -352,7 +352,7 @@ int sendmail_send(const char *to, const char *subject, const char *body, int64_t
 	char **arguments = make_arguments(to);
 	char *message = NULL;
 	size_t size = 0;
-	FILE *file = table_must(open_memstream(&message, &size));
+	FILE *file = ctl_must(open_memstream(&message, &size));
 	int status;
 
 	write_headers(file, to, subject, now_s);

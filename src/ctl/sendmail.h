@@ -6,7 +6,6 @@
 #ifndef SENDMAIL_H
 #define SENDMAIL_H
 
-
 #include "base/error.h"
 #include "base/strbuf.h"
 

@@ -261,6 +261,6 @@ void when_format(int64_t time_s, struct strbuf *text)
 	struct tm tm;
 
 	localtime_r(&time, &tm);
-	strbuf_printf(text, "%04d-%02d-%02d %02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-	    tm.tm_hour, tm.tm_min);
+	strbuf_printf(text, "%04d-%02d-%02d %02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1,
+	    tm.tm_mday, tm.tm_hour, tm.tm_min);
 }

@@ -7,7 +7,6 @@
 #ifndef WHEN_H
 #define WHEN_H
 
-
 #include "base/error.h"
 #include "base/strbuf.h"
 

@@ -9,7 +9,6 @@
 #include "base/error.h"
 #include "base/strbuf.h"
 #include "match/key.h"
-#include "ctl/table.h"
 #include "count/record.h"
 
 #include <err.h>
@@ -35,7 +34,7 @@ static const char *keep(struct check *check, char *text)
 	if (check->texts == check->room) {
 		check->room = check->room ? check->room * 2 : 32;
 		check->text =
-		    table_must(reallocarray(check->text, check->room, sizeof(*check->text)));
+		    ctl_must(reallocarray(check->text, check->room, sizeof(*check->text)));
 	}
 	check->text[check->texts++] = text;
 	return text;
@@ -46,7 +45,7 @@ static char *print(const char *format, va_list args)
 	char *text;
 
 	if (vasprintf(&text, format, args) < 0) {
-		table_must(NULL);
+		ctl_must(NULL);
 	}
 	return text;
 }
@@ -73,7 +72,7 @@ const char *check_quote(struct check *check, const char *text)
 	if (*text && text[strspn(text, plain)] == '\0') {
 		return text;
 	}
-	buffer = table_must(malloc(size));
+	buffer = ctl_must(malloc(size));
 	strbuf_init(&quoted, buffer, size);
 	strbuf_puts(&quoted, "'");
 	for (; *text; text++) {
@@ -86,7 +85,7 @@ const char *check_quote(struct check *check, const char *text)
 static const char *check_printable(struct check *check, const char *bytes, size_t length)
 {
 	size_t size = length * 3 + 1;
-	char *line = table_must(malloc(size));
+	char *line = ctl_must(malloc(size));
 	struct strbuf text;
 
 	strbuf_init(&text, line, size);
@@ -258,8 +257,8 @@ static bool check_record(
 	struct walking *walking = data;
 	struct check *check = walking->check;
 	const struct ctl *ctl = check->ctl;
-	const char *colon = memchr(key, ':', key_length);
-	const struct rule *rule = colon ? ctl_rule(ctl, key, (size_t)(colon - key)) : NULL;
+	size_t prefix;
+	const struct rule *rule = ctl_rule_of(ctl, key, key_length, &prefix);
 	struct record record;
 	struct error error;
 	const char *name, *mend;
@@ -268,10 +267,10 @@ static bool check_record(
 		return true;
 	}
 	if (walking->damaged++ < DAMAGED_MAX) {
-		name = check_printable(check, colon + 1, key_length - (size_t)(colon + 1 - key));
+		name = check_printable(check, key + prefix, key_length - prefix);
 		mend = check_text(check, "-- %s", check_quote(check, name));
 		/* What can't be typed can't be named. */
-		if (memcmp(name, colon + 1, strlen(name)) != 0) {
+		if (memcmp(name, key + prefix, strlen(name)) != 0) {
 			mend = "--all";
 		}
 		check_finding(check,
@@ -315,7 +314,7 @@ static int check_database(struct check *check, const struct passwd *user)
 	const struct config *config = &check->ctl->config;
 	const char *path = config->database;
 	const char *quoted = check_quote(check, path);
-	char *copy = table_must(strdup(path));
+	char *copy = ctl_must(strdup(path));
 	const char *folder = check_text(check, "%s", dirname(copy));
 	unsigned findings = check->findings;
 	struct stat st;
@@ -396,7 +395,7 @@ static int check_all(struct check *check, const char *const *dir, size_t dirs)
 
 int cmd_check(struct ctl *ctl, int argc, char **argv)
 {
-	const char **dir = table_must(calloc((size_t)argc, sizeof(*dir)));
+	const char **dir = ctl_must(calloc((size_t)argc, sizeof(*dir)));
 	char *absolute = realpath(ctl->config_path, NULL);
 	struct check check = {.ctl = ctl, .config_path = absolute ? absolute : ctl->config_path};
 	size_t dirs = 0;
@@ -406,7 +405,7 @@ int cmd_check(struct ctl *ctl, int argc, char **argv)
 		dir[dirs++] = optarg;
 	}
 	if (option != -1 || optind < argc) {
-		status = ctl_usage("check");
+		status = CTL_USAGE;
 	} else {
 		status = check_all(&check, dir, dirs);
 	}

@@ -6,7 +6,7 @@
 #ifndef CTL_CHECK_H
 #define CTL_CHECK_H
 
-#include "ctl/main.h"
+#include "ctl/common.h"
 
 #include <stddef.h>
 

@@ -6,7 +6,7 @@
  */
 #include "ctl/postfix/postfix.h"
 
-#include "ctl/table.h"
+#include "ctl/common.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +49,7 @@ static const char *list_text(struct check *check, const char *front, const struc
 {
 	char *buffer = NULL;
 	size_t size;
-	FILE *out = table_must(open_memstream(&buffer, &size));
+	FILE *out = ctl_must(open_memstream(&buffer, &size));
 	const char *text;
 
 	fputs(front, out);
@@ -63,7 +63,7 @@ static const char *list_text(struct check *check, const char *front, const struc
 		}
 	}
 	fclose(out);
-	text = check_text(check, "%s", (const char *)table_must(buffer));
+	text = check_text(check, "%s", (const char *)ctl_must(buffer));
 	free(buffer);
 	return text;
 }

@@ -5,7 +5,7 @@
  */
 #include "ctl/postfix/postconf.h"
 
-#include "ctl/table.h"
+#include "ctl/common.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@
 
 struct words words_split(const char *text, const char *separators)
 {
-	struct words words = {.text = table_must(strdup(text))};
+	struct words words = {.text = ctl_must(strdup(text))};
 	size_t room = 0;
 	char *c = words.text;
 
@@ -37,7 +37,7 @@ struct words words_split(const char *text, const char *separators)
 		}
 		if (words.n == room) {
 			room = room ? room * 2 : 16;
-			words.at = table_must(reallocarray(words.at, room, sizeof(*words.at)));
+			words.at = ctl_must(reallocarray(words.at, room, sizeof(*words.at)));
 		}
 		words.at[words.n++] = c;
 		for (; *c && (depth > 0 || !strchr(separators, *c)); c++) {
@@ -73,7 +73,7 @@ static struct settings settings_read(char *text)
 		if (settings.n == room) {
 			room = room ? room * 2 : 64;
 			settings.at =
-			    table_must(reallocarray(settings.at, room, sizeof(*settings.at)));
+			    ctl_must(reallocarray(settings.at, room, sizeof(*settings.at)));
 		}
 		*value = '\0';
 		value += 2;
@@ -104,7 +104,7 @@ const char *settings_get(const struct settings *settings, const char *name)
 static char *read_all(int fd)
 {
 	off_t size = lseek(fd, 0, SEEK_END);
-	char *text = table_must(calloc(1, (size_t)(size < 0 ? 0 : size) + 1));
+	char *text = ctl_must(calloc(1, (size_t)(size < 0 ? 0 : size) + 1));
 	size_t length = 0;
 	ssize_t n;
 
@@ -138,7 +138,7 @@ static enum postconf_result run_into(
 	pid_t pid;
 
 	if (posix_spawn_file_actions_init(&actions)) {
-		table_must(NULL);
+		ctl_must(NULL);
 	}
 	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
@@ -192,7 +192,7 @@ static enum postconf_result run(char *const argv[], char **table, struct error *
 static enum postconf_result ask(const struct postfix *postfix, const char *option,
     char *const *setting, size_t n, char **table, struct error *error)
 {
-	const char **argv = table_must(calloc(5 + 2 * n, sizeof(*argv)));
+	const char **argv = ctl_must(calloc(5 + 2 * n, sizeof(*argv)));
 	enum postconf_result result;
 	size_t argc = 0;
 
@@ -250,7 +250,7 @@ bool service_is(const struct service *service, unsigned field, const char *value
 static enum postconf_result load_settings(
     const struct postfix *postfix, struct service *service, struct error *error)
 {
-	char **setting = table_must(calloc(postfix->own.n + 1, sizeof(*setting)));
+	char **setting = ctl_must(calloc(postfix->own.n + 1, sizeof(*setting)));
 	enum postconf_result result;
 	char *text;
 	size_t n = 0;
@@ -260,7 +260,7 @@ static enum postconf_result load_settings(
 
 		if (name) {
 			if (asprintf(&setting[n++], "%s=%s", name, postfix->own.at[i].value) < 0) {
-				table_must(NULL);
+				ctl_must(NULL);
 			}
 		}
 	}
@@ -299,7 +299,7 @@ static enum postconf_result load_services(struct postfix *postfix, struct error 
 		}
 		if (postfix->services == room) {
 			room = room ? room * 2 : 32;
-			postfix->service = table_must(
+			postfix->service = ctl_must(
 			    reallocarray(postfix->service, room, sizeof(*postfix->service)));
 		}
 		postfix->service[postfix->services++] = service;

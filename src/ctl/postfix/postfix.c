@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/number.h"
-#include "ctl/table.h"
+#include "ctl/common.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -112,7 +112,7 @@ static bool same_file(const char *a, const char *b)
 
 static void add_limiter(struct instance *instance, struct limiter limiter)
 {
-	instance->limiter = table_must(
+	instance->limiter = ctl_must(
 	    reallocarray(instance->limiter, instance->limiters + 1, sizeof(*instance->limiter)));
 	instance->limiter[instance->limiters++] = limiter;
 }
@@ -369,7 +369,7 @@ static bool load(struct check *check, struct instance *instance, const char *dir
 
 void check_postfix(struct check *check, const char *const *dir, size_t dirs)
 {
-	struct instance *instance = table_must(calloc(dirs + 1, sizeof(*instance)));
+	struct instance *instance = ctl_must(calloc(dirs + 1, sizeof(*instance)));
 	struct words more = {0};
 	size_t n = 0, concerned = 0;
 
@@ -382,7 +382,7 @@ void check_postfix(struct check *check, const char *const *dir, size_t dirs)
 
 		n = 1;
 		more = words_split(value ? value : "", ", \t");
-		instance = table_must(reallocarray(instance, more.n + 1, sizeof(*instance)));
+		instance = ctl_must(reallocarray(instance, more.n + 1, sizeof(*instance)));
 		for (size_t i = 0; i < more.n; i++) {
 			n += load(check, &instance[n], more.at[i]);
 		}

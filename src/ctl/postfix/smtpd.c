@@ -6,7 +6,7 @@
  */
 #include "ctl/postfix/postfix.h"
 
-#include "ctl/table.h"
+#include "ctl/common.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,11 +76,11 @@ static struct words expanded_list(const struct settings *settings, const char *n
 	struct words list;
 	char *text = NULL;
 	size_t size;
-	FILE *out = table_must(open_memstream(&text, &size));
+	FILE *out = ctl_must(open_memstream(&text, &size));
 
 	expand(out, settings, &classes, settings_text(settings, name), &budget, 0);
 	fclose(out);
-	list = words_split(table_must(text), SEPARATORS);
+	list = words_split(ctl_must(text), SEPARATORS);
 	free(text);
 	words_free(&classes);
 	return list;
@@ -122,7 +122,7 @@ void instance_read_callers(struct instance *instance)
 {
 	struct postfix *postfix = &instance->postfix;
 
-	instance->caller = table_must(calloc(postfix->services + 1, sizeof(*instance->caller)));
+	instance->caller = ctl_must(calloc(postfix->services + 1, sizeof(*instance->caller)));
 	for (size_t i = 0; i < postfix->services; i++) {
 		if (service_is(&postfix->service[i], SERVICE_COMMAND, "smtpd")) {
 			add_caller(instance, &postfix->service[i]);
