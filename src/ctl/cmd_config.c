@@ -44,13 +44,13 @@ int cmd_config(struct ctl *ctl, int argc, char **argv)
 	struct printing printing = {.marks = isatty(STDOUT_FILENO)};
 	const struct ctl_option options[] = {
 	    {"changed", .flag = &printing.changed_only}, {.name = NULL}};
-	int status = ctl_options(ctl, options, argc, argv);
+	int status = ctl_options(ctl, options, argc, argv, 1);
 
 	if (status) {
 		return status;
 	}
 	printing.wanted = argv[optind];
-	if (argc - optind > 1 || (printing.wanted && printing.changed_only)) {
+	if (printing.wanted && printing.changed_only) {
 		return CTL_USAGE;
 	}
 	config_print(&ctl->config, print_option, &printing);

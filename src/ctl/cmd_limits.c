@@ -11,7 +11,6 @@
 #include "engine/exception.h"
 #include "match/key.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,11 +154,11 @@ int cmd_limits(struct ctl *ctl, int argc, char **argv)
 	    {"json", .flag = &json},
 	    {.name = NULL},
 	};
-	int status = ctl_options(ctl, options, argc, argv);
+	int status = ctl_options(ctl, options, argc, argv, 0);
 	struct table *table;
 
-	if (status || optind < argc) {
-		return status ? status : CTL_USAGE;
+	if (status) {
+		return status;
 	}
 	status = read_lines(ctl, &lines);
 	if (status == EX_OK) {

@@ -324,9 +324,9 @@ static bool add(
 int cmd_load_open(struct ctl *ctl, int argc, char **argv)
 {
 	const struct ctl_option options[] = {{"replace", .flag = &ctl->replace}, {.name = NULL}};
-	int status = ctl_options(ctl, options, argc, argv);
+	int status = ctl_options(ctl, options, argc, argv, 1);
 
-	if (status || argc - optind != 1) {
+	if (status || optind == argc) {
 		return status ? status : CTL_USAGE;
 	}
 	ctl->input_name = argv[optind];

@@ -12,7 +12,6 @@
 #include "ctl/when.h"
 
 #include <err.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -226,7 +225,7 @@ static int read_options(const struct ctl *ctl, struct report *report, int argc, 
 	    {"json", .flag = &report->json},
 	    {.name = NULL},
 	};
-	int status = ctl_options(ctl, options, argc, argv);
+	int status = ctl_options(ctl, options, argc, argv, 0);
 	struct error error;
 
 	if (status) {
@@ -241,11 +240,8 @@ static int read_options(const struct ctl *ctl, struct report *report, int argc, 
 		warnx("--mail: %s", error.text);
 		return EX_USAGE;
 	}
-	/* A message is a table for people; and --always is about messages. */
-	if (optind < argc || (report->mail ? report->json : report->always)) {
-		return CTL_USAGE;
-	}
-	return 0;
+	/* A message has a table for people; and --always is about messages. */
+	return (report->mail ? report->json : report->always) ? CTL_USAGE : 0;
 }
 
 int cmd_report(struct ctl *ctl, int argc, char **argv)

@@ -11,6 +11,7 @@
 #include "engine/request.h"
 
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,7 +179,7 @@ int cmd_reset(struct ctl *ctl, int argc, char **argv)
 	    {"all", .flag = &all},
 	    {.name = NULL},
 	};
-	int status = ctl_options(ctl, options, argc, argv);
+	int status = ctl_options(ctl, options, argc, argv, INT_MAX);
 
 	if (status) {
 		return status;

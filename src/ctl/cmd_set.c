@@ -115,7 +115,7 @@ static int read_for(const struct ctl *ctl, int argc, char **argv, int64_t *until
 {
 	const char *length = NULL;
 	const struct ctl_option options[] = {{"for", .text = &length}, {.name = NULL}};
-	int status = ctl_options(ctl, options, argc, argv);
+	int status = ctl_options(ctl, options, argc, argv, 3);
 	struct error error;
 	int64_t ms = 0;
 

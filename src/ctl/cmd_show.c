@@ -10,7 +10,6 @@
 #include "ctl/commands.h"
 
 #include <err.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -80,12 +79,9 @@ int cmd_show(struct ctl *ctl, int argc, char **argv)
 	    {"json", .flag = &json},
 	    {.name = NULL},
 	};
-	int status = ctl_options(ctl, options, argc, argv);
+	int status = ctl_options(ctl, options, argc, argv, 0);
 	struct table *table;
 
-	if (status == 0 && optind < argc) {
-		status = CTL_USAGE;
-	}
 	if (status == 0) {
 		status = rows_options(&rows, over, sort);
 	}

@@ -9,7 +9,6 @@
 #include "ctl/top_draw.h"
 
 #include <err.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,12 +94,9 @@ int cmd_top(struct ctl *ctl, int argc, char **argv)
 	    {"interval", .text = &interval},
 	    {.name = NULL},
 	};
-	int status = ctl_options(ctl, options, argc, argv);
+	int status = ctl_options(ctl, options, argc, argv, 0);
 	int end_signal;
 
-	if (status == 0 && optind < argc) {
-		status = CTL_USAGE;
-	}
 	if (status == 0) {
 		status = rows_options(&top.rows, over, sort);
 	}

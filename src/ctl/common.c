@@ -18,7 +18,8 @@ int ctl_store_failed(enum store_result result, const struct error *error)
 	return result == STORE_FORBIDDEN ? EX_NOPERM : EX_UNAVAILABLE;
 }
 
-int ctl_options(const struct ctl *ctl, const struct ctl_option *options, int argc, char **argv)
+int ctl_options(
+    const struct ctl *ctl, const struct ctl_option *options, int argc, char **argv, int most)
 {
 	struct option known[CTL_OPTIONS_MAX + 1] = {{.name = NULL}};
 	struct error error;
@@ -46,7 +47,7 @@ int ctl_options(const struct ctl *ctl, const struct ctl_option *options, int arg
 			return EX_DATAERR;
 		}
 	}
-	return 0;
+	return argc - optind > most ? CTL_USAGE : 0;
 }
 
 static const struct rule *find_rule(const struct ctl *ctl, const char *name, size_t length)

@@ -50,9 +50,10 @@ struct ctl_option {
 
 /*
  * Reads the options and leaves optind at the first argument. 0, EX_DATAERR after a message if
- * there is no such rule, or CTL_USAGE.
+ * there is no such rule, or CTL_USAGE, also if there are more than `most` arguments.
  */
-int ctl_options(const struct ctl *ctl, const struct ctl_option *options, int argc, char **argv);
+int ctl_options(
+    const struct ctl *ctl, const struct ctl_option *options, int argc, char **argv, int most);
 
 /* The rule of that name. NULL, and an error that names the rules there are. */
 const struct rule *ctl_rule(const struct ctl *ctl, const char *name, struct error *error);
