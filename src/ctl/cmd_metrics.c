@@ -192,23 +192,14 @@ static void head(const char *name, const char *unit, const char *help)
 	}
 }
 
+/* Prints the value of a label. It has no line ends. */
 static void print_label(const char *value)
 {
 	for (; *value; value++) {
-		switch (*value) {
-		case '\\':
-			fputs("\\\\", stdout);
-			break;
-		case '"':
-			fputs("\\\"", stdout);
-			break;
-		case '\n':
-			fputs("\\n", stdout);
-			break;
-		default:
-			putchar(*value);
-			break;
+		if (*value == '\\' || *value == '"') {
+			putchar('\\');
 		}
+		putchar(*value);
 	}
 }
 
@@ -223,28 +214,32 @@ static void print_window(const struct metric_window *window, const char *name)
 	    (long long)window->length_ms / 1000);
 }
 
+static void print_rule(
+    const char *name, const struct rule *rule, const char *labels, uint64_t value)
+{
+	printf(
+	    PREFIX "%s{rule=\"%s\"%s} %llu\n", name, rule->name, labels, (unsigned long long)value);
+}
+
 static void print_rules(const struct metrics *metrics)
 {
-	const struct config *config = &metrics->ctl->config;
+	const struct rule *rule = metrics->ctl->config.rule;
+	size_t rules = metrics->ctl->config.rules;
 
 	head("counters", "", "Counters that hold something: use, or denials in the last 7 days.");
-	for (size_t i = 0; i < config->rules; i++) {
-		printf(PREFIX "counters{rule=\"%s\"} %llu\n", config->rule[i].name,
-		    (unsigned long long)metrics->rule[i].counters);
+	for (size_t i = 0; i < rules; i++) {
+		print_rule("counters", &rule[i], "", metrics->rule[i].counters);
 	}
 	head("denials", "",
 	    "Denied requests that the counters remember. Falls when counters are reset, or "
 	    "without a denial for 7 days.");
-	for (size_t i = 0; i < config->rules; i++) {
-		printf(PREFIX "denials{rule=\"%s\"} %llu\n", config->rule[i].name,
-		    (unsigned long long)metrics->rule[i].denials);
+	for (size_t i = 0; i < rules; i++) {
+		print_rule("denials", &rule[i], "", metrics->rule[i].denials);
 	}
 	head("overrides", "", "Keys with limits by the command set, or with a grant, in force.");
-	for (size_t i = 0; i < config->rules; i++) {
-		printf(PREFIX "overrides{rule=\"%s\",kind=\"set\"} %llu\n", config->rule[i].name,
-		    (unsigned long long)metrics->rule[i].sets);
-		printf(PREFIX "overrides{rule=\"%s\",kind=\"grant\"} %llu\n", config->rule[i].name,
-		    (unsigned long long)metrics->rule[i].grants);
+	for (size_t i = 0; i < rules; i++) {
+		print_rule("overrides", &rule[i], ",kind=\"set\"", metrics->rule[i].sets);
+		print_rule("overrides", &rule[i], ",kind=\"grant\"", metrics->rule[i].grants);
 	}
 }
 

@@ -190,9 +190,7 @@ static int mail_report(const struct report *report)
 		    "password.\n",
 		    file);
 	}
-	if (fclose(file)) {
-		errx(EX_OSERR, "out of memory");
-	}
+	ctl_must(fclose(file) ? NULL : body);
 	status = sendmail_send(report->mail, subject, body, report->now_s);
 	free(body);
 	return status;

@@ -158,16 +158,19 @@ static void fail(struct error *error, char *messages)
 }
 
 /* Its output goes to files in memory, which can't fill up as pipes could. */
-static enum postconf_result run_into(
-    char *const argv[], int out, int err, char **table, struct error *error)
+static enum postconf_result run(char *const argv[], char **output, struct error *error)
 {
+	enum postconf_result result = POSTCONF_FAILED;
+	int out = memfd_create("postconf", MFD_CLOEXEC);
+	int err = memfd_create("postconf", MFD_CLOEXEC);
 	posix_spawn_file_actions_t actions;
 	char *messages;
 	int failure, status;
 	pid_t pid;
 
-	if (posix_spawn_file_actions_init(&actions)) {
-		ctl_must(NULL);
+	if (out < 0 || err < 0 || posix_spawn_file_actions_init(&actions)) {
+		error_set(error, "no room for what postconf prints: %s", strerror(errno));
+		goto out;
 	}
 	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
@@ -179,47 +182,26 @@ static enum postconf_result run_into(
 	posix_spawn_file_actions_destroy(&actions);
 	if (failure) {
 		error_set(error, "postconf: %s", strerror(failure));
-		return failure == ENOENT ? POSTCONF_MISSING : POSTCONF_FAILED;
-	}
-	while (waitpid(pid, &status, 0) < 0) {
-		if (errno != EINTR) {
-			error_set(error, "postconf: %s", strerror(errno));
-			return POSTCONF_FAILED;
-		}
-	}
-	if (status != 0) {
+		result = failure == ENOENT ? POSTCONF_MISSING : POSTCONF_FAILED;
+	} else if (TEMP_FAILURE_RETRY(waitpid(pid, &status, 0)) < 0) {
+		error_set(error, "postconf: %s", strerror(errno));
+	} else if (status != 0) {
 		messages = read_all(err);
 		fail(error, messages);
 		free(messages);
-		return POSTCONF_FAILED;
-	}
-	*table = read_all(out);
-	return POSTCONF_OK;
-}
-
-static enum postconf_result run(char *const argv[], char **table, struct error *error)
-{
-	enum postconf_result result = POSTCONF_FAILED;
-	int out = memfd_create("postconf", MFD_CLOEXEC);
-	int err = memfd_create("postconf", MFD_CLOEXEC);
-
-	if (out < 0 || err < 0) {
-		error_set(error, "no room for what postconf prints: %s", strerror(errno));
 	} else {
-		result = run_into(argv, out, err, table, error);
+		*output = read_all(out);
+		result = POSTCONF_OK;
 	}
-	if (out >= 0) {
-		close(out);
-	}
-	if (err >= 0) {
-		close(err);
-	}
+out:
+	close(out);
+	close(err);
 	return result;
 }
 
 /* Runs postconf with an option, and an -o for each of n settings. */
 static enum postconf_result ask(const struct postconf *postconf, const char *option,
-    char *const *setting, size_t n, char **table, struct error *error)
+    char *const *setting, size_t n, char **output, struct error *error)
 {
 	const char **argv = ctl_must(calloc(5 + 2 * n, sizeof(*argv)));
 	enum postconf_result result;
@@ -235,7 +217,7 @@ static enum postconf_result ask(const struct postconf *postconf, const char *opt
 		argv[argc++] = "-o";
 		argv[argc++] = setting[i];
 	}
-	result = run((char *const *)argv, table, error);
+	result = run((char *const *)argv, output, error);
 	free(argv);
 	return result;
 }
