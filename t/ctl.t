@@ -197,7 +197,7 @@ subtest 'started as root it acts as user' => sub {
     $w->configure(global => {%global, user => 'no-such-user'}, rules => $rules);
     my ($status, undef, $err) = $w->ctl('reset', '--all');
     is($status, 78);
-    like($err, qr/there is no account "no-such-user"; make it \(useradd --system no-such-user\)/);
+    like($err, qr/there is no account "no-such-user"; create it \(useradd --system no-such-user\)/);
     is(($w->ctl('show'))[0], 0, 'without the account what only reads goes on');
 };
 

@@ -41,7 +41,7 @@ int cmd_clean(struct ctl *ctl, int argc, char **argv)
 	if (argc > 1) {
 		return CTL_USAGE;
 	}
-	progress_start(&clean.progress, "records looked at");
+	progress_start(&clean.progress, "records checked");
 	signal(SIGTSTP, SIG_IGN); /* mail waits for locks of this process */
 	result = store_rewrite(ctl->store, &rewriting, &error);
 	progress_end(&clean.progress);
@@ -53,7 +53,7 @@ int cmd_clean(struct ctl *ctl, int argc, char **argv)
 	if (result != STORE_OK) {
 		return ctl_store_failed(result, &error);
 	}
-	printf("%zu records kept, %zu expired ones gone; %llu KiB, before %llu KiB\n",
+	printf("%zu records kept, %zu expired records removed; %llu KiB, before that %llu KiB\n",
 	    rewriting.kept, rewriting.records - rewriting.kept,
 	    (unsigned long long)(rewriting.size_after + 1023) / 1024,
 	    (unsigned long long)(rewriting.size_before + 1023) / 1024);

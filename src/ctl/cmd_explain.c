@@ -69,7 +69,8 @@ static int read_stdin(struct policy_request *request, char **text, struct error 
 
 	*text = buffer;
 	if (isatty(STDIN_FILENO)) {
-		fputs("a request, one ATTRIBUTE=VALUE a line, ends with an empty line:\n", stderr);
+		fputs(
+		    "enter a request, one ATTRIBUTE=VALUE per line, then an empty line:\n", stderr);
 	}
 	while (size < room - 1 && fgets(buffer + size, (int)(room - size), stdin)) {
 		char *line = buffer + size;
@@ -209,7 +210,7 @@ static void print_finding(void *data, const struct judge_finding *finding)
 		puts("\"");
 		break;
 	default:
-		printf("does not apply: key = %s: it is empty, or no value that can be a key\n",
+		printf("does not apply: key = %s: it is empty, or its value can't be a key\n",
 		    rule->key_text);
 	}
 }

@@ -168,8 +168,7 @@ int cmd_limits(struct ctl *ctl, int argc, char **argv)
 		}
 		table_end(table);
 		if (lines.n == 0 && !json) {
-			fputs(
-			    "nothing is set; overrides of the configuration are shown by config\n",
+			fputs("nothing is set; config shows the overrides of the configuration\n",
 			    stderr);
 		}
 		status = lines.n == 0 && lines.rule ? CTL_NO_MATCH : EX_OK;

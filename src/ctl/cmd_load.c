@@ -81,7 +81,8 @@ static int read_until(const char *string, int64_t now_s, int64_t *until_s, struc
 	/* when_parse takes a duration as that long ago, which is not meant here. */
 	if (when_parse_duration(string, &ms, error) == 0) {
 		return error_set(error,
-		    "\"%.40s\" is how long, not until when: a date such as \"2026-11-20 14:00\", "
+		    "\"%.40s\" is a duration, not a time: write a date such as \"2026-11-20 "
+		    "14:00\", "
 		    "or seconds since the epoch",
 		    string);
 	}
@@ -137,11 +138,20 @@ static void read_line(struct load *load, char *text, size_t line)
 	keep_line(load, &spec, line);
 }
 
+static int compare_keys(const void *left, const void *right)
+{
+	const struct wanted *a = left;
+	const struct wanted *b = right;
+	int order = memcmp(a->key, b->key, a->length < b->length ? a->length : b->length);
+
+	return order ? order : (a->length > b->length) - (a->length < b->length);
+}
+
 static int compare_wanted(const void *left, const void *right)
 {
 	const struct wanted *a = left;
 	const struct wanted *b = right;
-	int order = strcmp(a->key, b->key);
+	int order = compare_keys(a, b);
 
 	return order ? order : (a->line > b->line) - (a->line < b->line);
 }
@@ -176,7 +186,7 @@ static void sort_lines(struct load *load)
 			}
 			if (wanted->limits && limits) {
 				snprintf(why, sizeof(why),
-				    "the key has limits already, in line %zu", limits->line);
+				    "the key already has limits, in line %zu", limits->line);
 				complain(load, wanted->line, why);
 			}
 			limits = wanted->limits ? wanted : limits;
@@ -215,7 +225,7 @@ static int read_file(struct load *load, FILE *file)
 	sort_lines(load);
 	if (load->mistakes > 0) {
 		if (load->mistakes > MISTAKES_SHOWN) {
-			fprintf(stderr, "%s: %zu mistakes more\n", load->name,
+			fprintf(stderr, "%s: %zu more mistakes\n", load->name,
 			    load->mistakes - MISTAKES_SHOWN);
 		}
 		warnx("nothing was loaded");
@@ -227,24 +237,10 @@ static int read_file(struct load *load, FILE *file)
 /* Whether the file names that key. */
 static bool is_wanted(const struct load *load, const char *key, size_t length)
 {
-	size_t low = 0, high = load->keys;
+	struct wanted wanted = {.key = (char *)key, .length = length};
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const struct wanted *wanted = &load->wanted[load->first[middle]];
-		size_t common = length < wanted->length ? length : wanted->length;
-		int order = memcmp(key, wanted->key, common);
-
-		if (order == 0 && length == wanted->length) {
-			return true;
-		}
-		if (order < 0 || (order == 0 && length < wanted->length)) {
-			high = middle;
-		} else {
-			low = middle + 1;
-		}
-	}
-	return false;
+	return load->lines > 0 &&
+	    bsearch(&wanted, load->wanted, load->lines, sizeof(wanted), compare_keys);
 }
 
 /* Sets the flag of a counter's record that says that the key has an exception. */

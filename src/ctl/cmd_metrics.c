@@ -259,7 +259,7 @@ static void print_windows(const struct metrics *metrics)
 			    (unsigned long long)metrics->window[i].over[j]);
 		}
 	}
-	head("fullest_ratio", "ratio", "Used part of the limit, of the key with the largest one.");
+	head("fullest_ratio", "ratio", "Used part of the limit, for the key where it is largest.");
 	for (size_t i = 0; i < metrics->windows; i++) {
 		print_window(&metrics->window[i], "fullest_ratio");
 		printf("} %.6g\n", metrics->window[i].fullest);

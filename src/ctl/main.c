@@ -31,32 +31,31 @@ static const struct command {
     {"show", cmd_show, STORE_READ,
 	"[--rule R] [--key GLOB] [--over PCT] [--sort used|percent|key|last]\n"
 	"       [--top N] [--json]",
-	"how full each counter is, when it frees, denials", NULL, false},
+	.help = "how full each counter is, when it frees, denials"},
     {"top", cmd_top, STORE_READ,
 	"[--rule R] [--key GLOB] [--over PCT] [--sort used|percent|key|last]\n"
 	"       [--interval SECONDS]",
-	"show, live on a terminal", NULL, false},
-    {"explain", cmd_explain, STORE_READ, "[ATTRIBUTE=VALUE...]", "what a request would get and why",
-	NULL, false},
-    {"reset", cmd_reset, STORE_WRITE, "[--rule R] KEY... | --all", "forget counters", NULL, false},
+	.help = "show, live on a terminal"},
+    {"explain", cmd_explain, STORE_READ, "[ATTRIBUTE=VALUE...]",
+	.help = "what a request would get and why"},
+    {"reset", cmd_reset, STORE_WRITE, "[--rule R] KEY... | --all", .help = "forget counters"},
     {"set", cmd_set, STORE_CREATE, "[--for TIME] RULE KEY LIMITS",
-	"other limits for a key, at once", NULL, false},
-    {"unset", cmd_unset, STORE_WRITE, "RULE KEY", "back to the configuration", NULL, false},
+	.help = "other limits for a key, at once"},
+    {"unset", cmd_unset, STORE_WRITE, "RULE KEY", .help = "back to the configuration"},
     {"grant", cmd_grant, STORE_CREATE, "--for TIME RULE KEY +N",
-	"N more in each window, for a while", NULL, false},
-    {"limits", cmd_limits, STORE_READ, "[--rule R] [--json]", "what is set and granted", NULL,
-	false},
+	.help = "N more in each window, for a while"},
+    {"limits", cmd_limits, STORE_READ, "[--rule R] [--json]", .help = "what is set and granted"},
     {"load", cmd_load, STORE_CREATE, "[--replace] FILE",
-	"set many: RULE<TAB>KEY<TAB>LIMITS[<TAB>UNTIL]", cmd_load_open, false},
-    {"dump", cmd_dump, STORE_READ, "", "what is set, for load", NULL, false},
-    {"clean", cmd_clean, STORE_WRITE, "", "rewrite the file without what has expired", NULL, true},
+	.help = "set many: RULE<TAB>KEY<TAB>LIMITS[<TAB>UNTIL]", .prepare = cmd_load_open},
+    {"dump", cmd_dump, STORE_READ, "", .help = "what is set, for load"},
+    {"clean", cmd_clean, STORE_WRITE, "", .help = "compact the counter file", .rescues = true},
     {"report", cmd_report, STORE_READ, "[--since TIME] [--mail ADDRESS [--always]] [--json]",
-	"who hit a limit, since when, how often", NULL, false},
-    {"metrics", cmd_metrics, STORE_READ, "", "OpenMetrics text, for Prometheus", NULL, false},
-    {"config", cmd_config, STORE_READ, "[--changed] [NAME]", "effective settings, or one of them",
-	NULL, false},
+	.help = "who hit a limit, since when, how often"},
+    {"metrics", cmd_metrics, STORE_READ, "", .help = "OpenMetrics text, for Prometheus"},
+    {"config", cmd_config, STORE_READ, "[--changed] [NAME]",
+	.help = "effective settings, or one of them"},
     {"check", cmd_check, STORE_READ, "[-P DIR]...",
-	"what is wrong, on Postfix's side too, and what repairs it", NULL, false},
+	.help = "what is wrong, on Postfix's side too, and what repairs it"},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -71,7 +70,7 @@ static void help(FILE *to)
 	fputs("\n"
 	      "  COMMAND --help     arguments of a command\n"
 	      "  -c, --config FILE  instead of " DEFAULT_CONFIG "\n"
-	      "  -h, --help         this help; policyd-ratelimit-ctl(8) has all\n"
+	      "  -h, --help         this help; see also policyd-ratelimit-ctl(8)\n"
 	      "  -V, --version      the version\n",
 	    to);
 }
@@ -105,7 +104,7 @@ static int become_user(const struct config *config, const struct command *comman
 		return 0;
 	}
 	if (!user) {
-		warnx("there is no account \"%s\"; make it (useradd --system %s) or set user in "
+		warnx("there is no account \"%s\"; create it (useradd --system %s) or set user in "
 		      "[global] to the account of the spawn entry in master.cf",
 		    config->user, config->user);
 		return EX_CONFIG;
@@ -114,7 +113,7 @@ static int become_user(const struct config *config, const struct command *comman
 		return 0;
 	}
 	if (setgroups(1, &user->pw_gid) || setgid(user->pw_gid) || setuid(user->pw_uid)) {
-		warn("can't take on the account \"%s\"", config->user);
+		warn("can't change to the account \"%s\"", config->user);
 		return EX_NOPERM;
 	}
 	return 0;

@@ -52,17 +52,14 @@ static void add_row(struct rows *rows, struct row row, const struct record *reco
 static void add_rows(struct rows *rows, struct row row, const struct config_plan *plan,
     const struct record *record, char *key)
 {
+	unsigned n = plan->limits.n > 0 ? plan->limits.n : record->layout.windows;
 	size_t before = rows->rows;
 
-	for (unsigned i = 0; i < plan->limits.n; i++) {
-		row.limit = plan->limits.at[i];
-		row.window = i;
-		row.key = rows->rows > before ? key : NULL;
-		add_row(rows, row, record, &key);
-	}
-	for (unsigned i = 0; plan->limits.n == 0 && i < record->layout.windows; i++) {
-		row.limit = (struct limit){.window = record->layout.window[i],
-		    .count = plan->limits.kind == LIMITS_DENY ? 0 : LIMIT_UNLIMITED};
+	for (unsigned i = 0; i < n; i++) {
+		row.limit = plan->limits.n > 0
+		    ? plan->limits.at[i]
+		    : (struct limit){.window = record->layout.window[i],
+			  .count = plan->limits.kind == LIMITS_DENY ? 0 : LIMIT_UNLIMITED};
 		row.window = i;
 		row.key = rows->rows > before ? key : NULL;
 		add_row(rows, row, record, &key);

@@ -248,31 +248,20 @@ static char **make_arguments(const char *to)
 static int start(char **arguments, int input, pid_t *pid)
 {
 	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t defaults;
-	int failure;
+	int failure = posix_spawn_file_actions_init(&actions);
 
-	if (posix_spawn_file_actions_init(&actions)) {
-		return ENOMEM;
+	if (failure) {
+		return failure;
 	}
-	if (posix_spawnattr_init(&attributes)) {
-		posix_spawn_file_actions_destroy(&actions);
-		return ENOMEM;
-	}
-	sigemptyset(&defaults);
-	sigaddset(&defaults, SIGPIPE);
-	failure = posix_spawnattr_setsigdefault(&attributes, &defaults);
-	failure = failure ? failure : posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
-	failure = failure ? failure : posix_spawn_file_actions_adddup2(&actions, input, 0);
+	failure = posix_spawn_file_actions_adddup2(&actions, input, 0);
 	failure = failure ? failure : posix_spawn_file_actions_adddup2(&actions, 2, 1);
 	if (!failure) {
 		failure = ENOENT;
 		for (size_t i = 0; i < PROGRAMS && (failure == ENOENT || failure == EACCES); i++) {
-			failure = posix_spawnp(
-			    pid, programs[i], &actions, &attributes, arguments, environ);
+			failure =
+			    posix_spawnp(pid, programs[i], &actions, NULL, arguments, environ);
 		}
 	}
-	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
 	return failure;
 }
@@ -316,7 +305,6 @@ static int finish(pid_t pid, bool written)
 
 static int pipe_message(char **arguments, const char *message, size_t size)
 {
-	void (*old)(int) = signal(SIGPIPE, SIG_IGN);
 	int ends[2], failure, status;
 	bool written;
 	pid_t pid;
@@ -335,11 +323,12 @@ static int pipe_message(char **arguments, const char *message, size_t size)
 		close(ends[1]);
 		status = EX_UNAVAILABLE;
 	} else {
+		/* Not before: sendmail would inherit it. */
+		signal(SIGPIPE, SIG_IGN);
 		written = write_all(ends[1], message, size);
 		close(ends[1]);
 		status = finish(pid, written);
 	}
-	signal(SIGPIPE, old);
 	return status;
 }
 

@@ -41,7 +41,7 @@ static int check_key(const struct rule *rule, const char *key, struct error *err
 
 	for (const char *s = key; *s; s++) {
 		if ((unsigned char)*s < ' ' || *s == 0x7f) {
-			return error_set(error, "the key has control characters in it");
+			return error_set(error, "the key contains control characters");
 		}
 	}
 	if (!*key) {
@@ -52,7 +52,7 @@ static int check_key(const struct rule *rule, const char *key, struct error *err
 		    error, "the rule %s has one key, everything; not \"%.60s\"", rule->name, key);
 	}
 	if ((key[0] == '@' || key[0] == '.' || strchr(key, '*')) && rule->keys > 0) {
-		return error_set(error, "\"%.60s\" is no key but a pattern; %s", key, advice);
+		return error_set(error, "\"%.60s\" is a pattern, not a key; %s", key, advice);
 	}
 	if (address && netaddr_read_network(key, strlen(key), &network) == 0) {
 		return check_network(rule, key, &network, advice, error);
@@ -61,7 +61,7 @@ static int check_key(const struct rule *rule, const char *key, struct error *err
 		return strchr(key, '/')
 		    ? netaddr_parse_network(key, strlen(key), &network, error)
 		    : error_set(error,
-			  "\"%.60s\" is no IP address, and the key of the rule %s is one", key,
+			  "\"%.60s\" is not an IP address, but keys of the rule %s are", key,
 			  rule->name);
 	}
 	return 0;
@@ -93,7 +93,7 @@ int spec_parse_limits(struct spec *spec, const char *string, struct error *error
 		if (limit_count_parse(string + 1, rule->count, &spec->granted, error)) {
 			return -1;
 		}
-		return spec->granted ? 0 : error_set(error, "+0 is no grant");
+		return spec->granted ? 0 : error_set(error, "+0 grants nothing");
 	}
 	if (limits_parse(string, rule->count, &limits, error)) {
 		return -1;

@@ -52,7 +52,8 @@ static void check_config(struct check *check, const struct passwd *user)
 	}
 	if (stat(path, &st) == 0 && (st.st_mode & S_IWGRP) && st.st_gid != 0) {
 		check_finding(check,
-		    "%s: mode is %04o: others than its owner can change the limits; run: chmod "
+		    "%s: mode is %04o: other accounts than its owner can change the limits; run: "
+		    "chmod "
 		    "go-w %s",
 		    path, st.st_mode & 07777, quoted);
 	}
@@ -103,8 +104,8 @@ static void check_folder(struct check *check, const char *folder, const struct p
 	}
 	if (user && !may(user, folder, &st, S_IRUSR | S_IWUSR | S_IXUSR)) {
 		check_finding(check,
-		    "%s: %s can't write to the folder of the counters: the helper can't make or "
-		    "rewrite their file; run: chown %s %s && chmod u+rwx %s",
+		    "%s: %s can't write to the folder of the counters: the helper can't create or "
+		    "compact their file; run: chown %s %s && chmod u+rwx %s",
 		    folder, owner, owner, quoted, quoted);
 	}
 	if (st.st_mode & S_IWOTH) {
@@ -260,8 +261,9 @@ static int check_database(struct check *check, const struct passwd *user)
 	if ((st.st_mode & 07777) != config->database_mode) {
 		check_finding(check, "%s: mode is %04o, not database_mode: %s; run: chmod %04o %s",
 		    path, st.st_mode & 07777,
-		    st.st_mode & ~config->database_mode & 0022 ? "others can change the counters"
-							       : "who is to read it can't",
+		    st.st_mode & ~config->database_mode & 0022
+			? "others can change the counters"
+			: "accounts that should read it can't",
 		    config->database_mode, quoted);
 	} else if ((st.st_mode & S_IWGRP) && user && st.st_gid != user->pw_gid) {
 		check_finding(check,

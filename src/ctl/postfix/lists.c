@@ -169,7 +169,7 @@ static void check_argument(const struct instance *instance, const struct smtpd *
 
 	if (asks_elsewhere(instance, argument, policy)) {
 		check_finding(check,
-		    "%s: it asks %s, and the service is %s: nobody answers there, mail is not "
+		    "%s: it asks %s, but the service is %s: nothing answers there, mail is not "
 		    "limited; %s",
 		    at, instance_endpoint(instance, argument), policy->endpoint, repair);
 	} else if (lacks_action(smtpd, argument)) {
@@ -201,8 +201,8 @@ static void check_reached(const struct instance *instance, const struct smtpd *s
 		front = check_text(check, "%s %s", list->at[i],
 		    right_argument(instance, smtpd, list->at[i + 1], policy));
 		check_finding(check,
-		    "%s: check_policy_service stands behind %s: never reached for those that this "
-		    "ends the list for, they are not limited; %s",
+		    "%s: check_policy_service comes after %s: clients for which that ends the "
+		    "list are not limited; %s",
 		    where(instance, smtpd, smtpd_lists[n]), ends,
 		    setting(instance, smtpd, smtpd_lists[n],
 			list_text(check, front, list, i, NO_WORD, NULL), false));

@@ -85,7 +85,7 @@ static void check_entry(struct instance *instance, const struct policy *policy)
 	}
 	if (!service_is(service, SERVICE_UNPRIV, "n")) {
 		entry_finding(instance, policy, "unpriv is y",
-		    "spawn(8) can't take on the account of user=, mail is not limited");
+		    "spawn(8) can't change to the account of user=, mail is not limited");
 	}
 	if (!service_is(service, SERVICE_MAXPROC, "0")) {
 		const char *maxproc = service->field.at[SERVICE_MAXPROC];
@@ -139,7 +139,7 @@ static void check_policies(struct instance *instance)
 		entry_finding(instance, first,
 		    check_text(check, "the helper reads %s, not %s",
 			first->config ? first->config : DEFAULT_CONFIG, check->config_path),
-		    "what is checked here limits nothing");
+		    "this configuration limits nothing");
 		first->ours = true;
 		first->config = instance_same_file(DEFAULT_CONFIG, check->config_path)
 		    ? NULL
