@@ -57,31 +57,30 @@ void cells_make(const struct row *row, struct cells *cells)
 	cells->window = table_number((uint64_t)row->limit.window.length_ms / 1000, NULL);
 	cells->count = table_string(config_count_words[rule->count]);
 
-	strbuf_init(&text, cells->limit_text, sizeof(cells->limit_text));
+	strbuf_init(&text, cells->text[0], sizeof(cells->text[0]));
 	limit_format(&row->limit, rule->count, &text);
 	cells->limit = row->limit.count == LIMIT_UNLIMITED
 	    ? table_null(text.buffer)
 	    : table_number(row->limit.count, text.buffer);
 
-	strbuf_init(&text, cells->used_text, sizeof(cells->used_text));
+	strbuf_init(&text, cells->text[1], sizeof(cells->text[1]));
 	cell_format_used(row->used, rule->count, &text);
 	cells->used = table_number(row->used, text.buffer);
 
-	snprintf(cells->bar_text, sizeof(cells->bar_text), "[%-*.*s]", CELL_BAR_WIDTH, (int)filled,
+	snprintf(cells->text[2], sizeof(cells->text[2]), "[%-*.*s]", CELL_BAR_WIDTH, (int)filled,
 	    full_bar);
-	cells->bar = table_string(cells->bar_text);
+	cells->bar = table_string(cells->text[2]);
 
-	snprintf(cells->percent_text, sizeof(cells->percent_text), "%llu%%",
-	    (unsigned long long)row->percent);
-	cells->percent = table_number(row->percent, cells->percent_text);
+	snprintf(
+	    cells->text[3], sizeof(cells->text[3]), "%llu%%", (unsigned long long)row->percent);
+	cells->percent = table_number(row->percent, cells->text[3]);
 
-	strbuf_init(&text, cells->wait_text, sizeof(cells->wait_text));
+	strbuf_init(&text, cells->text[4], sizeof(cells->text[4]));
 	cell_format_wait(row->wait_ms, &text);
 	cells->retry_after = row->wait_ms == WINDOW_NEVER
 	    ? table_null(text.buffer)
 	    : table_number((uint64_t)(row->wait_ms + 999) / 1000, text.buffer);
 
-	snprintf(cells->denied_text, sizeof(cells->denied_text), "%llu",
-	    (unsigned long long)row->denied);
-	cells->denied = table_number(row->denied, cells->denied_text);
+	snprintf(cells->text[5], sizeof(cells->text[5]), "%llu", (unsigned long long)row->denied);
+	cells->denied = table_number(row->denied, cells->text[5]);
 }

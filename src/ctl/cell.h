@@ -29,12 +29,7 @@ struct cells {
 	struct table_cell retry_after;
 	struct table_cell denied;
 
-	char limit_text[LIMIT_TEXT_SIZE];
-	char used_text[40];
-	char bar_text[CELL_BAR_WIDTH + 3];
-	char percent_text[24];
-	char wait_text[40];
-	char denied_text[24];
+	char text[6][LIMIT_TEXT_SIZE + 40];
 };
 
 void cells_make(const struct row *row, struct cells *cells);

@@ -179,7 +179,7 @@ static void print_applying(const struct judge_finding *finding)
 	}
 }
 
-/* judge_tell's function. */
+/* Prints what the judge found out about a rule. */
 static void print_finding(void *data, const struct judge_finding *finding)
 {
 	const struct policy_request *request = data;

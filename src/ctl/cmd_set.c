@@ -110,40 +110,28 @@ static void print_spec(const struct spec *spec)
 	}
 }
 
-/* Reads --for. 0, an exit status or CTL_USAGE. */
-static int read_for(const struct ctl *ctl, int argc, char **argv, int64_t *until_s)
-{
-	const char *length = NULL;
-	const struct ctl_option options[] = {{"for", .text = &length}, {.name = NULL}};
-	int status = ctl_options(ctl, options, argc, argv, 3);
-	struct error error;
-	int64_t ms = 0;
-
-	if (status || !length) {
-		return status;
-	}
-	if (when_parse_duration(length, &ms, &error)) {
-		warnx("--for %s: %s", length, error.text);
-		return EX_USAGE;
-	}
-	/* The end of the second in which it ends. */
-	*until_s = (clock_now_ms() + ms + 999) / 1000;
-	return 0;
-}
-
 /* Either set or grant. */
 static int add_exception(struct ctl *ctl, int argc, char **argv, bool grant)
 {
 	struct spec spec = {.until_s = 0};
+	const char *length = NULL;
+	const struct ctl_option options[] = {{"for", .text = &length}, {.name = NULL}};
+	int status = ctl_options(ctl, options, argc, argv, 3);
 	enum store_result result;
 	const uint8_t *secret;
 	struct error error;
+	int64_t ms = 0;
 	bool found;
-	int status = read_for(ctl, argc, argv, &spec.until_s);
 
 	if (status) {
 		return status;
 	}
+	if (length && when_parse_duration(length, &ms, &error)) {
+		warnx("--for %s: %s", length, error.text);
+		return EX_USAGE;
+	}
+	/* The end of the second in which it ends. */
+	spec.until_s = length ? (clock_now_ms() + ms + 999) / 1000 : 0;
 	if (argc - optind != 3 || (grant && !spec.until_s) ||
 	    (argv[optind + 2][0] == '+') != grant) {
 		return CTL_USAGE;

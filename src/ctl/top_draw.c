@@ -11,9 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-enum column { RULE, KEY, LIMIT, USED, BAR, PERCENT, ROOM, DENIED };
-
-#define COLUMNS TOP_COLUMNS
+enum column { RULE, KEY, LIMIT, USED, BAR, PERCENT, ROOM, DENIED, COLUMNS };
 
 static const struct {
 	const char *title;
@@ -28,6 +26,8 @@ static const struct {
     {"ROOM", false},
     {"DENIED", true},
 };
+
+_Static_assert(COLUMNS == TOP_COLUMNS, "top_draw.h");
 
 /* Left out one after the other until a key has KEY_WIDTH_MIN columns of the screen. */
 static const enum column dispensable[] = {BAR, DENIED, ROOM, USED, LIMIT, RULE};

@@ -226,12 +226,10 @@ static int check_database(struct check *check, const struct passwd *user)
 	const struct config *config = &check->ctl->config;
 	const char *path = config->database;
 	const char *quoted = check_quote(check, path);
-	char *copy = ctl_must(strdup(path));
-	const char *folder = check_text(check, "%s", dirname(copy));
+	const char *folder = dirname((char *)check_text(check, "%s", path));
 	unsigned findings = check->findings;
 	struct stat st;
 
-	free(copy);
 	check_folder(check, folder, user);
 	if (stat(path, &st)) {
 		/* The helper will create it. */
