@@ -150,8 +150,8 @@ subtest 'keys are folded as the rule does' => sub {
     refused($t, 65, qr/"2001:db8::\/96" is smaller than the networks of \/64 that share a counter/,
         'set', 'nets', '2001:db8::/96', '5/hour');
     refused($t, 65, qr/"192\.0\.2\.1\/24" has bits behind its prefix/, 'set', 'nets', '192.0.2.1/24', '5/hour');
-    refused($t, 65, qr/"bob" is no IP address, and the key of the rule nets is one/, 'set', 'nets', 'bob', '5/hour');
-    refused($t, 65, qr/"\Q$_\E" is no key but a pattern$advice/, 'set', 'users', $_, '5/hour')
+    refused($t, 65, qr/"bob" is not an IP address, but keys of the rule nets are/, 'set', 'nets', 'bob', '5/hour');
+    refused($t, 65, qr/"\Q$_\E" is a pattern, not a key$advice/, 'set', 'users', $_, '5/hour')
         for '@example.com', '.example.com', '*@example.com';
     refused($t, 65, qr/the rule all has one key, everything; not "bob"/, 'set', 'all', 'bob', '5/hour');
 };
@@ -272,7 +272,7 @@ subtest 'reset and clean' => sub {
     my ($before, $file) = (state($t), (stat $t->{database})[1]);
     my ($status, $out, $err) = $t->ctl('clean');
     is("$status$err", '0');
-    like($out, qr/^\d+ records kept, \d+ expired ones gone; \d+ KiB, before \d+ KiB$/);
+    like($out, qr/^\d+ records kept, \d+ expired records removed; \d+ KiB, before that \d+ KiB$/);
     isnt((stat $t->{database})[1], $file, 'clean makes a new file');
     is(state($t), $before, 'with what was in the old one');
     like(ask($helper, 'users', 'bob'), qr{Limit of 9/hour}, 'running helpers follow');
@@ -283,7 +283,7 @@ subtest 'reset and clean' => sub {
     $t->set_clock($now + 2 * 86400);
     ($status, $out, $err) = $t->ctl('clean');
     is("$status$err", '0');
-    like($out, qr/^2 records kept, 5 expired ones gone; /, 'what has expired goes, limits that were set too');
+    like($out, qr/^2 records kept, 5 expired records removed; /, 'what has expired goes, limits that were set too');
     is_deeply([sort grep { !/^:meta/ } keys %{$t->records}], [':set:users:bob', ':set:users:fresh']);
     is(($t->ctl('dump'))[1], "users\tbob\t8/hour\nusers\tfresh\t7/hour\n");
     is(passing($helper, 20, 'users', 'bob'), 8, 'a counter that comes later finds its limits');
@@ -293,7 +293,7 @@ subtest 'reset and clean' => sub {
 subtest 'limits' => sub {
     my $t = limiter();
     $t->helper->ask;
-    is_deeply([$t->ctl('limits')], [0, '', "nothing is set; overrides of the configuration are shown by config\n"]);
+    is_deeply([$t->ctl('limits')], [0, '', "nothing is set; config shows the overrides of the configuration\n"]);
     is_deeply([$t->ctl('limits', '--json')], [0, "[]\n", '']);
     is_deeply([$t->ctl('dump')], [0, '', '']);
     local $ENV{TZ} = 'UTC';
@@ -433,19 +433,19 @@ subtest 'mistakes in what is loaded' => sub {
         ["users\tbob\t5/hour\t\t",        'not RULE, KEY, LIMITS and perhaps UNTIL, separated by TABs'],
         ["user\tbob\t5/hour",             "there is no rule \"user\" in $t->{config}; its rules are " . join ', ', @names],
         ["users\t\t5/hour",               'the key is missing'],
-        ["users\tb\x01b\t5/hour",         'the key has control characters in it'],
-        ["users\t\@example.com\t5/hour",  qr/"\@example\.com" is no key but a pattern; /],
+        ["users\tb\x01b\t5/hour",         'the key contains control characters'],
+        ["users\t\@example.com\t5/hour",  qr/"\@example\.com" is a pattern, not a key; /],
         ["nets\t192.0.2.0/24\t5/hour",    qr/is larger than the \/32 that share a counter; /],
-        ["nets\tlocalhost\t5/hour",       qr/"localhost" is no IP address/],
+        ["nets\tlocalhost\t5/hour",       qr/"localhost" is not an IP address/],
         ["users\tbob\t",                  qr/./],
         ["users\tbob\t5",                 qr/./],
         ["users\tbob\t5/fortnight",       qr/fortnight/],
         ["users\tbob\t5/hour, 6/hour",    qr/same window/],
         ["users\tbob\t+5",                'a grant needs UNTIL, the time when it ends'],
-        ["users\tbob\t+0\t9999999999",    '+0 is no grant'],
+        ["users\tbob\t+0\t9999999999",    '+0 grants nothing'],
         ["users\tbob\t+x\t9999999999",    qr/./],
         ["users\tbob\t5/hour\ttomorrow",  qr/"tomorrow" is not a time/],
-        ["users\tbob\t5/hour\t2h",        qr/"2h" is how long, not until when/],
+        ["users\tbob\t5/hour\t2h",        qr/"2h" is a duration, not a time/],
         ["exact\tbob\t31/hour",           qr/a limit above 30/],
         ["users\tb\0b\t5/hour",           'NUL bytes, or longer than 64 KiB'],
         ["users\t" . 'x' x 65536 . "\t5/hour", 'NUL bytes, or longer than 64 KiB'],
@@ -467,8 +467,8 @@ subtest 'mistakes in what is loaded' => sub {
         is(state($t), $before, 'nothing has changed');
     }
     my @pairs = (
-        ["users\tBob\t5/hour\n#\nusers\tbob\t5/hour\n", "stdin:3: the key has limits already, in line 1\n"],
-        ["nets\t2001:db8::1\t5/hour\nnets\t2001:db8::2\tdeny\n", "stdin:2: the key has limits already, in line 1\n"],
+        ["users\tBob\t5/hour\n#\nusers\tbob\t5/hour\n", "stdin:3: the key already has limits, in line 1\n"],
+        ["nets\t2001:db8::1\t5/hour\nnets\t2001:db8::2\tdeny\n", "stdin:2: the key already has limits, in line 1\n"],
         [join('', map {"users\tbob\t+$_\t9999999999\n"} 1 .. 9), "stdin:9: more than 8 grants for one key\n"],
     );
     for my $case (@pairs) {
@@ -477,7 +477,7 @@ subtest 'mistakes in what is loaded' => sub {
     }
     my ($status, undef, $err) = $t->ctl({text => "bad\n" x 25}, 'load', '-');
     is($status, 65);
-    like($err, qr/^stdin:20: .*\nstdin: 5 mistakes more\npolicyd-ratelimit-ctl: nothing was loaded\n\z/m, 'very many');
+    like($err, qr/^stdin:20: .*\nstdin: 5 more mistakes\npolicyd-ratelimit-ctl: nothing was loaded\n\z/m, 'very many');
     is(($t->ctl({text => "bad\n"}, 'load', '--replace', '-'))[0], 65, '--replace');
     is(state($t), $before, 'nothing has changed');
 };
@@ -500,7 +500,7 @@ subtest 'usage' => sub {
     refused($t, 65, qr/fortnight/, 'set', 'users', 'bob', '5/fortnight');
     refused($t, 65, qr/the key is missing/, 'set', 'users', '', '5/hour');
     refused($t, 65, qr/control characters/, 'set', 'users', "a\nb", '5/hour');
-    refused($t, 65, qr/\+0 is no grant/, 'grant', '--for', '1h', 'users', 'bob', '+0');
+    refused($t, 65, qr/\+0 grants nothing/, 'grant', '--for', '1h', 'users', 'bob', '+0');
     refused($t, 1, qr/nothing is set for bob in the rule users/, 'unset', 'users', 'bob');
     is(($t->ctl('dump'))[1], '', 'nothing was set');
 };
@@ -694,7 +694,7 @@ answer: DUNNO
 END
     is($of->('nets', 'client_address=unknown'), <<'END', 'no key');
 0
-rule nets: does not apply: key = client_address: it is empty, or no value that can be a key
+rule nets: does not apply: key = client_address: it is empty, or its value can't be a key
 answer: DUNNO
 END
     refused($t, 65, qr/Postfix sends no attribute "sasl_usrname"; perhaps sasl_username\?$/, 'explain', 'sasl_usrname=bob');

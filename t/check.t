@@ -232,21 +232,21 @@ subtest 'the lists' => sub {
         ['no check', "$main: no list has check_policy_service", '', $smtp],
         ['no check, other restrictions', "$main: no list has check_policy_service",
             "smtpd_data_restrictions = reject_unauth_pipelining, permit\n", $smtp],
-        ['behind permit_mynetworks', "$main: smtpd_data_restrictions: \\S+ stands behind permit_mynetworks:",
+        ['behind permit_mynetworks', "$main: smtpd_data_restrictions: \\S+ comes after permit_mynetworks:",
             "smtpd_data_restrictions = permit_mynetworks, $ask\n", $smtp],
-        ['behind permit_sasl_authenticated', "$main: smtpd_data_restrictions: \\S+ stands behind permit_sasl_authenticated:",
+        ['behind permit_sasl_authenticated', "$main: smtpd_data_restrictions: \\S+ comes after permit_sasl_authenticated:",
             "smtpd_data_restrictions = permit_sasl_authenticated, $ask\n", $smtp],
-        ['behind both', "$main: smtpd_recipient_restrictions: \\S+ stands behind permit_mynetworks, permit_sasl_authenticated:",
+        ['behind both', "$main: smtpd_recipient_restrictions: \\S+ comes after permit_mynetworks, permit_sasl_authenticated:",
             "smtpd_recipient_restrictions = permit_mynetworks permit_sasl_authenticated reject_unauth_destination $ask\n", $smtp],
-        ['behind permit', "$main: smtpd_end_of_data_restrictions: \\S+ stands behind permit:",
+        ['behind permit', "$main: smtpd_end_of_data_restrictions: \\S+ comes after permit:",
             "smtpd_end_of_data_restrictions = reject_rbl_client b.example, permit, $ask\n", $smtp],
-        ['behind another permit', "$main: smtpd_data_restrictions: \\S+ stands behind permit_tls_clientcerts:",
+        ['behind another permit', "$main: smtpd_data_restrictions: \\S+ comes after permit_tls_clientcerts:",
             "smtpd_data_restrictions = permit_tls_clientcerts, $ask\n", $smtp],
-        ['behind reject', "$main: smtpd_data_restrictions: \\S+ stands behind reject:",
+        ['behind reject', "$main: smtpd_data_restrictions: \\S+ comes after reject:",
             "smtpd_data_restrictions = warn_if_reject reject, reject, $ask\n", $smtp],
-        ['behind a permit in a class', "$main: smtpd_data_restrictions: \\S+ stands behind permit_mynetworks:",
+        ['behind a permit in a class', "$main: smtpd_data_restrictions: \\S+ comes after permit_mynetworks:",
             "smtpd_restriction_classes = c\nc = permit_mynetworks\nsmtpd_data_restrictions = c, $ask\n", $smtp],
-        ['behind permit in a list of master.cf', "$master: submission: smtpd_data_restrictions: \\S+ stands behind permit_sasl",
+        ['behind permit in a list of master.cf', "$master: submission: smtpd_data_restrictions: \\S+ comes after permit_sasl",
             '', "$smtp$submit    -o { smtpd_data_restrictions = permit_sasl_authenticated, $ask }\n"],
         ['in the client list', "$main: smtpd_client_restrictions: \\S+ $early", "smtpd_client_restrictions = $ask\n", $smtp],
         ['in the sender list', "$main: smtpd_sender_restrictions: \\S+ $early",
@@ -263,9 +263,9 @@ subtest 'the lists' => sub {
             "smtpd_data_restrictions = $plain, permit\n", $smtp],
         ['no default_action in braces', "$main: smtpd_data_restrictions: check_policy_service without default_action",
             "smtpd_data_restrictions = check_policy_service { unix:private/policyd-ratelimit, timeout=10s }\n", $smtp],
-        ['a wrong name', "$main: smtpd_data_restrictions: it asks unix:private/ratelimit, and the service is unix:private/policyd",
+        ['a wrong name', "$main: smtpd_data_restrictions: it asks unix:private/ratelimit, but the service is unix:private/policyd",
             "smtpd_data_restrictions = check_policy_service { unix:private/ratelimit, default_action=DUNNO }\n", $smtp],
-        ['a public socket', "$main: smtpd_data_restrictions: it asks unix:public/policyd-ratelimit, and",
+        ['a public socket', "$main: smtpd_data_restrictions: it asks unix:public/policyd-ratelimit, but",
             "smtpd_data_restrictions = check_policy_service { unix:public/policyd-ratelimit, default_action=DUNNO }\n", $smtp],
         ['replaced by an -o', "$master: submission: its own smtpd_data_restrictions has no check_policy_service",
             $data, "$smtp$submit    -o smtpd_data_restrictions=\n"],
@@ -425,7 +425,7 @@ subtest 'database' => sub {
     finds('the account may not', "$dir/db: $user can't write to the folder") if $> == 0;
     database();
     chmod 0600, $database;
-    finds('mode', "$database: mode is 0600, not database_mode: who is to read it can't");
+    finds('mode', "$database: mode is 0600, not database_mode: accounts that should read it can't");
     database();
     chmod 0662, $database;
     finds('writable by others', "$database: mode is 0662, not database_mode: others can change");

@@ -99,19 +99,19 @@ subtest 'show: the table' => sub {
     my ($status, $out, $err) = $t->ctl('show', '--sort', 'key');
     is("$status$err", '0');
     is($out, <<'END');
-RULE    KEY                  LIMIT     USED                   %  ROOM    REFUSED  LAST
-exact   192.0.2.1           3/hour   3 rcpt  [##########]  100%  in 50m        0  10m ago
-exact   192.0.2.2           3/hour   0 rcpt  [          ]    0%  now           2  10m ago
-exact   2001:db8::/64       3/hour   2 rcpt  [######    ]   66%  now           0  0s ago
-volume  ??.org           10MiB/day  5.0 MiB  [#####     ]   50%  now           0  0s ago
-mails   Ann@example.com      5/day    1 msg  [##        ]   20%  now           0  10m ago
-users   ann@example.com    10/hour   3 rcpt  [###       ]   30%  now           0  10m ago
-users   ann@example.com     50/day   3 rcpt  [          ]    6%  now           0  10m ago
-users   bob@example.org    10/hour   2 rcpt  [##        ]   20%  now           0  0s ago
-users   bob@example.org     50/day   2 rcpt  [          ]    4%  now           0  0s ago
-mails   bob@example.org      5/day    1 msg  [##        ]   20%  now           0  0s ago
-volume  example.com      10MiB/day   1000 B  [          ]    0%  now           0  10m ago
-volume  example.org      10MiB/day      0 B  [          ]    0%  now           1  0s ago
+RULE    KEY                  LIMIT     USED                   %  ROOM    DENIED  LAST
+exact   192.0.2.1           3/hour   3 rcpt  [##########]  100%  in 50m       0  10m ago
+exact   192.0.2.2           3/hour   0 rcpt  [          ]    0%  now          2  10m ago
+exact   2001:db8::/64       3/hour   2 rcpt  [######    ]   66%  now          0  0s ago
+volume  ??.org           10MiB/day  5.0 MiB  [#####     ]   50%  now          0  0s ago
+mails   Ann@example.com      5/day    1 msg  [##        ]   20%  now          0  10m ago
+users   ann@example.com    10/hour   3 rcpt  [###       ]   30%  now          0  10m ago
+users   ann@example.com     50/day   3 rcpt  [          ]    6%  now          0  10m ago
+users   bob@example.org    10/hour   2 rcpt  [##        ]   20%  now          0  0s ago
+users   bob@example.org     50/day   2 rcpt  [          ]    4%  now          0  0s ago
+mails   bob@example.org      5/day    1 msg  [##        ]   20%  now          0  0s ago
+volume  example.com      10MiB/day   1000 B  [          ]    0%  now          0  10m ago
+volume  example.org      10MiB/day      0 B  [          ]    0%  now          1  0s ago
 END
 };
 
@@ -197,7 +197,7 @@ subtest 'started as root it acts as user' => sub {
     $w->configure(global => {%global, user => 'no-such-user'}, rules => $rules);
     my ($status, undef, $err) = $w->ctl('reset', '--all');
     is($status, 78);
-    like($err, qr/there is no account "no-such-user"; make it \(useradd --system no-such-user\)/);
+    like($err, qr/there is no account "no-such-user"; create it \(useradd --system no-such-user\)/);
     is(($w->ctl('show'))[0], 0, 'without the account what only reads goes on');
 };
 

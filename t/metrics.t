@@ -120,7 +120,7 @@ is(($t->ctl('reset', '--all'))[0], 0);
 subtest 'rules without counters' => sub {
     my ($sample, $family) = metrics();
     is_deeply(values_of($sample, 'counters'), {map { ("rule=$_" => 0) } qw(users volume idle)}, 'counters');
-    is_deeply(values_of($sample, 'refusals'), {map { ("rule=$_" => 0) } qw(users volume idle)}, 'refusals');
+    is_deeply(values_of($sample, 'denials'), {map { ("rule=$_" => 0) } qw(users volume idle)}, 'denials');
     my %windows = map { ($_ => 0) } 'rule=users window=3600', 'rule=users window=7200', 'rule=users window=86400',
         'rule=volume window=86400', 'rule=idle window=60';
     is_deeply(values_of($sample, 'used'), \%windows, 'used: windows of overrides too');
@@ -147,7 +147,7 @@ subtest 'what counters hold' => sub {
     message($helper, sasl_username => '', sender => 'a@big.example', size => 1 << 19);
     my ($sample) = metrics();
     is_deeply(values_of($sample, 'counters'), {'rule=users' => 4, 'rule=volume' => 1, 'rule=idle' => 0}, 'counters');
-    is_deeply(values_of($sample, 'refusals'), {'rule=users' => 3, 'rule=volume' => 0, 'rule=idle' => 0}, 'refusals');
+    is_deeply(values_of($sample, 'denials'), {'rule=users' => 3, 'rule=volume' => 0, 'rule=idle' => 0}, 'denials');
     is_deeply(values_of($sample, 'used'), {'rule=users window=3600' => 1015, 'rule=users window=7200' => 32,
         'rule=users window=86400' => 1015, 'rule=volume window=86400' => 1 << 19, 'rule=idle window=60' => 0}, 'used');
     is_deeply(values_of($sample, 'fullest_ratio'), {'rule=users window=3600' => 1, 'rule=users window=7200' => '0.8',

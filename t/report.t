@@ -61,12 +61,12 @@ subtest 'the table' => sub {
     my ($status, $out, $err) = $t->ctl('report');
     is("$status$err", '0');
     is($out, <<'END', 'a line for each counter, with its fullest window');
-RULE    KEY          REFUSED  SINCE             LAST                 LIMIT    USED     %  ROOM
-users   ann                7  2026-11-20 01:00  2026-11-20 12:59    3/hour  3 rcpt  100%  in 60m
-closed  192.0.2.66         2  2026-11-20 12:59  2026-11-20 12:59    0/hour  0 rcpt  100%  never
-volume  big.example        2  2026-11-20 01:00  2026-11-20 01:00  1MiB/day     0 B    0%  now
-users   a?                 1  2026-11-20 12:59  2026-11-20 12:59    3/hour  0 rcpt    0%  now
-users   a?                 1  2026-11-20 12:59  2026-11-20 12:59    3/hour  0 rcpt    0%  now
+RULE    KEY          DENIED  SINCE             LAST                 LIMIT    USED     %  ROOM
+users   ann               7  2026-11-20 01:00  2026-11-20 12:59    3/hour  3 rcpt  100%  in 60m
+closed  192.0.2.66        2  2026-11-20 12:59  2026-11-20 12:59    0/hour  0 rcpt  100%  never
+volume  big.example       2  2026-11-20 01:00  2026-11-20 01:00  1MiB/day     0 B    0%  now
+users   a?                1  2026-11-20 12:59  2026-11-20 12:59    3/hour  0 rcpt    0%  now
+users   a?                1  2026-11-20 12:59  2026-11-20 12:59    3/hour  0 rcpt    0%  now
 END
 };
 
@@ -78,7 +78,7 @@ sub keys_of {
 subtest '--json' => sub {
     my (undef, $out) = $t->ctl('report', '--json');
     my $rows = decode_json($out);
-    is_deeply($rows->[0], {rule => 'users', key => 'ann', refused => 7, since => $start, last => $now - 60,
+    is_deeply($rows->[0], {rule => 'users', key => 'ann', denied => 7, since => $start, last => $now - 60,
         window => 3600, count => 'recipients', limit => 3, used => 3, percent => 100, retry_after => 3600})
         or diag explain $rows->[0];
     is($rows->[1]{retry_after}, undef, 'never');
@@ -171,7 +171,7 @@ subtest 'the message' => sub {
     is($field->{'Content-Transfer-Encoding'}, '8bit');
     is($field->{'Auto-Submitted'}, 'auto-generated');
     my (undef, $table) = $t->ctl('report');
-    like($body, qr/\AOn [\w.-]+ 5 keys hit a limit since 2026-11-20 00:00\.\n\n\Q$table\E\nREFUSED counts /, 'the text');
+    like($body, qr/\AOn [\w.-]+ 5 keys hit a limit since 2026-11-20 00:00\.\n\n\Q$table\E\nDENIED is the number /, 'the text');
     like($body, qr/policyd-ratelimit-ctl $_\b/, "names the command $_") for qw(show explain reset);
     is(join('', grep { length > 78 } split /\n/, $body =~ s/\Q$table\E//r), '', 'short lines');
     my $first = $field->{'Message-ID'};

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "ctl/main.h"
+#include "ctl/commands.h"
 
 #include <err.h>
 #include <getopt.h>
@@ -16,7 +16,7 @@ struct printing {
 	const char *wanted; /* NULL: all */
 	bool found;
 	bool changed_only;
-	bool marks; /* a person looks at it: a program gets what the file would take */
+	bool marks; /* for a person; for a program the lines are as in the file */
 };
 
 static void print_option(void *data, const char *name, const char *value, const char *usual)
@@ -30,7 +30,7 @@ static void print_option(void *data, const char *name, const char *value, const 
 			printing->found = true;
 		}
 	} else if (changed || !printing->changed_only) {
-		/* What has no default is the administrator's in any case. */
+		/* A setting without a default is always the administrator's. */
 		printf("%s%s = %s", !printing->marks ? "" : changed ? "* " : "  ", name, value);
 		if (printing->marks && changed && usual) {
 			printf("    (default: %s)", usual[0] ? usual : "none");
@@ -41,20 +41,17 @@ static void print_option(void *data, const char *name, const char *value, const 
 
 int cmd_config(struct ctl *ctl, int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"changed", no_argument, NULL, 'c'}, {NULL, 0, NULL, 0}};
 	struct printing printing = {.marks = isatty(STDOUT_FILENO)};
-	int option;
+	const struct ctl_option options[] = {
+	    {"changed", .flag = &printing.changed_only}, {.name = NULL}};
+	int status = ctl_options(ctl, options, argc, argv, 1);
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option != 'c') {
-			return ctl_usage("config");
-		}
-		printing.changed_only = true;
+	if (status) {
+		return status;
 	}
 	printing.wanted = argv[optind];
-	if (argc - optind > 1 || (printing.wanted && printing.changed_only)) {
-		return ctl_usage("config");
+	if (printing.wanted && printing.changed_only) {
+		return CTL_USAGE;
 	}
 	config_print(&ctl->config, print_option, &printing);
 	if (printing.wanted && !printing.found) {

@@ -1,19 +1,17 @@
 /*
- * The command explain: what a request would get and why, by the helper's own judge.
+ * The command explain: what a request would get and why, by the same judge as the helper's.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "count/counter.h"
-#include "ctl/main.h"
-#include "ctl/rows.h"
-#include "ctl/when.h"
-#include "engine/judge.h"
-#include "ctl/table.h"
-#include "engine/reply.h"
-
 #include "base/error.h"
 #include "base/strbuf.h"
 #include "base/suggest.h"
+#include "count/counter.h"
+#include "ctl/cell.h"
+#include "ctl/commands.h"
+#include "ctl/when.h"
+#include "engine/judge.h"
+#include "engine/reply.h"
 
 #include <err.h>
 #include <stdio.h>
@@ -22,7 +20,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-/* Adds NAME=VALUE, which stays the caller's. 0, or -1 and why. */
+/* Adds NAME=VALUE, which must outlive the request. 0, or -1 and an error. */
 static int add_attribute(struct policy_request *request, const char *line, struct error *error)
 {
 	const char *equals = strchr(line, '=');
@@ -43,7 +41,7 @@ static int add_attribute(struct policy_request *request, const char *line, struc
 	return 0;
 }
 
-/* A name that Postfix does not send is more likely a slip than a new Postfix. */
+/* A name that Postfix does not send is more likely a mistake than a new Postfix. */
 static int check_name(const char *line, struct error *error)
 {
 	size_t length = strcspn(line, "=");
@@ -62,16 +60,17 @@ static int check_name(const char *line, struct error *error)
 	    : error_set(error, "Postfix sends no attribute \"%.*s\"", (int)length, line);
 }
 
-/* Reads lines up to an empty one, as Postfix sends them; *text holds them. */
+/* Reads a request as Postfix sends it, up to an empty line. *text holds it, to be freed. */
 static int read_stdin(struct policy_request *request, char **text, struct error *error)
 {
 	size_t size = 0, room = POLICY_REQUEST_MAX + 1;
-	char *buffer = table_must(malloc(room));
+	char *buffer = ctl_must(malloc(room));
 	size_t got;
 
 	*text = buffer;
 	if (isatty(STDIN_FILENO)) {
-		fputs("a request, one ATTRIBUTE=VALUE a line, ends with an empty line:\n", stderr);
+		fputs(
+		    "enter a request, one ATTRIBUTE=VALUE per line, then an empty line:\n", stderr);
 	}
 	while (size < room - 1 && fgets(buffer + size, (int)(room - size), stdin)) {
 		char *line = buffer + size;
@@ -148,15 +147,15 @@ static void print_window(const struct judge_finding *finding, unsigned i)
 	strbuf_init(&text, buffer, sizeof(buffer));
 	limit_format(limit, rule->count, &text);
 	strbuf_puts(&text, ": ");
-	ctl_format_used(used, rule->count, &text);
+	cell_format_used(used, rule->count, &text);
 	strbuf_puts(&text, " used, ");
-	ctl_format_used(limit->count > used ? limit->count - used : 0, rule->count, &text);
+	cell_format_used(limit->count > used ? limit->count - used : 0, rule->count, &text);
 	strbuf_puts(&text, " left, ");
 	if (wait_ms == 0) {
 		strbuf_puts(&text, "room");
 	} else {
 		strbuf_puts(&text, wait_ms == WINDOW_NEVER ? "room " : "no room, ");
-		ctl_format_wait(wait_ms, &text);
+		cell_format_wait(wait_ms, &text);
 	}
 	printf("  %s\n", buffer);
 }
@@ -171,7 +170,7 @@ static void print_applying(const struct judge_finding *finding)
 	print_value(
 	    finding->key->text + finding->key->prefix, finding->key->length - finding->key->prefix);
 	strbuf_init(&text, cost, sizeof(cost));
-	ctl_format_used(finding->cost, rule->count, &text);
+	cell_format_used(finding->cost, rule->count, &text);
 	printf(", costs %s%s%s\n", cost, finding->again ? " (was charged before)" : "",
 	    rule->mode == CONFIG_OBSERVE ? ", observes only" : "");
 	print_source(finding);
@@ -180,6 +179,7 @@ static void print_applying(const struct judge_finding *finding)
 	}
 }
 
+/* Prints what the judge found out about a rule. */
 static void print_finding(
     const struct policy_request *request, const struct judge_finding *finding)
 {
@@ -210,14 +210,14 @@ static void print_finding(
 		puts("\"");
 		break;
 	default:
-		printf("does not apply: key = %s: it is empty, or no value that can be a key\n",
+		printf("does not apply: key = %s: it is empty, or its value can't be a key\n",
 		    rule->key_text);
 	}
 }
 
-/* What the helper would answer and, if it would not let the request pass, log. */
-static int print_answer(const struct ctl *ctl, const struct verdict *verdict,
-    const struct policy_request *request)
+/* Prints what the helper would answer. Returns the exit status. */
+static int print_answer(
+    const struct ctl *ctl, const struct verdict *verdict, const struct policy_request *request)
 {
 	char buffer[POLICY_ACTION_MAX + 1];
 	struct strbuf text;
@@ -240,7 +240,7 @@ int cmd_explain(struct ctl *ctl, int argc, char **argv)
 	int status = EX_DATAERR;
 
 	if (argc > 1 && argv[1][0] == '-') {
-		return ctl_usage("explain");
+		return CTL_USAGE;
 	}
 	for (int i = 1; i < argc; i++) {
 		if (add_attribute(&request, argv[i], &error) || check_name(argv[i], &error)) {
@@ -255,7 +255,7 @@ int cmd_explain(struct ctl *ctl, int argc, char **argv)
 	if (!policy_find(&request, "protocol_state", strlen("protocol_state"))) {
 		add_attribute(&request, "protocol_state=RCPT", &error);
 	}
-	judge = table_must(judge_new(&ctl->config, ctl->store));
+	judge = ctl_must(judge_new(&ctl->config, ctl->store));
 	result = judge_explain(judge, &request, &verdict, &error);
 	if (result != STORE_OK) {
 		status = ctl_store_failed(result, &error);

@@ -1,18 +1,17 @@
 /*
- * The commands load, dump and clean: allowances in bulk, and the file made anew.
+ * The command load: many exceptions from a file, all or none of them.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "base/clock.h"
-#include "ctl/cmd_set.h"
-#include "ctl/progress.h"
-#include "ctl/when.h"
-#include "engine/judge.h"
-#include "ctl/table.h"
-
 #include "base/error.h"
 #include "base/number.h"
 #include "base/strbuf.h"
+#include "ctl/commands.h"
+#include "ctl/progress.h"
+#include "ctl/spec.h"
+#include "ctl/when.h"
+#include "engine/judge.h"
 
 #include <err.h>
 #include <errno.h>
@@ -41,16 +40,16 @@ struct load {
 	const char *name; /* of the file, for messages */
 	const uint8_t *secret;
 	int64_t now_s;
-	bool replace; /* whatever the file does not name goes */
+	bool replace; /* exceptions that the file does not name are removed */
 	size_t mistakes;
 	size_t expired;
 	struct wanted *wanted;
 	size_t lines;
 	size_t room;
-	size_t *first; /* indices of the lines with which a new key begins, and the end */
+	size_t *first; /* index of the first line of each key, and the number of lines */
 	size_t keys;
 
-	/* Of the import. */
+	/* For the compaction. */
 	struct progress progress;
 	size_t steps;
 	char exception[EXCEPTION_SIZE_MAX];
@@ -64,7 +63,7 @@ static void complain(struct load *load, size_t line, const char *why)
 	}
 }
 
-/* UNTIL: "", "NULL" as SQL clients print it, or a time. */
+/* UNTIL: "", "NULL" (which SQL clients print), "-" or a time. */
 static int read_until(const char *string, int64_t now_s, int64_t *until_s, struct error *error)
 {
 	int64_t ms;
@@ -76,39 +75,36 @@ static int read_until(const char *string, int64_t now_s, int64_t *until_s, struc
 	if (number_parse(string, strlen(string), INT64_MAX / 1000, (uint64_t *)until_s) == 0) {
 		return 0;
 	}
-	/* As a time a duration is that long ago, which is not what it is meant for here. */
+	/* when_parse takes a duration as that long ago, which is not meant here. */
 	if (when_parse_duration(string, &ms, error) == 0) {
 		return error_set(error,
-		    "\"%.40s\" is how long, not until when: a date such as \"2026-11-20 14:00\", "
+		    "\"%.40s\" is a duration, not a time: write a date such as \"2026-11-20 "
+		    "14:00\", "
 		    "or seconds since the epoch",
 		    string);
 	}
 	return when_parse(string, now_s, until_s, error);
 }
 
-static void keep_line(struct load *load, const struct ctl_wish *wish, size_t line)
+static void keep_line(struct load *load, const struct spec *spec, size_t line)
 {
 	struct wanted *wanted;
 
-	if (load->lines == load->room) {
-		load->room = load->room ? load->room * 2 : 1024;
-		load->wanted =
-		    table_must(reallocarray(load->wanted, load->room, sizeof(*load->wanted)));
-	}
+	load->wanted = ctl_grow(load->wanted, load->lines, &load->room, sizeof(*wanted));
 	wanted = &load->wanted[load->lines++];
-	*wanted = (struct wanted){.length = wish->key.length,
-	    .granted = wish->granted,
-	    .until_s = wish->until_s,
+	*wanted = (struct wanted){.length = spec->key.length,
+	    .granted = spec->granted,
+	    .until_s = spec->until_s,
 	    .line = line};
-	wanted->key = table_must(strdup(wish->key.text));
-	wanted->limits = wish->limits[0] ? table_must(strdup(wish->limits)) : NULL;
+	wanted->key = ctl_must(strdup(spec->key.text));
+	wanted->limits = spec->limits[0] ? ctl_must(strdup(spec->limits)) : NULL;
 }
 
 static void read_line(struct load *load, char *text, size_t line)
 {
 	struct exception exception = {.until_s = 0};
 	char *field[4] = {text, NULL, NULL, NULL};
-	struct ctl_wish wish = {.until_s = 0};
+	struct spec spec = {.until_s = 0};
 	struct error error = {""};
 	unsigned fields = 1;
 
@@ -120,41 +116,50 @@ static void read_line(struct load *load, char *text, size_t line)
 		complain(load, line, "not RULE, KEY, LIMITS and perhaps UNTIL, separated by TABs");
 		return;
 	}
-	if (ctl_wish_key(load->ctl, &wish, load->secret, field[0], field[1], &error) ||
-	    ctl_wish_limits(&wish, field[2], &error) ||
-	    (fields == 4 && read_until(field[3], load->now_s, &wish.until_s, &error)) ||
-	    ctl_wish_apply(load->ctl, &wish, &exception, &error)) {
+	if (spec_parse_key(load->ctl, &spec, load->secret, field[0], field[1], &error) ||
+	    spec_parse_limits(&spec, field[2], &error) ||
+	    (fields == 4 && read_until(field[3], load->now_s, &spec.until_s, &error)) ||
+	    spec_apply(load->ctl, &spec, &exception, &error)) {
 		complain(load, line, error.text);
 		return;
 	}
-	if (!wish.limits[0] && !wish.until_s) {
+	if (!spec.limits[0] && !spec.until_s) {
 		complain(load, line, "a grant needs UNTIL, the time when it ends");
 		return;
 	}
-	if (wish.until_s && wish.until_s <= load->now_s) {
+	if (spec.until_s && spec.until_s <= load->now_s) {
 		load->expired++;
-		wish.limits[0] = '\0';
-		wish.granted = 0;
+		spec.limits[0] = '\0';
+		spec.granted = 0;
 	}
-	keep_line(load, &wish, line);
+	keep_line(load, &spec, line);
+}
+
+static int compare_keys(const void *left, const void *right)
+{
+	const struct wanted *a = left;
+	const struct wanted *b = right;
+	int order = memcmp(a->key, b->key, a->length < b->length ? a->length : b->length);
+
+	return order ? order : (a->length > b->length) - (a->length < b->length);
 }
 
 static int compare_wanted(const void *left, const void *right)
 {
 	const struct wanted *a = left;
 	const struct wanted *b = right;
-	int order = strcmp(a->key, b->key);
+	int order = compare_keys(a, b);
 
 	return order ? order : (a->line > b->line) - (a->line < b->line);
 }
 
-/* Brings the lines of a key together, and looks for those that contradict each other. */
+/* Sorts the lines by key, and reports those that contradict each other. */
 static void sort_lines(struct load *load)
 {
 	if (load->lines > 0) {
 		qsort(load->wanted, load->lines, sizeof(*load->wanted), compare_wanted);
 	}
-	load->first = table_must(reallocarray(NULL, load->lines + 1, sizeof(*load->first)));
+	load->first = ctl_must(reallocarray(NULL, load->lines + 1, sizeof(*load->first)));
 	for (size_t i = 0; i < load->lines; i++) {
 		const struct wanted *wanted = &load->wanted[i];
 		const struct wanted *limits = NULL;
@@ -178,7 +183,7 @@ static void sort_lines(struct load *load)
 			}
 			if (wanted->limits && limits) {
 				snprintf(why, sizeof(why),
-				    "the key has limits already, in line %zu", limits->line);
+				    "the key already has limits, in line %zu", limits->line);
 				complain(load, wanted->line, why);
 			}
 			limits = wanted->limits ? wanted : limits;
@@ -187,7 +192,7 @@ static void sort_lines(struct load *load)
 	load->first[load->keys] = load->lines;
 }
 
-/* Reads the file; every mistake is reported. An exit status. */
+/* Reads the file and reports all mistakes. Returns an exit status. */
 static int read_file(struct load *load, FILE *file)
 {
 	char *text = NULL;
@@ -217,7 +222,7 @@ static int read_file(struct load *load, FILE *file)
 	sort_lines(load);
 	if (load->mistakes > 0) {
 		if (load->mistakes > MISTAKES_SHOWN) {
-			fprintf(stderr, "%s: %zu mistakes more\n", load->name,
+			fprintf(stderr, "%s: %zu more mistakes\n", load->name,
 			    load->mistakes - MISTAKES_SHOWN);
 		}
 		warnx("nothing was loaded");
@@ -229,27 +234,13 @@ static int read_file(struct load *load, FILE *file)
 /* Whether the file names that key. */
 static bool is_wanted(const struct load *load, const char *key, size_t length)
 {
-	size_t low = 0, high = load->keys;
+	struct wanted wanted = {.key = (char *)key, .length = length};
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const struct wanted *wanted = &load->wanted[load->first[middle]];
-		size_t common = length < wanted->length ? length : wanted->length;
-		int order = memcmp(key, wanted->key, common);
-
-		if (order == 0 && length == wanted->length) {
-			return true;
-		}
-		if (order < 0 || (order == 0 && length < wanted->length)) {
-			high = middle;
-		} else {
-			low = middle + 1;
-		}
-	}
-	return false;
+	return load->lines > 0 &&
+	    bsearch(&wanted, load->wanted, load->lines, sizeof(wanted), compare_keys);
 }
 
-/* Lets a counter's record say that there is an exception. */
+/* Sets the flag of a counter's record that says that the key has an exception. */
 static void flag_record(char *bytes, size_t size)
 {
 	struct record record;
@@ -261,7 +252,7 @@ static void flag_record(char *bytes, size_t size)
 	}
 }
 
-/* store_import's function: all that the database has, exceptions of wanted keys excepted. */
+/* The import's function: keeps records, but not exceptions that the file replaces. */
 static bool keep(void *data, const char *key, size_t key_length, char *bytes, size_t size)
 {
 	struct load *load = data;
@@ -279,7 +270,7 @@ static bool keep(void *data, const char *key, size_t key_length, char *bytes, si
 	return true;
 }
 
-/* The exception of the i-th key of the file; one that has expired is empty, and goes next time. */
+/* The exception of the i-th key. Empty if it has expired: the next compaction removes it. */
 static bool next(void *data, size_t i, struct store_record *record)
 {
 	struct load *load = data;
@@ -312,20 +303,13 @@ static bool next(void *data, size_t i, struct store_record *record)
 	return true;
 }
 
-int ctl_load_open(struct ctl *ctl, int argc, char **argv)
+int cmd_load_open(struct ctl *ctl, int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"replace", no_argument, NULL, 'r'}, {NULL, 0, NULL, 0}};
-	int option;
+	const struct ctl_option options[] = {{"replace", .flag = &ctl->replace}, {.name = NULL}};
+	int status = ctl_options(ctl, options, argc, argv, 1);
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option != 'r') {
-			return ctl_usage("load");
-		}
-		ctl->replace = true;
-	}
-	if (argc - optind != 1) {
-		return ctl_usage("load");
+	if (status || optind == argc) {
+		return status ? status : CTL_USAGE;
 	}
 	ctl->input_name = argv[optind];
 	if (strcmp(ctl->input_name, "-") == 0) {
@@ -359,8 +343,7 @@ int cmd_load(struct ctl *ctl, int argc, char **argv)
 	status = read_file(&load, ctl->input);
 	if (status == EX_OK && (load.lines > 0 || load.replace)) {
 		progress_start(&load.progress, "records written");
-		/* Mail waits for some of it: a Ctrl-Z would make it wait for good. */
-		signal(SIGTSTP, SIG_IGN);
+		signal(SIGTSTP, SIG_IGN); /* mail waits for locks of this process */
 		result = store_import(ctl->store, &import, &error);
 		progress_end(&load.progress);
 		if (result != STORE_OK) {
@@ -383,62 +366,4 @@ int cmd_load(struct ctl *ctl, int argc, char **argv)
 	free(load.wanted);
 	free(load.first);
 	return status;
-}
-
-int cmd_dump(struct ctl *ctl, int argc, char **argv)
-{
-	struct ctl_allowed allowed = {.rule = NULL};
-	int status;
-
-	if (argc > 1) {
-		return ctl_usage(argv[0]);
-	}
-	status = ctl_allowed_read(ctl, &allowed);
-	for (size_t i = 0; i < allowed.lines; i++) {
-		const struct ctl_allowed_line *line = &allowed.line[i];
-
-		printf("%.*s\t%s\t%s", (int)line->rule_length, line->key,
-		    line->key + line->rule_length + 1, line->limits);
-		if (line->until_s) {
-			printf("\t%lld", (long long)line->until_s);
-		}
-		putchar('\n');
-	}
-	ctl_allowed_free(&allowed);
-	return status;
-}
-
-static void show_progress(void *data, size_t records)
-{
-	progress_step(data, records);
-}
-
-int cmd_clean(struct ctl *ctl, int argc, char **argv)
-{
-	struct progress progress;
-	struct store_maintenance maintenance = {.step = show_progress, .data = &progress};
-	enum store_result result;
-	const char *notice;
-	struct error error;
-
-	if (argc > 1) {
-		return ctl_usage(argv[0]);
-	}
-	/* Mail waits for some of it: a Ctrl-Z would make it wait for good. */
-	signal(SIGTSTP, SIG_IGN);
-	progress_start(&progress, "records looked at");
-	result = store_maintain(ctl->store, &maintenance, &error);
-	progress_end(&progress);
-	notice = store_notice(ctl->store);
-	if (notice) {
-		warnx("%s", notice);
-	}
-	if (result != STORE_OK) {
-		return ctl_store_failed(result, &error);
-	}
-	printf("%zu records kept, %zu expired ones gone; %llu KiB, before %llu KiB\n",
-	    maintenance.kept, maintenance.records - maintenance.kept,
-	    (unsigned long long)(maintenance.size_after + 1023) / 1024,
-	    (unsigned long long)(maintenance.size_before + 1023) / 1024);
-	return EX_OK;
 }

@@ -1,14 +1,13 @@
 /*
- * The command metrics: OpenMetrics 1.0, of the subset that Prometheus' older text format
- * understands too, since node_exporter's textfile collector reads that. Hence gauges alone.
+ * The command metrics: OpenMetrics 1.0, but only gauges, so that it is also valid in Prometheus'
+ * older text format, which node_exporter's textfile collector reads.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "engine/exception.h"
-#include "ctl/rows.h"
-#include "ctl/table.h"
-
 #include "base/error.h"
+#include "ctl/commands.h"
+#include "ctl/rows.h"
+#include "engine/exception.h"
 
 #include <err.h>
 #include <stdio.h>
@@ -19,7 +18,7 @@
 
 #define PREFIX "policyd_ratelimit_"
 
-/* Lines that name a key: without an end to them a monitoring system would choke on an attack. */
+/* Lines that name a key are limited: an attack must not flood the monitoring system. */
 #define KEYS_MAX 50
 #define KEYS_PERCENT 80
 
@@ -29,12 +28,12 @@ static const unsigned steps[] = {50, 80, 100};
 
 struct sums {
 	uint64_t counters;
-	uint64_t refusals;
+	uint64_t denials;
 	uint64_t sets;
 	uint64_t grants;
 };
 
-/* A rule's windows, those of overrides too, are told apart by their lengths. */
+/* The windows of a rule and of its overrides, one for each length. */
 struct metric_window {
 	const struct rule *rule;
 	int64_t length_ms;
@@ -45,7 +44,7 @@ struct metric_window {
 
 struct metrics {
 	struct ctl *ctl;
-	struct ctl_rows rows;
+	struct rows rows;
 	struct sums *rule; /* as many as the configuration has */
 	struct metric_window *window; /* in the order of rules, then of lengths */
 	size_t windows;
@@ -57,12 +56,10 @@ struct metrics {
 
 static void add_window(struct metrics *metrics, const struct rule *rule, int64_t length_ms)
 {
-	if (metrics->windows == metrics->room) {
-		metrics->room = metrics->room ? metrics->room * 2 : 64;
-		metrics->window = table_must(
-		    reallocarray(metrics->window, metrics->room, sizeof(*metrics->window)));
-	}
-	metrics->window[metrics->windows++] = (struct metric_window){.rule = rule, .length_ms = length_ms};
+	metrics->window =
+	    ctl_grow(metrics->window, metrics->windows, &metrics->room, sizeof(*metrics->window));
+	metrics->window[metrics->windows++] =
+	    (struct metric_window){.rule = rule, .length_ms = length_ms};
 }
 
 static void add_limits(
@@ -99,7 +96,7 @@ static void sort_windows(struct metrics *metrics)
 	metrics->windows = kept;
 }
 
-static struct metric_window *find_window(const struct metrics *metrics, const struct ctl_row *row)
+static struct metric_window *find_window(const struct metrics *metrics, const struct row *row)
 {
 	struct metric_window wanted = {.rule = row->rule, .length_ms = row->limit.window.length_ms};
 
@@ -108,7 +105,7 @@ static struct metric_window *find_window(const struct metrics *metrics, const st
 	    : bsearch(&wanted, metrics->window, metrics->windows, sizeof(wanted), compare_windows);
 }
 
-/* All that the configuration has, used or not, and those that allowances added; each once. */
+/* Each window of the configuration, used or not, and of the exceptions, once. */
 static void make_windows(struct metrics *metrics)
 {
 	const struct config *config = &metrics->ctl->config;
@@ -123,7 +120,7 @@ static void make_windows(struct metrics *metrics)
 	}
 	sort_windows(metrics);
 	for (size_t i = 0; i < metrics->rows.rows; i++) {
-		const struct ctl_row *row = &metrics->rows.row[i];
+		const struct row *row = &metrics->rows.row[i];
 
 		if (!find_window(metrics, row)) {
 			add_window(metrics, row->rule, row->limit.window.length_ms);
@@ -132,14 +129,14 @@ static void make_windows(struct metrics *metrics)
 	}
 }
 
-static double ratio_of(const struct ctl_row *row)
+static double ratio_of(const struct row *row)
 {
 	return row->limit.count == LIMIT_UNLIMITED ? 0
 	    : row->limit.count == 0                ? 1
 						   : (double)row->used / (double)row->limit.count;
 }
 
-static void add_row(struct metrics *metrics, const struct ctl_row *row)
+static void add_row(struct metrics *metrics, const struct row *row)
 {
 	struct sums *sums = &metrics->rule[row->rule - metrics->ctl->config.rule];
 	struct metric_window *window = find_window(metrics, row);
@@ -147,7 +144,7 @@ static void add_row(struct metrics *metrics, const struct ctl_row *row)
 
 	if (row->owns_key) {
 		sums->counters++;
-		sums->refusals += row->denied;
+		sums->denials += row->denied;
 	}
 	window->used += row->used;
 	for (size_t i = 0; i < STEPS; i++) {
@@ -158,22 +155,21 @@ static void add_row(struct metrics *metrics, const struct ctl_row *row)
 	}
 }
 
-/* Counts records, and allowances that are still valid. */
+/* Counts records, and exceptions that have not expired. */
 static bool visit_record(void *data, struct store_txn *txn, const char *key, size_t key_length,
     const char *bytes, size_t size)
 {
 	struct metrics *metrics = data;
 	struct exception exception;
 	const struct rule *rule;
-	const char *counter, *colon;
+	const char *counter;
 	struct error error;
-	size_t length;
+	size_t length, prefix;
 
 	(void)txn;
 	metrics->records++;
 	counter = exception_counter_key(key, key_length, &length);
-	colon = counter ? memchr(counter, ':', length) : NULL;
-	rule = colon ? ctl_rule(metrics->ctl, counter, (size_t)(colon - counter)) : NULL;
+	rule = counter ? ctl_rule_of(metrics->ctl, counter, length, &prefix) : NULL;
 	if (!rule) {
 		return true;
 	}
@@ -188,7 +184,7 @@ static bool visit_record(void *data, struct store_txn *txn, const char *key, siz
 	return true;
 }
 
-/* The lines before those of a metric; unit "" for numbers of things. */
+/* Prints what comes before the samples of a metric. unit is "" for plain numbers. */
 static void head(const char *name, const char *unit, const char *help)
 {
 	printf("# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s gauge\n", name, help, name);
@@ -197,23 +193,14 @@ static void head(const char *name, const char *unit, const char *help)
 	}
 }
 
+/* Prints the value of a label. It has no line ends. */
 static void print_label(const char *value)
 {
 	for (; *value; value++) {
-		switch (*value) {
-		case '\\':
-			fputs("\\\\", stdout);
-			break;
-		case '"':
-			fputs("\\\"", stdout);
-			break;
-		case '\n':
-			fputs("\\n", stdout);
-			break;
-		default:
-			putchar(*value);
-			break;
+		if (*value == '\\' || *value == '"') {
+			putchar('\\');
 		}
+		putchar(*value);
 	}
 }
 
@@ -228,28 +215,32 @@ static void print_window(const struct metric_window *window, const char *name)
 	    (long long)window->length_ms / 1000);
 }
 
+static void print_rule(
+    const char *name, const struct rule *rule, const char *labels, uint64_t value)
+{
+	printf(
+	    PREFIX "%s{rule=\"%s\"%s} %llu\n", name, rule->name, labels, (unsigned long long)value);
+}
+
 static void print_rules(const struct metrics *metrics)
 {
-	const struct config *config = &metrics->ctl->config;
+	const struct rule *rule = metrics->ctl->config.rule;
+	size_t rules = metrics->ctl->config.rules;
 
-	head("counters", "", "Counters that hold something: use, or refusals in the last 7 days.");
-	for (size_t i = 0; i < config->rules; i++) {
-		printf(PREFIX "counters{rule=\"%s\"} %llu\n", config->rule[i].name,
-		    (unsigned long long)metrics->rule[i].counters);
+	head("counters", "", "Counters that hold something: use, or denials in the last 7 days.");
+	for (size_t i = 0; i < rules; i++) {
+		print_rule("counters", &rule[i], "", metrics->rule[i].counters);
 	}
-	head("refusals", "",
-	    "Refused requests that the counters remember. Falls when counters are reset, or "
-	    "without a refusal for 7 days.");
-	for (size_t i = 0; i < config->rules; i++) {
-		printf(PREFIX "refusals{rule=\"%s\"} %llu\n", config->rule[i].name,
-		    (unsigned long long)metrics->rule[i].refusals);
+	head("denials", "",
+	    "Denied requests that the counters remember. Falls when counters are reset, or "
+	    "without a denial for 7 days.");
+	for (size_t i = 0; i < rules; i++) {
+		print_rule("denials", &rule[i], "", metrics->rule[i].denials);
 	}
 	head("overrides", "", "Keys with limits by the command set, or with a grant, in force.");
-	for (size_t i = 0; i < config->rules; i++) {
-		printf(PREFIX "overrides{rule=\"%s\",kind=\"set\"} %llu\n", config->rule[i].name,
-		    (unsigned long long)metrics->rule[i].sets);
-		printf(PREFIX "overrides{rule=\"%s\",kind=\"grant\"} %llu\n", config->rule[i].name,
-		    (unsigned long long)metrics->rule[i].grants);
+	for (size_t i = 0; i < rules; i++) {
+		print_rule("overrides", &rule[i], ",kind=\"set\"", metrics->rule[i].sets);
+		print_rule("overrides", &rule[i], ",kind=\"grant\"", metrics->rule[i].grants);
 	}
 }
 
@@ -269,30 +260,30 @@ static void print_windows(const struct metrics *metrics)
 			    (unsigned long long)metrics->window[i].over[j]);
 		}
 	}
-	head("fullest_ratio", "ratio", "Used part of the limit, of the key with the largest one.");
+	head("fullest_ratio", "ratio", "Used part of the limit, for the key where it is largest.");
 	for (size_t i = 0; i < metrics->windows; i++) {
 		print_window(&metrics->window[i], "fullest_ratio");
 		printf("} %.6g\n", metrics->window[i].fullest);
 	}
 }
 
-/* Whether the row would have the same labels; made printable, two keys may look the same. */
-static bool same_labels(const struct ctl_row *a, const struct ctl_row *b)
+/* Whether the labels are the same: two keys may look the same after they are made printable. */
+static bool same_labels(const struct row *a, const struct row *b)
 {
 	return a->rule == b->rule && a->limit.window.length_ms == b->limit.window.length_ms &&
 	    strcmp(a->key, b->key) == 0;
 }
 
-/* The rows are in order, the fullest first. */
+/* The rows are sorted, the fullest first. */
 static void print_keys(const struct metrics *metrics)
 {
-	const struct ctl_row *printed[KEYS_MAX];
+	const struct row *printed[KEYS_MAX];
 	size_t n = 0;
 
 	head("key_used_ratio", "ratio",
 	    "Used part of the limit, of the 50 fullest keys from 0.8 on.");
 	for (size_t i = 0; i < metrics->rows.rows && n < KEYS_MAX; i++) {
-		const struct ctl_row *row = &metrics->rows.row[i];
+		const struct row *row = &metrics->rows.row[i];
 		bool again = false;
 
 		if (row->percent < KEYS_PERCENT) {
@@ -336,7 +327,7 @@ static int collect(struct metrics *metrics)
 	enum store_result result;
 	struct error error;
 	struct stat file;
-	int status = ctl_rows_read(metrics->ctl, &metrics->rows);
+	int status = rows_read(metrics->ctl, &metrics->rows);
 
 	if (status) {
 		return status;
@@ -359,15 +350,15 @@ static int collect(struct metrics *metrics)
 
 int cmd_metrics(struct ctl *ctl, int argc, char **argv)
 {
-	/* A damaged record has a metric: nobody wants a mail from cron each minute instead. */
-	struct metrics metrics = {.ctl = ctl, .rows = {.order = CTL_BY_PERCENT, .quiet = true}};
+	/* quiet: damaged records have a metric, and cron would mail the warnings each minute. */
+	struct metrics metrics = {.ctl = ctl, .rows = {.order = ROWS_BY_PERCENT, .quiet = true}};
 	int status;
 
 	(void)argv;
 	if (argc > 1) {
-		return ctl_usage("metrics");
+		return CTL_USAGE;
 	}
-	metrics.rule = table_must(calloc(ctl->config.rules + 1, sizeof(*metrics.rule)));
+	metrics.rule = ctl_must(calloc(ctl->config.rules + 1, sizeof(*metrics.rule)));
 	status = collect(&metrics);
 	if (status == 0) {
 		print_rules(&metrics);
@@ -376,7 +367,7 @@ int cmd_metrics(struct ctl *ctl, int argc, char **argv)
 		print_database(&metrics);
 		puts("# EOF");
 	}
-	ctl_rows_free(&metrics.rows);
+	rows_free(&metrics.rows);
 	free(metrics.window);
 	free(metrics.rule);
 	return status;

@@ -1,20 +1,17 @@
 /*
- * The command report: who hit a limit, since when and how often; to be mailed by cron.
+ * The command report: who hit a limit, since when and how often, on stdout or by mail.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "base/clock.h"
-#include "config/options.h"
-#include "ctl/sendmail.h"
-#include "ctl/rows.h"
-#include "ctl/when.h"
-#include "ctl/table.h"
-
 #include "base/error.h"
 #include "base/strbuf.h"
+#include "ctl/cell.h"
+#include "ctl/commands.h"
+#include "ctl/sendmail.h"
+#include "ctl/when.h"
 
 #include <err.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,13 +20,13 @@
 #define HOST_SIZE 256
 #define TIME_SIZE 32
 
-/* Lines of a message: more nobody reads, and a mail server may refuse it for its size. */
+/* Rows in a message: nobody reads more, and a mail server may reject a larger message. */
 #define MAIL_LINES_MAX 1000
 
 static const struct table_column report_columns[] = {
     {"rule", "RULE", false},
     {"key", "KEY", false},
-    {"refused", "REFUSED", true},
+    {"denied", "DENIED", true},
     {"since", "SINCE", false},
     {"last", "LAST", false},
     {"window", NULL, false},
@@ -49,54 +46,42 @@ struct report {
 	bool filtered;
 	int64_t since_s;
 	int64_t now_s;
-	const struct ctl_row **row; /* of each counter the one for its fullest window */
+	const struct row **row; /* of each counter, the row of its fullest window */
 	size_t rows;
 };
 
-static void print_row(const struct ctl_row *row, struct table *table)
+static void print_row(const struct row *row, struct table *table)
 {
-	const struct limit *limit = &row->limit;
-	char limit_text[LIMIT_TEXT_SIZE], refused[24], since[TIME_SIZE], last[TIME_SIZE], used[40],
-	    percent[24], room[24];
-	bool never = row->wait_ms == WINDOW_NEVER;
-	struct table_cell cell[REPORT_COLUMNS];
+	char since[TIME_SIZE], last[TIME_SIZE];
 	struct strbuf text;
-	unsigned n = 0;
+	struct cells cells;
 
-	strbuf_init(&text, limit_text, sizeof(limit_text));
-	limit_format(limit, row->rule->count, &text);
-	snprintf(refused, sizeof(refused), "%llu", (unsigned long long)row->denied);
+	cells_make(row, &cells);
 	strbuf_init(&text, since, sizeof(since));
 	when_format(row->denied_first_s, &text);
 	strbuf_init(&text, last, sizeof(last));
 	when_format(row->denied_s, &text);
-	strbuf_init(&text, used, sizeof(used));
-	ctl_format_used(row->used, row->rule->count, &text);
-	snprintf(percent, sizeof(percent), "%llu%%", (unsigned long long)row->percent);
-	strbuf_init(&text, room, sizeof(room));
-	ctl_format_wait(row->wait_ms, &text);
-
-	cell[n++] = table_string(row->rule->name);
-	cell[n++] = table_string(row->key);
-	cell[n++] = table_number(row->denied, refused);
-	cell[n++] = table_number((uint64_t)row->denied_first_s, since);
-	cell[n++] = table_number((uint64_t)row->denied_s, last);
-	cell[n++] = table_number((uint64_t)limit->window.length_ms / 1000, NULL);
-	cell[n++] = table_string(config_count_words[row->rule->count]);
-	cell[n] = table_number(limit->count, limit_text);
-	cell[n++].json = limit->count == LIMIT_UNLIMITED ? TABLE_NULL : TABLE_NUMBER;
-	cell[n++] = table_number(row->used, used);
-	cell[n++] = table_number(row->percent, percent);
-	cell[n] = table_number(never ? 0 : (uint64_t)(row->wait_ms + 999) / 1000, room);
-	cell[n++].json = never ? TABLE_NULL : TABLE_NUMBER;
-	table_row(table, cell);
+	table_row(table,
+	    (struct table_cell[REPORT_COLUMNS]){
+		cells.rule,
+		cells.key,
+		cells.denied,
+		table_number((uint64_t)row->denied_first_s, since),
+		table_number((uint64_t)row->denied_s, last),
+		cells.window,
+		cells.count,
+		cells.limit,
+		cells.used,
+		cells.percent,
+		cells.retry_after,
+	    });
 }
 
-/* Most refusals first; ties as the rows came, by key. */
-static int compare_refusals(const void *left, const void *right)
+/* The most denials first; among equals, the order of the rows, which is by key. */
+static int compare_denials(const void *left, const void *right)
 {
-	const struct ctl_row *a = *(const struct ctl_row *const *)left;
-	const struct ctl_row *b = *(const struct ctl_row *const *)right;
+	const struct row *a = *(const struct row *const *)left;
+	const struct row *b = *(const struct row *const *)right;
 
 	if (a->denied != b->denied) {
 		return a->denied > b->denied ? -1 : 1;
@@ -104,11 +89,11 @@ static int compare_refusals(const void *left, const void *right)
 	return (a > b) - (a < b);
 }
 
-/* Rows of one counter stand together, the fullest window first. */
+/* The rows of one counter together, the fullest window first. */
 static int compare_counters(const void *left, const void *right)
 {
-	const struct ctl_row *a = *(const struct ctl_row *const *)left;
-	const struct ctl_row *b = *(const struct ctl_row *const *)right;
+	const struct row *a = *(const struct row *const *)left;
+	const struct row *b = *(const struct row *const *)right;
 
 	if (a->key != b->key) {
 		return a->key < b->key ? -1 : 1;
@@ -122,13 +107,13 @@ static int compare_counters(const void *left, const void *right)
 	return (a > b) - (a < b);
 }
 
-static void pick_rows(struct report *report, const struct ctl_rows *rows)
+static void pick_rows(struct report *report, const struct rows *rows)
 {
 	size_t n = 0;
 
-	report->row = table_must(calloc(rows->rows + 1, sizeof(*report->row)));
+	report->row = ctl_must(calloc(rows->rows + 1, sizeof(*report->row)));
 	for (size_t i = 0; i < rows->rows; i++) {
-		const struct ctl_row *row = &rows->row[i];
+		const struct row *row = &rows->row[i];
 
 		if (row->denied > 0 && (!report->filtered || row->denied_s >= report->since_s)) {
 			report->row[n++] = row;
@@ -136,12 +121,13 @@ static void pick_rows(struct report *report, const struct ctl_rows *rows)
 	}
 	qsort(report->row, n, sizeof(*report->row), compare_counters);
 	for (size_t i = 0; i < n; i++) {
-		/* Not by the text: made printable, two keys may look the same. */
+		/* The pointer, not the text: two keys may look the same after they are made
+		 * printable. */
 		if (i == 0 || report->row[i]->key != report->row[report->rows - 1]->key) {
 			report->row[report->rows++] = report->row[i];
 		}
 	}
-	qsort(report->row, report->rows, sizeof(*report->row), compare_refusals);
+	qsort(report->row, report->rows, sizeof(*report->row), compare_denials);
 }
 
 static void print_rows(const struct report *report, size_t most, FILE *stream)
@@ -176,7 +162,7 @@ static int mail_report(const struct report *report)
 	struct strbuf text;
 	char *body = NULL;
 	size_t size = 0;
-	FILE *file = table_must(open_memstream(&body, &size));
+	FILE *file = ctl_must(open_memstream(&body, &size));
 	int status;
 
 	strbuf_init(&text, host, sizeof(host));
@@ -194,18 +180,17 @@ static int mail_report(const struct report *report)
 			fprintf(file, "and %zu more, which policyd-ratelimit-ctl report shows\n",
 			    report->rows - MAIL_LINES_MAX);
 		}
-		fputs("\n"
-		      "REFUSED counts the requests that were refused from SINCE to LAST.\n"
-		      "`policyd-ratelimit-ctl show --key KEY` shows how full all windows of a key\n"
-		      "are now, `policyd-ratelimit-ctl explain` why a request is refused; and\n"
-		      "`policyd-ratelimit-ctl reset KEY` lets a user send again at once: after\n"
-		      "you know that it was the user who sent all this, and not somebody with\n"
-		      "the user's password.\n",
+		fputs(
+		    "\n"
+		    "DENIED is the number of requests that were denied from SINCE to LAST.\n"
+		    "`policyd-ratelimit-ctl show --key KEY` shows how full all windows of a key\n"
+		    "are now; `policyd-ratelimit-ctl explain` shows why a request is denied.\n"
+		    "`policyd-ratelimit-ctl reset KEY` lets a user send again at once. First make\n"
+		    "sure that the user sent all this mail, and not somebody who has the user's\n"
+		    "password.\n",
 		    file);
 	}
-	if (fclose(file)) {
-		errx(EX_OSERR, "out of memory");
-	}
+	ctl_must(fclose(file) ? NULL : body);
 	status = sendmail_send(report->mail, subject, body, report->now_s);
 	free(body);
 	return status;
@@ -228,59 +213,43 @@ static int publish(const struct report *report)
 	return report->rows == 0 && report->filtered ? CTL_NO_MATCH : EX_OK;
 }
 
-static int read_options(struct report *report, int argc, char **argv)
+static int read_options(const struct ctl *ctl, struct report *report, int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"since", required_argument, NULL, 's'},
-	    {"mail", required_argument, NULL, 'm'},
-	    {"always", no_argument, NULL, 'a'},
-	    {"json", no_argument, NULL, 'j'},
-	    {NULL, 0, NULL, 0},
+	const char *since = NULL;
+	const struct ctl_option options[] = {
+	    {"since", .text = &since},
+	    {"mail", .text = &report->mail},
+	    {"always", .flag = &report->always},
+	    {"json", .flag = &report->json},
+	    {.name = NULL},
 	};
+	int status = ctl_options(ctl, options, argc, argv, 0);
 	struct error error;
-	int option;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (option) {
-		case 's':
-			report->filtered = true;
-			if (when_parse(optarg, report->now_s, &report->since_s, &error)) {
-				warnx("--since: %s", error.text);
-				return EX_USAGE;
-			}
-			break;
-		case 'm':
-			report->mail = optarg;
-			if (sendmail_check(optarg, &error)) {
-				warnx("--mail: %s", error.text);
-				return EX_USAGE;
-			}
-			break;
-		case 'a':
-			report->always = true;
-			break;
-		case 'j':
-			report->json = true;
-			break;
-		default:
-			return ctl_usage("report");
-		}
+	if (status) {
+		return status;
 	}
-	/* A message is for people; and --always is about messages. */
-	if (optind < argc || (report->mail ? report->json : report->always)) {
-		return ctl_usage("report");
+	report->filtered = since != NULL;
+	if (since && when_parse(since, report->now_s, &report->since_s, &error)) {
+		warnx("--since: %s", error.text);
+		return EX_USAGE;
 	}
-	return 0;
+	if (report->mail && sendmail_check(report->mail, &error)) {
+		warnx("--mail: %s", error.text);
+		return EX_USAGE;
+	}
+	/* A message has a table for people; and --always is about messages. */
+	return (report->mail ? report->json : report->always) ? CTL_USAGE : 0;
 }
 
 int cmd_report(struct ctl *ctl, int argc, char **argv)
 {
 	struct report report = {.now_s = clock_now_ms() / 1000};
-	struct ctl_rows rows = {.order = CTL_BY_KEY};
-	int status = read_options(&report, argc, argv);
+	struct rows rows = {.order = ROWS_BY_KEY};
+	int status = read_options(ctl, &report, argc, argv);
 
 	if (status == 0) {
-		status = ctl_rows_read(ctl, &rows);
+		status = rows_read(ctl, &rows);
 	}
 	if (status == 0) {
 		pick_rows(&report, &rows);
@@ -290,6 +259,6 @@ int cmd_report(struct ctl *ctl, int argc, char **argv)
 		}
 	}
 	free(report.row);
-	ctl_rows_free(&rows);
+	rows_free(&rows);
 	return status;
 }

@@ -3,15 +3,14 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#include "base/error.h"
 #include "count/counter.h"
-#include "ctl/main.h"
-#include "ctl/table.h"
+#include "ctl/commands.h"
 #include "engine/limits.h"
 #include "engine/request.h"
 
-#include "base/error.h"
-
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,9 +19,9 @@
 struct reset {
 	struct ctl *ctl;
 	const struct rule *rule; /* --rule, or NULL */
-	const struct config_plan *plan; /* of the key, for a record that is damaged */
+	const struct config_plan *plan; /* of the key, for a damaged record */
 	size_t counters;
-	/* Keys of the whole file, for --all; one after the other, with their lengths. */
+	/* For --all, the keys of the whole file. */
 	struct reset_key {
 		char *text;
 		size_t length;
@@ -31,7 +30,7 @@ struct reset {
 	size_t room;
 };
 
-/* Builds an empty record instead of a damaged one, which may have had an exception. */
+/* Makes an empty record for a damaged one, with a flag if the key has an exception. */
 static int replace_record(struct reset *reset, struct store_txn *txn, struct store_item *item)
 {
 	struct exception exception;
@@ -46,7 +45,7 @@ static int replace_record(struct reset *reset, struct store_txn *txn, struct sto
 	return 0;
 }
 
-/* store_update's function: empties a record that holds something, or that is damaged. */
+/* The change function: empties a record that holds something or is damaged. */
 static enum store_result empty_record(
     void *data, struct store_txn *txn, struct store_item *item, size_t items)
 {
@@ -106,22 +105,18 @@ static bool collect_key(void *data, struct store_txn *txn, const char *key, size
     const char *bytes, size_t size)
 {
 	struct reset *reset = data;
-	const char *colon = memchr(key, ':', key_length);
-	const struct rule *rule = colon ? ctl_rule(reset->ctl, key, (size_t)(colon - key)) : NULL;
+	size_t prefix;
+	const struct rule *rule = ctl_rule_of(reset->ctl, key, key_length, &prefix);
 
 	(void)txn;
 	(void)bytes;
 	(void)size;
-	/* A key that starts with a colon is no counter's. */
-	if (colon == key || (reset->rule && rule != reset->rule)) {
+	/* A key that starts with a colon does not belong to a counter. */
+	if (prefix == 1 || (reset->rule && rule != reset->rule)) {
 		return true;
 	}
-	if (reset->keys == reset->room) {
-		reset->room = reset->room ? reset->room * 2 : 64;
-		reset->key =
-		    table_must(reallocarray(reset->key, reset->room, sizeof(*reset->key)));
-	}
-	reset->key[reset->keys].text = table_must(malloc(key_length));
+	reset->key = ctl_grow(reset->key, reset->keys, &reset->room, sizeof(*reset->key));
+	reset->key[reset->keys].text = ctl_must(malloc(key_length));
 	memcpy(reset->key[reset->keys].text, key, key_length);
 	reset->key[reset->keys++].length = key_length;
 	return true;
@@ -139,9 +134,8 @@ static int reset_all(struct ctl *ctl, struct reset *reset)
 	}
 	for (size_t i = 0; i < reset->keys; i++) {
 		const struct reset_key *key = &reset->key[i];
-		const char *colon = memchr(key->text, ':', key->length);
-		const struct rule *rule =
-		    colon ? ctl_rule(ctl, key->text, (size_t)(colon - key->text)) : NULL;
+		size_t prefix;
+		const struct rule *rule = ctl_rule_of(ctl, key->text, key->length, &prefix);
 
 		if (status == 0) {
 			status = reset_key(ctl, reset, rule, key->text, key->length);
@@ -152,7 +146,7 @@ static int reset_all(struct ctl *ctl, struct reset *reset)
 	return status;
 }
 
-/* The counters of one key as an administrator writes it, of one rule or of all. */
+/* Resets the counters of a key, which is as an administrator writes it, in one rule or in all. */
 static int reset_named(struct ctl *ctl, struct reset *reset, const char *name)
 {
 	enum store_result result;
@@ -179,33 +173,21 @@ static int reset_named(struct ctl *ctl, struct reset *reset, const char *name)
 
 int cmd_reset(struct ctl *ctl, int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"rule", required_argument, NULL, 'r'},
-	    {"all", no_argument, NULL, 'a'},
-	    {NULL, 0, NULL, 0},
-	};
 	struct reset reset = {.ctl = ctl};
 	bool all = false;
-	int option, status = 0;
+	const struct ctl_option options[] = {
+	    {"rule", .rule = &reset.rule},
+	    {"all", .flag = &all},
+	    {.name = NULL},
+	};
+	int status = ctl_options(ctl, options, argc, argv, INT_MAX);
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (option) {
-		case 'r':
-			reset.rule = ctl_rule_option(ctl, optarg, &status);
-			if (status) {
-				return status;
-			}
-			break;
-		case 'a':
-			all = true;
-			break;
-		default:
-			return ctl_usage("reset");
-		}
+	if (status) {
+		return status;
 	}
-	/* Either keys or --all: both, or neither, is more likely a slip than a wish. */
+	/* Either keys or --all: both, or neither, is probably a mistake. */
 	if (all == (optind < argc)) {
-		return ctl_usage("reset");
+		return CTL_USAGE;
 	}
 	if (all) {
 		status = reset_all(ctl, &reset);

@@ -3,15 +3,13 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "config/options.h"
-#include "ctl/rows.h"
-#include "ctl/table.h"
-
 #include "base/number.h"
 #include "base/strbuf.h"
+#include "config/options.h"
+#include "ctl/cell.h"
+#include "ctl/commands.h"
 
 #include <err.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -28,95 +26,78 @@ static const struct table_column show_columns[] = {
     {"remaining", NULL, false},
     {"percent", "%", true},
     {"retry_after", "ROOM", false},
-    {"denied", "REFUSED", true},
+    {"denied", "DENIED", true},
     {"last_seen", "LAST", false},
     {"source", NULL, false},
 };
 
 #define SHOW_COLUMNS (sizeof(show_columns) / sizeof(*show_columns))
 
-static void print_row(int64_t now_ms, const struct ctl_row *row, struct table *table)
+static void print_row(int64_t now_ms, const struct row *row, struct table *table)
 {
-	const struct rule *rule = row->rule;
-	const struct limit *limit = &row->limit;
-	bool unlimited = limit->count == LIMIT_UNLIMITED;
-	char limit_text[LIMIT_TEXT_SIZE], used[40], bar[CTL_BAR_WIDTH + 3], percent[24], room[24],
-	    denied[24], last[24];
-	struct table_cell cell[SHOW_COLUMNS];
+	uint64_t limit = row->limit.count;
+	char last[24];
 	struct strbuf text;
-	unsigned n = 0;
+	struct cells cells;
 
-	strbuf_init(&text, limit_text, sizeof(limit_text));
-	limit_format(limit, rule->count, &text);
-	strbuf_init(&text, used, sizeof(used));
-	ctl_format_used(row->used, rule->count, &text);
-	strbuf_init(&text, bar, sizeof(bar));
-	ctl_format_bar(row->percent, &text);
-	snprintf(percent, sizeof(percent), "%llu%%", (unsigned long long)row->percent);
-	strbuf_init(&text, room, sizeof(room));
-	ctl_format_wait(row->wait_ms, &text);
-	snprintf(denied, sizeof(denied), "%llu", (unsigned long long)row->denied);
+	cells_make(row, &cells);
 	strbuf_init(&text, last, sizeof(last));
-	ctl_format_age(now_ms, row->last_s, &text);
-
-	cell[n++] = table_string(rule->name);
-	cell[n++] = table_string(row->key);
-	cell[n++] = table_number((uint64_t)limit->window.length_ms / 1000, NULL);
-	cell[n++] = table_string(config_strategy_words[rule->strategy]);
-	cell[n++] = table_string(config_count_words[rule->count]);
-	cell[n] = table_number(limit->count, limit_text);
-	cell[n++].json = unlimited ? TABLE_NULL : TABLE_NUMBER;
-	cell[n++] = table_number(row->used, used);
-	cell[n++] = table_string(bar);
-	cell[n] = table_number(limit->count > row->used ? limit->count - row->used : 0, NULL);
-	cell[n++].json = unlimited ? TABLE_NULL : TABLE_NUMBER;
-	cell[n++] = table_number(row->percent, percent);
-	cell[n] = table_number(
-	    row->wait_ms == WINDOW_NEVER ? 0 : (uint64_t)(row->wait_ms + 999) / 1000, room);
-	cell[n].json = row->wait_ms == WINDOW_NEVER ? TABLE_NULL : TABLE_NUMBER;
-	n++;
-	cell[n++] = table_number(row->denied, denied);
-	cell[n++] = table_number((uint64_t)row->last_s, last);
-	cell[n++] = table_string(row->source);
-	table_row(table, cell);
+	cell_format_age(now_ms, row->last_s, &text);
+	table_row(table,
+	    (struct table_cell[SHOW_COLUMNS]){
+		cells.rule,
+		cells.key,
+		cells.window,
+		table_string(config_strategy_words[row->rule->strategy]),
+		cells.count,
+		cells.limit,
+		cells.used,
+		cells.bar,
+		limit == LIMIT_UNLIMITED
+		    ? table_null(NULL)
+		    : table_number(limit > row->used ? limit - row->used : 0, NULL),
+		cells.percent,
+		cells.retry_after,
+		cells.denied,
+		table_number((uint64_t)row->last_s, last),
+		table_string(row->source),
+	    });
 }
 
 int cmd_show(struct ctl *ctl, int argc, char **argv)
 {
-	static const struct option options[] = {
-	    CTL_ROWS_OPTIONS,
-	    {"top", required_argument, NULL, 't'},
-	    {"json", no_argument, NULL, 'j'},
-	    {NULL, 0, NULL, 0},
+	struct rows rows = {.rule = NULL};
+	const char *over = NULL, *sort = NULL, *top = NULL;
+	uint64_t most = UINT64_MAX;
+	bool json = false, filtered;
+	const struct ctl_option options[] = {
+	    {"rule", .rule = &rows.rule},
+	    {"key", .text = &rows.glob},
+	    {"over", .text = &over},
+	    {"sort", .text = &sort},
+	    {"top", .text = &top},
+	    {"json", .flag = &json},
+	    {.name = NULL},
 	};
-	struct ctl_rows rows = {.rule = NULL};
-	uint64_t top = UINT64_MAX;
+	int status = ctl_options(ctl, options, argc, argv, 0);
 	struct table *table;
-	bool json = false;
-	bool filtered;
-	int option, status = 0;
 
-	while (status == 0 && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option == 'j') {
-			json = true;
-		} else if (option != 't') {
-			status = ctl_rows_option(ctl, &rows, option, optarg, "show");
-		} else if (number_parse(optarg, strlen(optarg), UINT32_MAX, &top) || top == 0) {
-			warnx("--top %s: not a number of lines such as 10", optarg);
-			status = EX_USAGE;
-		}
+	if (status == 0) {
+		status = rows_options(&rows, over, sort);
 	}
-	if (status == 0 && optind < argc) {
-		status = ctl_usage("show");
+	if (status == 0 && top &&
+	    (number_parse(top, strlen(top), UINT32_MAX, &most) || most == 0)) {
+		warnx("--top %s: not a number of lines such as 10", top);
+		status = EX_USAGE;
 	}
 	if (status == 0) {
-		status = ctl_rows_read(ctl, &rows);
+		status = rows_read(ctl, &rows);
 	}
 	if (status) {
 		goto out;
 	}
 	table = table_new(json, show_columns, SHOW_COLUMNS);
-	for (size_t i = 0; i < rows.rows && i < top; i++) {
+	for (size_t i = 0; i < rows.rows && i < most; i++) {
 		print_row(rows.now_ms, &rows.row[i], table);
 	}
 	table_end(table);
@@ -124,11 +105,10 @@ int cmd_show(struct ctl *ctl, int argc, char **argv)
 	if (rows.rows == 0 && !json) {
 		fputs(filtered ? "no counter matches\n" : "no counters yet\n", stderr);
 	}
-	status = rows.rows == 0 && filtered ? CTL_NO_MATCH : EX_OK;
-	if (rows.damaged > 0) {
-		status = EX_UNAVAILABLE;
-	}
+	status = rows.damaged > 0        ? EX_UNAVAILABLE
+	    : rows.rows == 0 && filtered ? CTL_NO_MATCH
+					 : EX_OK;
 out:
-	ctl_rows_free(&rows);
+	rows_free(&rows);
 	return status;
 }

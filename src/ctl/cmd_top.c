@@ -3,53 +3,52 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "ctl/cmd_top.h"
-
-#include "base/number.h"
 #include "base/clock.h"
+#include "base/number.h"
+#include "ctl/commands.h"
+#include "ctl/top_draw.h"
 
 #include <err.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
-/* Reads the counters. If they can't be read the old ones stay. */
+/* Reads the counters. If that fails, the old rows stay. */
 static void read_rows(struct top *top)
 {
-	struct ctl_rows rows = {.rule = top->rows.rule,
+	struct rows rows = {.rule = top->rows.rule,
 	    .glob = top->rows.glob,
 	    .over_percent = top->rows.over_percent,
 	    .order = top->rows.order,
 	    .error = &top->error,
 	    .quiet = true};
 
-	top->failed = ctl_rows_read(top->ctl, &rows) != 0;
+	top->failed = rows_read(top->ctl, &rows) != 0;
 	top->now_ms = rows.now_ms;
 	if (top->failed) {
-		ctl_rows_free(&rows);
+		rows_free(&rows);
 		return;
 	}
-	ctl_rows_free(&top->rows);
+	rows_free(&top->rows);
 	top->rows = rows;
 	top->any = true;
 }
 
-/* Whether the key was one that changes what is to be seen. */
-static bool heed_key(struct top *top, char key)
+/* Whether the key changed the order of the rows. */
+static bool change_order(struct top *top, char key)
 {
-	for (unsigned i = 0; i < CTL_ORDERS; i++) {
-		if (key == ctl_order_names[i][0]) {
-			top->rows.order = (enum ctl_order)i;
-			ctl_rows_sort(&top->rows);
+	for (unsigned i = 0; i < ROWS_ORDERS; i++) {
+		if (key == rows_order_names[i][0]) {
+			top->rows.order = (enum rows_order)i;
+			rows_sort(&top->rows);
 			return true;
 		}
 	}
 	return false;
 }
 
-/* Until q, the end of the terminal, or a signal. */
+/* Shows frames until q, a signal that ends ctl, or the end of the terminal. */
 static void view(struct top *top)
 {
 	int64_t until_ms;
@@ -67,17 +66,17 @@ static void view(struct top *top)
 			}
 			if (key == ' ') {
 				until_ms = 0;
-			} else if (heed_key(top, key)) {
-				ctl_top_draw(top);
+			} else if (change_order(top, key)) {
+				top_draw(top);
 			}
 			break;
 		case SCREEN_TIME:
 			read_rows(top);
-			ctl_top_draw(top);
+			top_draw(top);
 			until_ms = clock_monotonic_ms() + (int64_t)top->interval_s * 1000;
 			break;
 		case SCREEN_DRAW:
-			ctl_top_draw(top);
+			top_draw(top);
 			break;
 		}
 	}
@@ -85,26 +84,27 @@ static void view(struct top *top)
 
 int cmd_top(struct ctl *ctl, int argc, char **argv)
 {
-	static const struct option options[] = {
-	    CTL_ROWS_OPTIONS,
-	    {"interval", required_argument, NULL, 'i'},
-	    {NULL, 0, NULL, 0},
-	};
-	const char *no_color = getenv("NO_COLOR");
+	const char *no_color = getenv("NO_COLOR"), *over = NULL, *sort = NULL, *interval = NULL;
 	struct top top = {.ctl = ctl, .interval_s = 2, .colour = !no_color || !*no_color};
-	int option, status = 0;
+	const struct ctl_option options[] = {
+	    {"rule", .rule = &top.rows.rule},
+	    {"key", .text = &top.rows.glob},
+	    {"over", .text = &over},
+	    {"sort", .text = &sort},
+	    {"interval", .text = &interval},
+	    {.name = NULL},
+	};
+	int status = ctl_options(ctl, options, argc, argv, 0);
+	int end_signal;
 
-	while (status == 0 && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option != 'i') {
-			status = ctl_rows_option(ctl, &top.rows, option, optarg, "top");
-		} else if (number_parse(optarg, strlen(optarg), 86400, &top.interval_s) ||
-		    top.interval_s == 0) {
-			warnx("--interval %s: not a number of seconds from 1 to 86400", optarg);
-			status = EX_USAGE;
-		}
+	if (status == 0) {
+		status = rows_options(&top.rows, over, sort);
 	}
-	if (status == 0 && optind < argc) {
-		status = ctl_usage("top");
+	if (status == 0 && interval &&
+	    (number_parse(interval, strlen(interval), 86400, &top.interval_s) ||
+		top.interval_s == 0)) {
+		warnx("--interval %s: not a number of seconds from 1 to 86400", interval);
+		status = EX_USAGE;
 	}
 	if (status) {
 		return status;
@@ -115,11 +115,11 @@ int cmd_top(struct ctl *ctl, int argc, char **argv)
 		return EX_USAGE;
 	}
 	view(&top);
-	option = screen_close(top.screen);
-	ctl_rows_free(&top.rows);
-	if (option != 0) {
-		/* So that whoever started it sees that it was ended. */
-		raise(option);
+	end_signal = screen_close(top.screen);
+	rows_free(&top.rows);
+	if (end_signal != 0) {
+		/* The process that started ctl sees the signal then. */
+		raise(end_signal);
 	}
 	return EX_OK;
 }

@@ -1,10 +1,10 @@
 /*
- * policyd-ratelimit-ctl: the administrator's view of the counters. The command
- * table, and what comes before any command: options, configuration, account.
+ * policyd-ratelimit-ctl, which shows administrators the counters and changes them: the command
+ * table, and what happens before any command: options, configuration, account.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "ctl/main.h"
+#include "ctl/commands.h"
 
 #include "engine/retention.h"
 
@@ -25,38 +25,37 @@ static const struct command {
 	enum store_access access;
 	const char *arguments;
 	const char *help;
-	int (*prepare)(struct ctl *ctl, int argc, char **argv); /* before the account changes */
-	bool salvages; /* a damaged file */
+	int (*prepare)(struct ctl *ctl, int argc, char **argv); /* before the change of account */
+	bool rescues; /* a damaged file */
 } commands[] = {
     {"show", cmd_show, STORE_READ,
 	"[--rule R] [--key GLOB] [--over PCT] [--sort used|percent|key|last]\n"
 	"       [--top N] [--json]",
-	"how full each counter is, when it frees, refusals", NULL, false},
+	.help = "how full each counter is, when it frees, denials"},
     {"top", cmd_top, STORE_READ,
 	"[--rule R] [--key GLOB] [--over PCT] [--sort used|percent|key|last]\n"
 	"       [--interval SECONDS]",
-	"show, live on a terminal", NULL, false},
-    {"explain", cmd_explain, STORE_READ, "[ATTRIBUTE=VALUE...]", "what a request would get and why",
-	NULL, false},
-    {"reset", cmd_reset, STORE_WRITE, "[--rule R] KEY... | --all", "forget counters", NULL, false},
+	.help = "show, live on a terminal"},
+    {"explain", cmd_explain, STORE_READ, "[ATTRIBUTE=VALUE...]",
+	.help = "what a request would get and why"},
+    {"reset", cmd_reset, STORE_WRITE, "[--rule R] KEY... | --all", .help = "forget counters"},
     {"set", cmd_set, STORE_CREATE, "[--for TIME] RULE KEY LIMITS",
-	"other limits for a key, at once", NULL, false},
-    {"unset", cmd_unset, STORE_WRITE, "RULE KEY", "back to the configuration", NULL, false},
+	.help = "other limits for a key, at once"},
+    {"unset", cmd_unset, STORE_WRITE, "RULE KEY", .help = "back to the configuration"},
     {"grant", cmd_grant, STORE_CREATE, "--for TIME RULE KEY +N",
-	"N more in each window, for a while", NULL, false},
-    {"limits", cmd_limits, STORE_READ, "[--rule R] [--json]", "what is set and granted", NULL,
-	false},
+	.help = "N more in each window, for a while"},
+    {"limits", cmd_limits, STORE_READ, "[--rule R] [--json]", .help = "what is set and granted"},
     {"load", cmd_load, STORE_CREATE, "[--replace] FILE",
-	"set many: RULE<TAB>KEY<TAB>LIMITS[<TAB>UNTIL]", ctl_load_open, false},
-    {"dump", cmd_dump, STORE_READ, "", "what is set, for load", NULL, false},
-    {"clean", cmd_clean, STORE_WRITE, "", "rewrite the file without what has expired", NULL, true},
+	.help = "set many: RULE<TAB>KEY<TAB>LIMITS[<TAB>UNTIL]", .prepare = cmd_load_open},
+    {"dump", cmd_dump, STORE_READ, "", .help = "what is set, for load"},
+    {"clean", cmd_clean, STORE_WRITE, "", .help = "compact the counter file", .rescues = true},
     {"report", cmd_report, STORE_READ, "[--since TIME] [--mail ADDRESS [--always]] [--json]",
-	"who hit a limit, since when, how often", NULL, false},
-    {"metrics", cmd_metrics, STORE_READ, "", "OpenMetrics text, for Prometheus", NULL, false},
-    {"config", cmd_config, STORE_READ, "[--changed] [NAME]", "effective settings, or one of them",
-	NULL, false},
+	.help = "who hit a limit, since when, how often"},
+    {"metrics", cmd_metrics, STORE_READ, "", .help = "OpenMetrics text, for Prometheus"},
+    {"config", cmd_config, STORE_READ, "[--changed] [NAME]",
+	.help = "effective settings, or one of them"},
     {"check", cmd_check, STORE_READ, "[-P DIR]...",
-	"what is wrong, on Postfix's side too, and what mends it", NULL, false},
+	.help = "what is wrong, on Postfix's side too, and what repairs it"},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -71,7 +70,7 @@ static void help(FILE *to)
 	fputs("\n"
 	      "  COMMAND --help     arguments of a command\n"
 	      "  -c, --config FILE  instead of " DEFAULT_CONFIG "\n"
-	      "  -h, --help         this help; policyd-ratelimit-ctl(8) has all\n"
+	      "  -h, --help         this help; see also policyd-ratelimit-ctl(8)\n"
 	      "  -V, --version      the version\n",
 	    to);
 }
@@ -82,58 +81,6 @@ static void usage(FILE *to, const struct command *command)
 	    command->arguments[0] ? " " : "", command->arguments);
 }
 
-int ctl_usage(const char *name)
-{
-	for (size_t i = 0; i < COMMANDS; i++) {
-		if (strcmp(commands[i].name, name) == 0) {
-			usage(stderr, &commands[i]);
-		}
-	}
-	return EX_USAGE;
-}
-
-int ctl_store_failed(enum store_result result, const struct error *error)
-{
-	warnx("%s", error->text);
-	return result == STORE_FORBIDDEN ? EX_NOPERM : EX_UNAVAILABLE;
-}
-
-const struct rule *ctl_rule(const struct ctl *ctl, const char *name, size_t length)
-{
-	for (size_t i = 0; i < ctl->config.rules; i++) {
-		const struct rule *rule = &ctl->config.rule[i];
-
-		if (strlen(rule->name) == length && memcmp(rule->name, name, length) == 0) {
-			return rule;
-		}
-	}
-	return NULL;
-}
-
-void ctl_rule_names(const struct ctl *ctl, struct strbuf *text)
-{
-	for (size_t i = 0; i < ctl->config.rules; i++) {
-		strbuf_printf(text, "%s%s", i ? ", " : "", ctl->config.rule[i].name);
-	}
-	strbuf_puts(text, ctl->config.rules ? "" : "none");
-}
-
-const struct rule *ctl_rule_option(const struct ctl *ctl, const char *name, int *status)
-{
-	const struct rule *rule = name ? ctl_rule(ctl, name, strlen(name)) : NULL;
-	char names[CONFIG_RULES_MAX * (CONFIG_RULE_NAME_MAX + 2)];
-	struct strbuf text;
-
-	if (!name || rule) {
-		return rule;
-	}
-	strbuf_init(&text, names, sizeof(names));
-	ctl_rule_names(ctl, &text);
-	warnx("there is no rule \"%s\" in %s; its rules are %s", name, ctl->config_path, names);
-	*status = EX_DATAERR;
-	return NULL;
-}
-
 static void print_complaint(void *data, const char *message)
 {
 	(void)data;
@@ -141,8 +88,8 @@ static void print_complaint(void *data, const char *message)
 }
 
 /*
- * Takes on the helper's account, so that no file is left behind that the helper can't
- * open. A command that only reads goes on where there is no such account.
+ * Changes to the helper's account, so that ctl creates no file that the helper can't open. A
+ * command that only reads continues if there is no such account.
  */
 static int become_user(const struct config *config, const struct command *command)
 {
@@ -157,7 +104,7 @@ static int become_user(const struct config *config, const struct command *comman
 		return 0;
 	}
 	if (!user) {
-		warnx("there is no account \"%s\"; make it (useradd --system %s) or set user in "
+		warnx("there is no account \"%s\"; create it (useradd --system %s) or set user in "
 		      "[global] to the account of the spawn entry in master.cf",
 		    config->user, config->user);
 		return EX_CONFIG;
@@ -166,13 +113,13 @@ static int become_user(const struct config *config, const struct command *comman
 		return 0;
 	}
 	if (setgroups(1, &user->pw_gid) || setgid(user->pw_gid) || setuid(user->pw_uid)) {
-		warn("can't take on the account \"%s\"", config->user);
+		warn("can't change to the account \"%s\"", config->user);
 		return EX_NOPERM;
 	}
 	return 0;
 }
 
-/* Nobody else may make a file: the helper could not open it. */
+/* Only the helper's account may create files: the helper could not open those of others. */
 static bool is_user(const struct config *config)
 {
 	const struct passwd *user = getpwnam(config->user);
@@ -187,11 +134,10 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 	struct error error;
 	int status = EX_CONFIG;
 
-	/* Each command has options of its own. */
-	optind = 0;
+	optind = 0; /* for the options of the command */
 	ctl->config_is_bad =
 	    config_load(ctl->config_path, &ctl->config, &stamp, print_complaint, NULL) != 0;
-	/* Only what looks for faults may go on with one. */
+	/* Only check may continue: it looks for such faults. */
 	if (!ctl->config_is_bad || command->run == cmd_check) {
 		status = command->prepare ? command->prepare(ctl, argc, argv) : 0;
 	}
@@ -202,16 +148,20 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 		options.mode = ctl->config.database_mode;
 		options.max_size = ctl->config.database_max_size;
 		options.lock_timeout_ms = ctl->config.lock_timeout_ms;
-		options.rescue = command->salvages;
+		options.rescue = command->rescues;
 		if (options.access == STORE_CREATE && !is_user(&ctl->config)) {
 			options.access = STORE_WRITE;
 		}
 		ctl->store = store_open(ctl->config.database, &options, &retention_codec, &error);
-		ctl->quotas = quotas_new();
-		if (!ctl->store || !ctl->quotas) {
-			errx(EX_OSERR, "%s", ctl->store ? "out of memory" : error.text);
+		if (!ctl->store) {
+			errx(EX_OSERR, "%s", error.text);
 		}
+		ctl->quotas = ctl_must(quotas_new());
 		status = command->run(ctl, argc, argv);
+	}
+	if (status == CTL_USAGE) {
+		usage(stderr, command);
+		status = EX_USAGE;
 	}
 	if (ctl->input && ctl->input != stdin) {
 		fclose(ctl->input);

@@ -13,7 +13,7 @@
 
 #define FIRST_MS 1000
 #define EVERY_MS 200
-#define STEPS_BETWEEN 1024 /* the clock is looked at */
+#define STEPS_BETWEEN 1024 /* that the clock is read */
 
 void progress_start(struct progress *progress, const char *what)
 {
@@ -21,7 +21,7 @@ void progress_start(struct progress *progress, const char *what)
 	    .what = what, .wanted = isatty(STDERR_FILENO), .start_ms = clock_monotonic_ms()};
 }
 
-/* Where the terminal takes nothing at the moment, it is for the next time. */
+/* If the terminal takes nothing at the moment, the line is left out. */
 static bool write_now(const char *line, int length)
 {
 	struct pollfd terminal = {.fd = STDERR_FILENO, .events = POLLOUT};

@@ -1,6 +1,6 @@
 /*
- * Progress of work that takes longer than a second, on a terminal's stderr. Never waits for
- * the terminal: the work may hold locks that mail waits for.
+ * Progress of work that takes longer than a second, on stderr if that is a terminal. Never waits
+ * for the terminal: the work may hold locks that mail waits for.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -21,10 +21,10 @@ struct progress {
 
 void progress_start(struct progress *progress, const char *what);
 
-/* To be called for each of the things done. */
+/* To be called after each step; done: their number. */
 void progress_step(struct progress *progress, size_t done);
 
-/* Removes what is shown. */
+/* Removes the line. */
 void progress_end(struct progress *progress);
 
 #endif

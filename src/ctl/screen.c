@@ -1,16 +1,17 @@
 /*
  * A terminal's whole screen: see screen.h.
  *
- * Signals are blocked but for the time spent waiting, so handlers only set a flag, and
- * a frame goes out in one piece. A write that the terminal does not take (Ctrl-S, a link
- * that is too slow) is interrupted by a timer; what is left is sent when there is room. The
- * descriptor is not made non-blocking, since the shell has the same one.
+ * Signals are blocked except while waiting, so handlers only set a flag, and a frame is written in
+ * one piece. If the terminal does not take a write (Ctrl-S, a slow link), a timer interrupts it,
+ * and the rest is sent when there is room. The descriptor stays blocking, because it is shared with
+ * the shell.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "ctl/screen.h"
 
 #include "base/clock.h"
+#include "ctl/common.h"
 #include "ctl/table.h"
 
 #include <errno.h>
@@ -24,12 +25,12 @@
 #include <termios.h>
 #include <unistd.h>
 
-/* Alternate screen, no cursor; lines are cut at the edge, so that a wide one stays one. */
+/* The alternate screen, without a cursor, and with lines cut at the edge instead of wrapped. */
 #define ENTER "\033[?1049h\033[?25l\033[?7l"
 #define LEAVE "\033[0m\033[?7h\033[?25h\033[?1049l"
 
 #define WRITE_MS 100 /* longest that one write blocks */
-#define LEAVE_MS 1000 /* longest that a terminal is waited for that is to be left */
+#define LEAVE_MS 1000 /* longest wait for the terminal before leaving it */
 
 static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGCONT, SIGWINCH};
 
@@ -39,8 +40,8 @@ struct screen {
 	bool active; /* the terminal is ours now */
 	bool broken; /* the terminal is gone */
 	bool draw; /* a frame is due */
-	bool sending; /* the last frame is not all out */
-	bool erase; /* what the terminal shows is not known */
+	bool sending; /* a part of the last frame is not sent yet */
+	bool erase; /* it is not known what the terminal shows */
 	struct termios before;
 	struct sigaction old_action[SIGNALS];
 	sigset_t old_mask;
@@ -51,7 +52,7 @@ struct screen {
 	size_t room;
 	size_t length;
 	size_t sent;
-	char keys[64]; /* read, but not asked for yet */
+	char keys[64]; /* read, but not returned yet */
 	size_t keys_n;
 	size_t keys_used;
 };
@@ -95,18 +96,18 @@ static void put(struct screen *screen, const char *text)
 
 	if (screen->length + length > screen->room) {
 		screen->room = 2 * (screen->length + length);
-		screen->out = table_must(realloc(screen->out, screen->room));
+		screen->out = ctl_must(realloc(screen->out, screen->room));
 	}
 	memcpy(screen->out + screen->length, text, length);
 	screen->length += length;
 }
 
-/* Writes what there is, or a part of it. */
+/* Sends what is pending, or a part of it. */
 static void flush(struct screen *screen)
 {
 	const struct itimerval timer = {{0, WRITE_MS * 1000}, {0, WRITE_MS * 1000}};
 	const struct itimerval none = {{0, 0}, {0, 0}};
-	/* The store has one of its own for the same signal. */
+	/* The store has its own handler for this signal. */
 	struct sigaction action = {.sa_handler = on_signal}, others;
 	ssize_t n;
 
@@ -128,20 +129,25 @@ static void flush(struct screen *screen)
 	}
 }
 
-static void measure(struct screen *screen)
+static void free_lines(struct screen *screen)
 {
-	struct winsize size = {.ws_row = 0};
-
 	for (unsigned i = 0; i < screen->lines; i++) {
 		free(screen->line[i]);
 	}
 	free(screen->line);
+}
+
+static void measure(struct screen *screen)
+{
+	struct winsize size = {.ws_row = 0};
+
+	free_lines(screen);
 	ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
 	screen->columns = size.ws_col == 0 ? 80
 	    : size.ws_col > SCREEN_MAX     ? SCREEN_MAX
 					   : size.ws_col;
 	screen->lines = size.ws_row == 0 ? 24 : size.ws_row > SCREEN_MAX ? SCREEN_MAX : size.ws_row;
-	screen->line = table_must(calloc(screen->lines, sizeof(*screen->line)));
+	screen->line = ctl_must(calloc(screen->lines, sizeof(*screen->line)));
 	screen->draw = screen->erase = true;
 }
 
@@ -162,7 +168,7 @@ static void enter(struct screen *screen)
 	measure(screen);
 }
 
-/* What has been begun is sent first: it may end within an escape sequence. */
+/* Sends the rest of a frame first: what was sent may end within an escape sequence. */
 static void leave(struct screen *screen)
 {
 	int64_t end_ms = clock_monotonic_ms() + LEAVE_MS;
@@ -174,7 +180,7 @@ static void leave(struct screen *screen)
 		return;
 	}
 	screen->active = false;
-	/* Who is in the background may still write, and is not to be stopped for it. */
+	/* A process in the background must not be stopped for writing. */
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGTTOU);
 	sigprocmask(SIG_BLOCK, &blocked, &mask);
@@ -198,7 +204,7 @@ static void leave(struct screen *screen)
 	sigprocmask(SIG_SETMASK, &mask, NULL);
 }
 
-/* Stops the process as the signal does; signals to end it come through once it goes on. */
+/* Stops the process as the signal does. Signals that end it are delivered when it continues. */
 static void stop(struct screen *screen, int signal)
 {
 	struct sigaction action = {.sa_handler = SIG_DFL}, old;
@@ -213,7 +219,7 @@ static void stop(struct screen *screen, int signal)
 	sigaction(signal, &old, NULL);
 }
 
-/* Stops until the terminal is ours to take. Where nobody would let it go on it can't. */
+/* Stops until ctl is in the foreground. Without a job control shell to continue it, it can't. */
 static void await_foreground(struct screen *screen)
 {
 	while (!end_signal && !screen->broken && in_background()) {
@@ -243,7 +249,7 @@ struct screen *screen_open(void)
 	    strcmp(type, "dumb") == 0) {
 		return NULL;
 	}
-	screen = table_must(calloc(1, sizeof(*screen)));
+	screen = ctl_must(calloc(1, sizeof(*screen)));
 	sigemptyset(&mask);
 	for (size_t i = 0; i < SIGNALS; i++) {
 		sigaddset(&mask, signals[i]);
@@ -252,7 +258,7 @@ struct screen *screen_open(void)
 	sigfillset(&action.sa_mask);
 	for (size_t i = 0; i < SIGNALS; i++) {
 		sigaction(signals[i], NULL, &screen->old_action[i]);
-		/* What nohup, or a shell, had ignored stays so. */
+		/* A signal that nohup or a shell ignores stays ignored. */
 		if (screen->old_action[i].sa_handler != SIG_IGN || signals[i] == SIGCONT ||
 		    signals[i] == SIGWINCH) {
 			sigaction(signals[i], &action, NULL);
@@ -278,10 +284,7 @@ int screen_close(struct screen *screen)
 		sigaction(signals[i], &screen->old_action[i], NULL);
 	}
 	sigprocmask(SIG_SETMASK, &screen->old_mask, NULL);
-	for (unsigned i = 0; i < screen->lines; i++) {
-		free(screen->line[i]);
-	}
-	free(screen->line);
+	free_lines(screen);
 	free(screen->out);
 	free(screen);
 	return end_signal;
@@ -324,7 +327,7 @@ void screen_line(struct screen *screen, unsigned line, const char *style, const 
 	    strcmp(old + style_length + 1, text) == 0) {
 		return;
 	}
-	new = table_must(malloc(style_length + strlen(text) + 2));
+	new = ctl_must(malloc(style_length + strlen(text) + 2));
 	strcpy(stpcpy(stpcpy(new, style), "m"), text);
 	free(screen->line[line]);
 	screen->line[line] = new;
@@ -340,7 +343,7 @@ void screen_line(struct screen *screen, unsigned line, const char *style, const 
 	if (*style) {
 		put(screen, "\033[0m");
 	}
-	/* Behind a line that fills the screen it would take the last character away. */
+	/* After a line as wide as the screen it would erase the last character. */
 	if (table_width(text) < screen->columns) {
 		put(screen, "\033[K");
 	}
@@ -352,8 +355,8 @@ void screen_send(struct screen *screen)
 	flush(screen);
 }
 
-/* What signals asked for. Whether there is an event for the caller in it. */
-static bool heed_signals(struct screen *screen)
+/* Does what signals asked for. Whether that is an event for the caller. */
+static bool take_signals(struct screen *screen)
 {
 	if (end_signal || screen->broken) {
 		return true;
@@ -363,7 +366,7 @@ static bool heed_signals(struct screen *screen)
 		leave(screen);
 		stop(screen, SIGTSTP);
 		await_foreground(screen);
-		/* The shell's user may have changed something meanwhile. */
+		/* The settings of the terminal may have changed meanwhile. */
 		tcgetattr(STDIN_FILENO, &screen->before);
 		enter(screen);
 	} else if (continued) {
@@ -385,7 +388,7 @@ enum screen_event screen_wait(struct screen *screen, int64_t until_ms, char *key
 		struct timespec timeout;
 		ssize_t n;
 
-		if (heed_signals(screen)) {
+		if (take_signals(screen)) {
 			return end_signal || screen->broken ? SCREEN_END : SCREEN_DRAW;
 		}
 		if (screen->keys_used < screen->keys_n) {

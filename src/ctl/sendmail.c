@@ -1,11 +1,11 @@
 /*
- * A message through sendmail(1): see ctl_mail.h.
+ * A message through sendmail(1): see sendmail.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "ctl/sendmail.h"
 
-#include "ctl/table.h"
+#include "ctl/common.h"
 
 #include <err.h>
 #include <errno.h>
@@ -29,12 +29,12 @@
 
 static const char blanks[] = " \t";
 
-/* Where it is when PATH does not say. */
+/* Where it is, if not in PATH. */
 static const char *const programs[] = {"sendmail", "/usr/sbin/sendmail", "/usr/lib/sendmail"};
 
 #define PROGRAMS (sizeof(programs) / sizeof(*programs))
 
-/* The next of several addresses with commas, without blanks around it; moves *to behind it. */
+/* The next of the addresses between commas, without blanks around it. Moves *to behind it. */
 static const char *next_address(const char **to, size_t *length)
 {
 	const char *start = *to + strspn(*to, blanks);
@@ -48,8 +48,8 @@ static const char *next_address(const char **to, size_t *length)
 }
 
 /*
- * One that sendmail can take for nothing else than an address, neither an option nor a
- * program, and that can't end or open anything in a header.
+ * Whether it is only an address: sendmail can't take it for an option or a program, and it has no
+ * character with a meaning in a header.
  */
 static bool is_address(const char *s, size_t length)
 {
@@ -110,7 +110,7 @@ void sendmail_host(struct strbuf *text)
 	}
 }
 
-/* Whether all of it may stand in an address as it is. */
+/* Whether it can be part of an address without quotes. */
 static bool is_plain(const char *s)
 {
 	size_t length = strspn(s,
@@ -138,7 +138,7 @@ static void write_base64(FILE *file, const char *bytes, size_t length)
 	}
 }
 
-/* The value of Subject: encoded words (RFC 2047) unless it is ASCII. */
+/* Writes the value of Subject: as it is if it is ASCII, else as encoded words (RFC 2047). */
 static void write_subject(FILE *file, const char *subject)
 {
 	size_t left = strlen(subject);
@@ -155,7 +155,7 @@ static void write_subject(FILE *file, const char *subject)
 	for (s = subject; left > 0;) {
 		size_t length = left < ENCODED_BYTES ? left : ENCODED_BYTES;
 
-		/* A word ends where a character ends. */
+		/* An encoded word ends with a whole character. */
 		while (length < left && length > 1 && ((unsigned char)s[length] & 0xc0) == 0x80) {
 			length--;
 		}
@@ -167,7 +167,7 @@ static void write_subject(FILE *file, const char *subject)
 	}
 }
 
-/* RFC 5322's date, in English whatever the locale. */
+/* Writes a date as RFC 5322 wants it, in English in any locale. */
 static void write_date(FILE *file, int64_t now_s)
 {
 	static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
@@ -226,83 +226,68 @@ static void write_headers(FILE *file, const char *to, const char *subject, int64
 	    file);
 }
 
-/* The arguments: -i, since a line of the text may be a dot alone, and the addresses. */
+/* The arguments: -i, because a line of the text may be a single dot, and the addresses. */
 static char **make_arguments(const char *to)
 {
-	char **arguments = table_must(calloc(SENDMAIL_ADDRESSES_MAX + 4, sizeof(*arguments)));
+	char **arguments = ctl_must(calloc(SENDMAIL_ADDRESSES_MAX + 4, sizeof(*arguments)));
 	size_t n = 0;
 
-	arguments[n++] = table_must(strdup("sendmail"));
-	arguments[n++] = table_must(strdup("-i"));
-	arguments[n++] = table_must(strdup("--"));
+	arguments[n++] = ctl_must(strdup("sendmail"));
+	arguments[n++] = ctl_must(strdup("-i"));
+	arguments[n++] = ctl_must(strdup("--"));
 	while (*to) {
 		size_t length;
 		const char *address = next_address(&to, &length);
 
-		arguments[n++] = table_must(strndup(address, length));
+		arguments[n++] = ctl_must(strndup(address, length));
 	}
 	return arguments;
 }
 
-/* Starts sendmail with input as its stdin; an errno. Its stdout goes where stderr goes. */
+/* Starts sendmail with input as its stdin. Returns an errno. Its stdout goes to our stderr. */
 static int start(char **arguments, int input, pid_t *pid)
 {
 	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t defaults;
-	int failure;
+	int failure = posix_spawn_file_actions_init(&actions);
 
-	if (posix_spawn_file_actions_init(&actions)) {
-		return ENOMEM;
+	if (failure) {
+		return failure;
 	}
-	if (posix_spawnattr_init(&attributes)) {
-		posix_spawn_file_actions_destroy(&actions);
-		return ENOMEM;
-	}
-	sigemptyset(&defaults);
-	sigaddset(&defaults, SIGPIPE);
-	failure = posix_spawnattr_setsigdefault(&attributes, &defaults);
-	failure = failure ? failure : posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
-	failure = failure ? failure : posix_spawn_file_actions_adddup2(&actions, input, 0);
+	failure = posix_spawn_file_actions_adddup2(&actions, input, 0);
 	failure = failure ? failure : posix_spawn_file_actions_adddup2(&actions, 2, 1);
 	if (!failure) {
 		failure = ENOENT;
 		for (size_t i = 0; i < PROGRAMS && (failure == ENOENT || failure == EACCES); i++) {
-			failure = posix_spawnp(
-			    pid, programs[i], &actions, &attributes, arguments, environ);
+			failure =
+			    posix_spawnp(pid, programs[i], &actions, NULL, arguments, environ);
 		}
 	}
-	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
 	return failure;
 }
 
-static int write_all(int fd, const char *bytes, size_t length)
+static bool write_all(int fd, const char *bytes, size_t length)
 {
 	while (length > 0) {
-		ssize_t n = write(fd, bytes, length);
+		ssize_t n = TEMP_FAILURE_RETRY(write(fd, bytes, length));
 
-		if (n < 0 && errno != EINTR) {
-			return -1;
+		if (n < 0) {
+			return false;
 		}
-		if (n > 0) {
-			bytes += n;
-			length -= (size_t)n;
-		}
+		bytes += n;
+		length -= (size_t)n;
 	}
-	return 0;
+	return true;
 }
 
-/* Waits for sendmail; what became of the message. */
+/* Waits for sendmail. Returns an exit status. */
 static int finish(pid_t pid, bool written)
 {
 	int status;
 
-	while (waitpid(pid, &status, 0) < 0) {
-		if (errno != EINTR) {
-			warn("waitpid");
-			return EX_OSERR;
-		}
+	if (TEMP_FAILURE_RETRY(waitpid(pid, &status, 0)) < 0) {
+		warn("waitpid");
+		return EX_OSERR;
 	}
 	if (WIFSIGNALED(status)) {
 		warnx(
@@ -320,7 +305,6 @@ static int finish(pid_t pid, bool written)
 
 static int pipe_message(char **arguments, const char *message, size_t size)
 {
-	void (*old)(int) = signal(SIGPIPE, SIG_IGN);
 	int ends[2], failure, status;
 	bool written;
 	pid_t pid;
@@ -339,11 +323,12 @@ static int pipe_message(char **arguments, const char *message, size_t size)
 		close(ends[1]);
 		status = EX_UNAVAILABLE;
 	} else {
-		written = write_all(ends[1], message, size) == 0;
+		/* Not before: sendmail would inherit it. */
+		signal(SIGPIPE, SIG_IGN);
+		written = write_all(ends[1], message, size);
 		close(ends[1]);
 		status = finish(pid, written);
 	}
-	signal(SIGPIPE, old);
 	return status;
 }
 
@@ -352,14 +337,12 @@ int sendmail_send(const char *to, const char *subject, const char *body, int64_t
 	char **arguments = make_arguments(to);
 	char *message = NULL;
 	size_t size = 0;
-	FILE *file = table_must(open_memstream(&message, &size));
+	FILE *file = ctl_must(open_memstream(&message, &size));
 	int status;
 
 	write_headers(file, to, subject, now_s);
 	fputs(body, file);
-	if (fclose(file)) {
-		errx(EX_OSERR, "out of memory");
-	}
+	ctl_must(fclose(file) ? NULL : message);
 	status = pipe_message(arguments, message, size);
 	for (size_t i = 0; arguments[i]; i++) {
 		free(arguments[i]);

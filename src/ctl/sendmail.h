@@ -6,7 +6,6 @@
 #ifndef SENDMAIL_H
 #define SENDMAIL_H
 
-
 #include "base/error.h"
 #include "base/strbuf.h"
 
@@ -14,16 +13,16 @@
 
 #define SENDMAIL_ADDRESSES_MAX 50
 
-/* Whether to is an address, or several with commas: 0, or -1 and what is allowed. */
+/* Checks that to is an address, or several separated by commas. 0, or -1 and an error. */
 int sendmail_check(const char *to, struct error *error);
 
-/* The name of this host, printable. */
+/* Appends the name of this host, made printable. */
 void sendmail_host(struct strbuf *text);
 
 /*
- * Sends a plain text, to whom sendmail_check let pass. subject and body are UTF-8 without
- * control characters but for the line ends of body; a line has less than 998 bytes. now_s
- * goes into Date. An exit status; what was wrong has been said.
+ * Sends a text to addresses that sendmail_check accepted. subject and body are UTF-8 without
+ * control characters, except for the line ends of body; a line has less than 998 bytes. now_s is
+ * for Date. Returns an exit status, after a message if it is not 0.
  */
 int sendmail_send(const char *to, const char *subject, const char *body, int64_t now_s);
 

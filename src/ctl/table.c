@@ -5,12 +5,12 @@
  */
 #include "ctl/table.h"
 
-#include <err.h>
+#include "ctl/common.h"
+
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sysexits.h>
 
 struct table {
 	bool json;
@@ -18,21 +18,20 @@ struct table {
 	const struct table_column *column;
 	unsigned columns;
 	size_t rows;
-	char **text; /* of a table: rows x columns, since widths are known at the end */
+	char **text; /* unless it is JSON: rows x columns, kept because the widths come last */
+	size_t texts;
+	size_t room;
 	size_t *width;
 };
-
-void *table_must(void *memory)
-{
-	if (!memory) {
-		errx(EX_OSERR, "out of memory");
-	}
-	return memory;
-}
 
 struct table_cell table_number(uint64_t number, const char *text)
 {
 	return (struct table_cell){.text = text, .json = TABLE_NUMBER, .number = (int64_t)number};
+}
+
+struct table_cell table_null(const char *text)
+{
+	return (struct table_cell){.text = text, .json = TABLE_NULL};
 }
 
 struct table_cell table_string(const char *string)
@@ -52,13 +51,13 @@ size_t table_width(const char *text)
 
 struct table *table_new(bool json, const struct table_column *columns, unsigned n)
 {
-	struct table *table = table_must(calloc(1, sizeof(*table)));
+	struct table *table = ctl_must(calloc(1, sizeof(*table)));
 
 	table->json = json;
 	table->stream = stdout;
 	table->column = columns;
 	table->columns = n;
-	table->width = table_must(calloc(n, sizeof(*table->width)));
+	table->width = ctl_must(calloc(n, sizeof(*table->width)));
 	for (unsigned i = 0; i < n; i++) {
 		table->width[i] = columns[i].title ? table_width(columns[i].title) : 0;
 	}
@@ -72,7 +71,7 @@ void table_to(struct table *table, FILE *stream)
 
 static void json_row(struct table *table, const struct table_cell *cells)
 {
-	json_t *object = table_must(json_object());
+	json_t *object = ctl_must(json_object());
 
 	for (unsigned i = 0; i < table->columns; i++) {
 		json_t *value;
@@ -82,8 +81,8 @@ static void json_row(struct table *table, const struct table_cell *cells)
 		}
 		value = cells[i].json == TABLE_NUMBER ? json_integer(cells[i].number)
 		    : cells[i].json == TABLE_STRING   ? json_string(cells[i].string)
-						       : json_null();
-		json_object_set_new(object, table->column[i].name, table_must(value));
+						      : json_null();
+		json_object_set_new(object, table->column[i].name, ctl_must(value));
 	}
 	fputs(table->rows ? ",\n " : "[", table->stream);
 	json_dumpf(object, table->stream, 0);
@@ -92,22 +91,19 @@ static void json_row(struct table *table, const struct table_cell *cells)
 
 void table_row(struct table *table, const struct table_cell *cells)
 {
-	char **row;
-
 	if (table->json) {
 		json_row(table, cells);
 		table->rows++;
 		return;
 	}
-	row = table_must(
-	    reallocarray(table->text, (table->rows + 1) * table->columns, sizeof(*row)));
-	table->text = row;
-	row += table->rows++ * table->columns;
+	table->rows++;
 	for (unsigned i = 0; i < table->columns; i++) {
-		size_t width;
+		char *text = ctl_must(strdup(cells[i].text ? cells[i].text : ""));
+		size_t width = table_width(text);
 
-		row[i] = table_must(strdup(cells[i].text ? cells[i].text : ""));
-		width = table_width(row[i]);
+		table->text =
+		    ctl_grow(table->text, table->texts, &table->room, sizeof(*table->text));
+		table->text[table->texts++] = text;
 		if (table->column[i].title && width > table->width[i]) {
 			table->width[i] = width;
 		}
@@ -127,7 +123,7 @@ static void print_line(const struct table *table, char *const *row)
 		}
 		padding = table->width[i] - table_width(text);
 		blanks += table->column[i].right ? padding : 0;
-		/* Blanks are written when something follows: no line ends in them. */
+		/* Blanks are written only if something follows, so that no line ends with them. */
 		fprintf(table->stream, "%*s%s", (int)blanks, "", text);
 		blanks = 2 + (table->column[i].right ? 0 : padding);
 	}
@@ -144,7 +140,7 @@ void table_end(struct table *table)
 			print_line(table, table->text + i * table->columns);
 		}
 	}
-	for (size_t i = 0; table->text && i < table->rows * table->columns; i++) {
+	for (size_t i = 0; i < table->texts; i++) {
 		free(table->text[i]);
 	}
 	free(table->text);

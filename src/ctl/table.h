@@ -1,6 +1,6 @@
 /*
- * Rows for people or for programs: an aligned table, or one JSON array of objects,
- * behind one interface.
+ * Rows as an aligned table for people or as one JSON array of objects for programs, through one
+ * interface.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -14,20 +14,16 @@
 
 struct table;
 
-/* The memory, or the end of the process where there is none. */
-void *table_must(void *memory);
-
-/* Columns that a text takes on a screen: bytes that start a character. */
+/* Columns that a text takes on a screen: one for each UTF-8 character. */
 size_t table_width(const char *text);
 
-/* A column: its name in JSON, NULL if it is in the table alone, and the other way round. */
 struct table_column {
-	const char *name;
-	const char *title;
+	const char *name; /* in JSON; NULL if the column is in the table only */
+	const char *title; /* in the table; NULL if the column is in JSON only */
 	bool right; /* aligned right in the table */
 };
 
-/* What goes into a column. text is what the table shows; json decides which of the rest counts. */
+/* text is for the table, the rest for JSON. */
 struct table_cell {
 	const char *text;
 	enum { TABLE_STRING, TABLE_NUMBER, TABLE_NULL } json;
@@ -35,20 +31,23 @@ struct table_cell {
 	int64_t number;
 };
 
-/* Cells that are the same in both, but for a number's text. */
 struct table_cell table_number(uint64_t number, const char *text);
-struct table_cell table_string(const char *string);
+struct table_cell table_null(const char *text);
+struct table_cell table_string(const char *string); /* the same in both */
 
-/* Writes to stdout. columns must outlive the table. Ends the process if memory runs out. */
+/*
+ * A table on stdout, to be ended by table_end. columns must outlive it. Ends the process if memory
+ * runs out.
+ */
 struct table *table_new(bool json, const struct table_column *columns, unsigned n);
 
-/* Writes there instead; before the first row. */
+/* Writes to the stream instead of stdout. To be called before the first row. */
 void table_to(struct table *table, FILE *stream);
 
-/* One cell for each column, in their order; copied. Strings must be UTF-8. */
+/* One cell for each column, in their order. Copies the texts, which must be UTF-8. */
 void table_row(struct table *table, const struct table_cell *cells);
 
-/* Writes what has not been written yet, and frees. */
+/* Writes the rest and frees the table. */
 void table_end(struct table *table);
 
 #endif

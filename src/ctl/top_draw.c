@@ -1,19 +1,17 @@
 /*
- * A frame of the command top: lines above, a table that fits, the keys below.
+ * A frame of the command top: two lines and the titles, as many rows as fit, the keys.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "ctl/cmd_top.h"
+#include "ctl/top_draw.h"
 
 #include "base/strbuf.h"
-#include "ctl/table.h"
+#include "ctl/cell.h"
 
 #include <string.h>
 #include <time.h>
 
-enum column { RULE, KEY, LIMIT, USED, BAR, PERCENT, ROOM, REFUSED };
-
-#define COLUMNS TOP_COLUMNS
+enum column { RULE, KEY, LIMIT, USED, BAR, PERCENT, ROOM, DENIED, COLUMNS };
 
 static const struct {
 	const char *title;
@@ -26,15 +24,17 @@ static const struct {
     {"", false},
     {"%", true},
     {"ROOM", false},
-    {"REFUSED", true},
+    {"DENIED", true},
 };
 
-/* What goes, one after the other, until a key has this many columns. */
-static const enum column dispensable[] = {BAR, REFUSED, ROOM, USED, LIMIT, RULE};
+_Static_assert(COLUMNS == TOP_COLUMNS, "top_draw.h");
+
+/* Left out one after the other until a key has KEY_WIDTH_MIN columns of the screen. */
+static const enum column dispensable[] = {BAR, DENIED, ROOM, USED, LIMIT, RULE};
 #define KEY_WIDTH_MIN 14
 #define RULE_WIDTH_MAX 16
 
-/* Lines that are not rows: the time, the counts and the titles above, the keys below. */
+/* Lines that are no rows: the time, the counts and the titles above, the keys below. */
 #define LINES_ABOVE 3
 #define LINES_BELOW 1
 
@@ -46,33 +46,23 @@ static const enum column dispensable[] = {BAR, REFUSED, ROOM, USED, LIMIT, RULE}
 #define FULL_STYLE "31"
 #define NEAR_STYLE "33"
 
-/* Bytes of a line: four for each column will do. */
+/* Bytes of a line: a UTF-8 character has at most four. */
 #define LINE_SIZE (4 * SCREEN_MAX + 1)
 
-struct cells {
-	const char *text[COLUMNS];
-	char buffer[COLUMNS][LIMIT_TEXT_SIZE + 40];
-};
-
-static void make_cells(const struct ctl_row *row, struct cells *cells)
+static void make_texts(const struct row *row, struct cells *cells, const char *text[COLUMNS])
 {
-	struct strbuf text[COLUMNS];
-
-	for (unsigned i = 0; i < COLUMNS; i++) {
-		strbuf_init(&text[i], cells->buffer[i], sizeof(cells->buffer[i]));
-		cells->text[i] = cells->buffer[i];
-	}
-	cells->text[RULE] = row->rule->name;
-	cells->text[KEY] = row->key;
-	limit_format(&row->limit, row->rule->count, &text[LIMIT]);
-	ctl_format_used(row->used, row->rule->count, &text[USED]);
-	ctl_format_bar(row->percent, &text[BAR]);
-	strbuf_printf(&text[PERCENT], "%llu%%", (unsigned long long)row->percent);
-	ctl_format_wait(row->wait_ms, &text[ROOM]);
-	strbuf_printf(&text[REFUSED], "%llu", (unsigned long long)row->denied);
+	cells_make(row, cells);
+	text[RULE] = cells->rule.text;
+	text[KEY] = cells->key.text;
+	text[LIMIT] = cells->limit.text;
+	text[USED] = cells->used.text;
+	text[BAR] = cells->bar.text;
+	text[PERCENT] = cells->percent.text;
+	text[ROOM] = cells->retry_after.text;
+	text[DENIED] = cells->denied.text;
 }
 
-/* Appends text in that many columns, cut or with blanks at the side. */
+/* Appends the text, cut or padded with blanks to the width. */
 static void add_cell(struct strbuf *line, const char *text, size_t width, bool right)
 {
 	size_t text_width = table_width(text);
@@ -81,7 +71,8 @@ static void add_cell(struct strbuf *line, const char *text, size_t width, bool r
 	if (text_width <= width) {
 		int blanks = (int)(width - text_width);
 
-		strbuf_printf(line, "%*s%s%*s", right ? blanks : 0, "", text, right ? 0 : blanks, "");
+		strbuf_printf(
+		    line, "%*s%s%*s", right ? blanks : 0, "", text, right ? 0 : blanks, "");
 		return;
 	}
 	for (; width > 0; length++) {
@@ -96,7 +87,7 @@ static void add_cell(struct strbuf *line, const char *text, size_t width, bool r
 	strbuf_puts(line, width > 0 ? "~" : "");
 }
 
-/* One line of the table in the columns that have a width. */
+/* Appends a line of the table, without the columns that are left out. */
 static void add_cells(const struct top *top, const char *const text[COLUMNS], struct strbuf *line)
 {
 	for (unsigned i = 0; i < COLUMNS; i++) {
@@ -110,7 +101,7 @@ static void add_cells(const struct top *top, const char *const text[COLUMNS], st
 	}
 }
 
-/* Columns of the screen that are left for the keys. */
+/* The width that the other columns leave for the keys. */
 static size_t room_for_keys(const struct top *top)
 {
 	size_t room = screen_columns(top->screen);
@@ -123,10 +114,11 @@ static size_t room_for_keys(const struct top *top)
 	return room;
 }
 
-/* How wide each column is. Only ever wider, so that the table does not jump about. */
+/* Sets the width of each column. A column never becomes narrower, so that the table is steady. */
 static void fit_columns(struct top *top, size_t shown)
 {
 	unsigned total = screen_columns(top->screen);
+	const char *text[COLUMNS];
 	struct cells cells;
 	size_t enough;
 
@@ -135,9 +127,9 @@ static void fit_columns(struct top *top, size_t shown)
 	}
 	top->fitted = total;
 	for (size_t row = 0; row < shown; row++) {
-		make_cells(&top->rows.row[row], &cells);
+		make_texts(&top->rows.row[row], &cells, text);
 		for (unsigned i = 0; i < COLUMNS; i++) {
-			size_t width = table_width(cells.text[i]);
+			size_t width = table_width(text[i]);
 
 			top->widest[i] = width > top->widest[i] ? width : top->widest[i];
 		}
@@ -174,7 +166,7 @@ static void add_time(struct strbuf *line, int64_t ms)
 
 static void add_summary(const struct top *top, size_t shown, struct strbuf *line)
 {
-	const struct ctl_rows *rows = &top->rows;
+	const struct rows *rows = &top->rows;
 	size_t full = 0, near = 0;
 
 	for (size_t i = 0; i < rows->rows; i++) {
@@ -194,7 +186,7 @@ static void add_summary(const struct top *top, size_t shown, struct strbuf *line
 	}
 }
 
-/* The file stands in the line above. */
+/* Without the name of the file, which is in the line above. */
 static void add_failure(const struct top *top, struct strbuf *line)
 {
 	const char *path = top->ctl->config.database, *text = top->error.text;
@@ -213,15 +205,15 @@ static void add_failure(const struct top *top, struct strbuf *line)
 
 static void add_keys(const struct top *top, struct strbuf *line)
 {
-	static const char *const orders[CTL_ORDERS] = {"p percent", "u used", "k key", "l last"};
+	static const char *const orders[ROWS_ORDERS] = {"p percent", "u used", "k key", "l last"};
 
 	strbuf_puts(line, "q quit   space refresh   sort by:");
-	for (unsigned i = 0; i < CTL_ORDERS; i++) {
+	for (unsigned i = 0; i < ROWS_ORDERS; i++) {
 		strbuf_printf(line, i == top->rows.order ? " [%s]" : "  %s ", orders[i]);
 	}
 }
 
-/* Puts what is in the text onto the screen, as much as there are columns; empties the text. */
+/* Shows the line, cut to the columns of the screen, and empties it. */
 static void put_line(const struct top *top, unsigned number, const char *style, struct strbuf *line)
 {
 	char buffer[LINE_SIZE];
@@ -237,12 +229,12 @@ static void put_line(const struct top *top, unsigned number, const char *style, 
 	strbuf_init(line, line->buffer, line->size);
 }
 
-void ctl_top_draw(struct top *top)
+void top_draw(struct top *top)
 {
 	unsigned lines = screen_lines(top->screen);
 	size_t room = lines > LINES_ABOVE + LINES_BELOW ? lines - LINES_ABOVE - LINES_BELOW : 0;
 	size_t shown = top->rows.rows < room ? top->rows.rows : room;
-	const char *titles[COLUMNS];
+	const char *text[COLUMNS];
 	char buffer[LINE_SIZE];
 	struct strbuf line;
 
@@ -262,20 +254,20 @@ void ctl_top_draw(struct top *top)
 	put_line(top, 1, top->failed ? ERROR_STYLE : "", &line);
 	if (top->rows.rows > 0) {
 		for (unsigned i = 0; i < COLUMNS; i++) {
-			titles[i] = columns[i].title;
+			text[i] = columns[i].title;
 		}
-		add_cells(top, titles, &line);
+		add_cells(top, text, &line);
 	}
 	put_line(top, 2, TITLE_STYLE, &line);
 	for (size_t i = 0; i < room; i++) {
 		const char *style = "";
 
 		if (i < shown) {
-			const struct ctl_row *row = &top->rows.row[i];
+			const struct row *row = &top->rows.row[i];
 			struct cells cells;
 
-			make_cells(row, &cells);
-			add_cells(top, cells.text, &line);
+			make_texts(row, &cells, text);
+			add_cells(top, text, &line);
 			style = !top->colour               ? ""
 			    : row->percent >= FULL_PERCENT ? FULL_STYLE
 			    : row->percent >= NEAR_PERCENT ? NEAR_STYLE

@@ -1,5 +1,5 @@
 /*
- * Times and durations as an administrator writes them: see ctl_time.h.
+ * Times and durations as an administrator writes them: see when.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -22,7 +22,7 @@
 static const char digits[] = "0123456789";
 static const char blanks[] = " \t";
 
-/* What was written, for a message: it may come from a file. */
+/* The string made printable, for a message: it may come from a file. */
 static const char *quote(const char *string, char quoted[QUOTED_SIZE])
 {
 	struct strbuf text;
@@ -37,7 +37,7 @@ static size_t count_letters(const char *s)
 	return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
 }
 
-/* Whether nothing but blanks is left. */
+/* Whether only blanks are left. */
 static bool ends(const char *s)
 {
 	return s[strspn(s, blanks)] == '\0';
@@ -65,7 +65,7 @@ static int add_units(const char **s, bool alone, int64_t *sum_s)
 	return 0;
 }
 
-/* Seconds, or -1. */
+/* A duration in seconds, or -1. */
 static int64_t parse_seconds(const char *string)
 {
 	const char *s = string + strspn(string, blanks);
@@ -97,7 +97,7 @@ int when_parse_duration(const char *string, int64_t *ms, struct error *error)
 	return 0;
 }
 
-/* Reads exactly so many digits at *s, a number from min to max, and moves *s behind them. */
+/* Reads length digits at *s, a number from min to max, and moves *s behind them. */
 static int read_field(const char **s, size_t length, int min, int max, int *field)
 {
 	uint64_t number;
@@ -130,7 +130,7 @@ static int read_clock(const char **s, struct tm *tm)
 	return skip(s, ':') ? read_field(s, 2, 0, 59, &tm->tm_sec) : 0;
 }
 
-/* Reads "Z", "+01:00" or "+0100" as seconds east of Greenwich; *zoned is left if there is none. */
+/* Reads "Z", "+01:00" or "+0100" as seconds east of Greenwich. Leaves *zoned if there is none. */
 static int read_zone(const char **s, bool *zoned, int *east_s)
 {
 	bool west = **s == '-';
@@ -232,13 +232,11 @@ int when_parse(const char *string, int64_t now_s, int64_t *then_s, struct error 
 	char quoted[QUOTED_SIZE];
 	int64_t seconds;
 
-	if (ends(s + letters) && ascii_same(s, letters, "today")) {
-		*then_s = midnight(now_s, 0);
-		return 0;
-	}
-	if (ends(s + letters) && ascii_same(s, letters, "yesterday")) {
-		*then_s = midnight(now_s, 1);
-		return 0;
+	for (int days_ago = 0; days_ago <= 1 && ends(s + letters); days_ago++) {
+		if (ascii_same(s, letters, days_ago ? "yesterday" : "today")) {
+			*then_s = midnight(now_s, days_ago);
+			return 0;
+		}
 	}
 	if (parse_epoch(s, then_s) == 0 || parse_date(s, then_s) == 0) {
 		return 0;
@@ -261,6 +259,6 @@ void when_format(int64_t time_s, struct strbuf *text)
 	struct tm tm;
 
 	localtime_r(&time, &tm);
-	strbuf_printf(text, "%04d-%02d-%02d %02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-	    tm.tm_hour, tm.tm_min);
+	strbuf_printf(text, "%04d-%02d-%02d %02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1,
+	    tm.tm_mday, tm.tm_hour, tm.tm_min);
 }

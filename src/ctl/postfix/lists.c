@@ -1,19 +1,18 @@
 /*
- * Findings in the restriction lists of smtpd, for the command check: whether they ask the
- * helper, and in a place where that does something.
+ * Findings in the restriction lists of smtpd: see lists.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "ctl/postfix/postfix.h"
+#include "ctl/postfix/lists.h"
 
-#include "ctl/table.h"
+#include "ctl/postfix/smtpd.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-/* Of smtpd_policy_service_default_action: what a client gets when there is no helper. */
+/* The default of smtpd_policy_service_default_action, which a client gets without a helper. */
 #define STOCK_DEFAULT_ACTION "451 4.3.5 Server configuration problem"
 
 static bool is_one_of(const char *word, const char *const *words)
@@ -26,7 +25,7 @@ static bool is_one_of(const char *word, const char *const *words)
 	return false;
 }
 
-/* What ends a list for some clients or for all, so that what stands behind is not reached. */
+/* Whether the restriction ends a list, for some clients or for all. */
 static bool is_end(const char *word)
 {
 	static const char *const ends[] = {"permit", "reject", "defer", NULL};
@@ -34,7 +33,7 @@ static bool is_end(const char *word)
 	return strncasecmp(word, "permit_", 7) == 0 || is_one_of(word, ends);
 }
 
-/* What turns strangers away who want to relay. */
+/* Whether the restriction rejects strangers who want to relay. */
 static bool is_relay_decision(const char *word)
 {
 	static const char *const decisions[] = {
@@ -43,19 +42,19 @@ static bool is_relay_decision(const char *word)
 	return is_one_of(word, decisions);
 }
 
-/* The list as text, without the two words of a check at skip, and with another word at place. */
+/* The list as text after front, without the two words of a check at skip, with other at place. */
 static const char *list_text(struct check *check, const char *front, const struct words *list,
     size_t skip, size_t place, const char *other)
 {
 	char *buffer = NULL;
 	size_t size;
-	FILE *out = table_must(open_memstream(&buffer, &size));
+	FILE *out = ctl_must(open_memstream(&buffer, &size));
 	const char *text;
 
 	fputs(front, out);
 	for (size_t i = 0; i < list->n; i++) {
 		const char *word = i == place ? other : list->at[i];
-		/* Arguments, unlike restrictions, have other characters in them than these. */
+		/* Unlike names of restrictions, arguments have other characters than these. */
 		bool is_argument = word[strspn(word, "abcdefghijklmnopqrstuvwxyz_")] != '\0';
 
 		if (i != skip && i != skip + 1) {
@@ -63,29 +62,29 @@ static const char *list_text(struct check *check, const char *front, const struc
 		}
 	}
 	fclose(out);
-	text = check_text(check, "%s", (const char *)table_must(buffer));
+	text = check_text(check, "%s", (const char *)ctl_must(buffer));
 	free(buffer);
 	return text;
 }
 
 #define NO_WORD ((size_t)-2)
 
-/* "FILE: LIST", and " of SERVICE" where it is the entry's own. */
+/* "main.cf: LIST", or "master.cf: SERVICE: LIST" if the entry has its own. */
 static const char *where(
-    const struct instance *instance, const struct caller *caller, const char *name)
+    const struct instance *instance, const struct smtpd *smtpd, const char *name)
 {
-	if (caller->service && postfix_own(&instance->postfix, caller->service, name)) {
+	if (smtpd->service && postconf_own(&instance->postconf, smtpd->service, name)) {
 		return check_text(instance->check, "%s: %s: %s", instance->master_cf,
-		    caller->service->field.at[SERVICE_NAME], name);
+		    smtpd->service->field.at[SERVICE_NAME], name);
 	}
 	return check_text(instance->check, "%s: %s", instance->main_cf, name);
 }
 
-/* The line that sets it: in main.cf, or under the entry if that has a setting of its own. */
-static const char *setting(const struct instance *instance, const struct caller *caller,
+/* The line that sets it: in main.cf, or below the entry if that has its own setting. */
+static const char *setting(const struct instance *instance, const struct smtpd *smtpd,
     const char *name, const char *value, bool own)
 {
-	if (!own && !(caller->service && postfix_own(&instance->postfix, caller->service, name))) {
+	if (!own && !(smtpd->service && postconf_own(&instance->postconf, smtpd->service, name))) {
 		return check_text(
 		    instance->check, "write: %s =%s%s", name, *value ? " " : "", value);
 	}
@@ -93,59 +92,59 @@ static const char *setting(const struct instance *instance, const struct caller 
 		      : check_text(instance->check, "write: -o %s=", name);
 }
 
-static const char *check_words(const struct instance *instance, const struct limiter *limiter)
+static const char *check_words(const struct instance *instance, const struct policy *policy)
 {
-	return check_text(instance->check, "check_policy_service { %s, default_action=DUNNO }",
-	    limiter->endpoint);
+	return check_text(
+	    instance->check, "check_policy_service { %s, default_action=DUNNO }", policy->endpoint);
 }
 
-static const struct limiter *our_limiter(const struct instance *instance)
+static const struct policy *our_policy(const struct instance *instance)
 {
-	const struct limiter *limiter = instance->limiter;
+	const struct policy *policy = instance->policy;
 
-	while (!limiter->ours) {
-		limiter++;
+	while (!policy->ours) {
+		policy++;
 	}
-	return limiter;
+	return policy;
 }
 
 /* The line that puts a check in front of the list. */
-static const char *setting_with_check(const struct instance *instance, const struct caller *caller,
-    unsigned list, const struct limiter *limiter, bool own)
+static const char *setting_with_check(const struct instance *instance, const struct smtpd *smtpd,
+    unsigned list, const struct policy *policy, bool own)
 {
-	return setting(instance, caller, instance_lists[list],
-	    list_text(instance->check, check_words(instance, limiter), &caller->list[list], NO_WORD,
+	return setting(instance, smtpd, smtpd_lists[list],
+	    list_text(instance->check, check_words(instance, policy), &smtpd->list[list], NO_WORD,
 		NO_WORD, NULL),
 	    own);
 }
 
 static bool asks_elsewhere(
-    const struct instance *instance, const char *argument, const struct limiter *limiter)
+    const struct instance *instance, const char *argument, const struct policy *policy)
 {
 	const char *endpoint = instance_endpoint(instance, argument);
 
-	return strncmp(endpoint, "unix:", 5) == 0 && strcmp(endpoint, limiter->endpoint) != 0;
+	return strncmp(endpoint, "unix:", 5) == 0 && strcmp(endpoint, policy->endpoint) != 0;
 }
 
-static bool lacks_action(const struct caller *caller, const char *argument)
+static bool lacks_action(const struct smtpd *smtpd, const char *argument)
 {
 	return !strstr(argument, "default_action") &&
-	    strcmp(settings_text(caller->settings, "smtpd_policy_service_default_action"),
+	    strcmp(settings_text(smtpd->settings, "smtpd_policy_service_default_action"),
 		STOCK_DEFAULT_ACTION) == 0;
 }
 
-/* The argument of a check as it should be; every line that mends a list has it so. */
-static const char *right_argument(const struct instance *instance, const struct caller *caller,
-    const char *argument, const struct limiter *limiter)
+/* The argument of a check as it should be. Every repair of a list writes it so. */
+static const char *right_argument(const struct instance *instance, const struct smtpd *smtpd,
+    const char *argument, const struct policy *policy)
 {
 	size_t start = strspn(argument, "{ \t");
 	size_t length = strcspn(argument + start, "}");
 
-	if (asks_elsewhere(instance, argument, limiter)) {
+	if (asks_elsewhere(instance, argument, policy)) {
 		return check_text(
-		    instance->check, "{ %s, default_action=DUNNO }", limiter->endpoint);
+		    instance->check, "{ %s, default_action=DUNNO }", policy->endpoint);
 	}
-	if (!lacks_action(caller, argument)) {
+	if (!lacks_action(smtpd, argument)) {
 		return argument;
 	}
 	while (length > 0 && strchr(SEPARATORS, argument[start + length - 1])) {
@@ -155,38 +154,38 @@ static const char *right_argument(const struct instance *instance, const struct 
 	    instance->check, "{ %.*s, default_action=DUNNO }", (int)length, argument + start);
 }
 
-/* How a check names the helper, and what happens where there is none. */
-static void check_argument(const struct instance *instance, const struct caller *caller, unsigned n,
-    size_t i, const struct limiter *limiter)
+/* How a check names the helper, and whether it has a default action. */
+static void check_argument(const struct instance *instance, const struct smtpd *smtpd, unsigned n,
+    size_t i, const struct policy *policy)
 {
 	struct check *check = instance->check;
-	const struct words *list = &caller->list[n];
+	const struct words *list = &smtpd->list[n];
 	const char *argument = list->at[i + 1];
-	const char *at = where(instance, caller, instance_lists[n]);
-	const char *mend = setting(instance, caller, instance_lists[n],
-	    list_text(check, "", list, NO_WORD, i + 1,
-		right_argument(instance, caller, argument, limiter)),
+	const char *at = where(instance, smtpd, smtpd_lists[n]);
+	const char *repair = setting(instance, smtpd, smtpd_lists[n],
+	    list_text(
+		check, "", list, NO_WORD, i + 1, right_argument(instance, smtpd, argument, policy)),
 	    false);
 
-	if (asks_elsewhere(instance, argument, limiter)) {
+	if (asks_elsewhere(instance, argument, policy)) {
 		check_finding(check,
-		    "%s: it asks %s, and the service is %s: nobody answers there, mail is not "
+		    "%s: it asks %s, but the service is %s: nothing answers there, mail is not "
 		    "limited; %s",
-		    at, instance_endpoint(instance, argument), limiter->endpoint, mend);
-	} else if (lacks_action(caller, argument)) {
+		    at, instance_endpoint(instance, argument), policy->endpoint, repair);
+	} else if (lacks_action(smtpd, argument)) {
 		check_finding(check,
 		    "%s: check_policy_service without default_action: no mail is taken when the "
 		    "helper can't be started; %s",
-		    at, mend);
+		    at, repair);
 	}
 }
 
-/* Restrictions in front of the check that end the list. */
-static void check_reached(const struct instance *instance, const struct caller *caller, unsigned n,
-    size_t i, const struct limiter *limiter)
+/* Whether restrictions before the check end the list. */
+static void check_reached(const struct instance *instance, const struct smtpd *smtpd, unsigned n,
+    size_t i, const struct policy *policy)
 {
 	struct check *check = instance->check;
-	const struct words *list = &caller->list[n];
+	const struct words *list = &smtpd->list[n];
 	const char *ends = "";
 	const char *front;
 
@@ -200,17 +199,17 @@ static void check_reached(const struct instance *instance, const struct caller *
 	}
 	if (*ends) {
 		front = check_text(check, "%s %s", list->at[i],
-		    right_argument(instance, caller, list->at[i + 1], limiter));
+		    right_argument(instance, smtpd, list->at[i + 1], policy));
 		check_finding(check,
-		    "%s: check_policy_service stands behind %s: never reached for those that this "
-		    "ends the list for, they are not limited; %s",
-		    where(instance, caller, instance_lists[n]), ends,
-		    setting(instance, caller, instance_lists[n],
+		    "%s: check_policy_service comes after %s: clients for which that ends the "
+		    "list are not limited; %s",
+		    where(instance, smtpd, smtpd_lists[n]), ends,
+		    setting(instance, smtpd, smtpd_lists[n],
 			list_text(check, front, list, i, NO_WORD, NULL), false));
 	}
 }
 
-/* Whether a list turns strangers away before word end. */
+/* Whether a list rejects strangers before its word at end. */
 static bool decides(const struct words *list, size_t end)
 {
 	for (size_t i = 0; i < end; i++) {
@@ -225,87 +224,84 @@ static bool decides(const struct words *list, size_t end)
 	return false;
 }
 
-static bool relay_list_is_first(const struct caller *caller)
+static bool relay_list_is_first(const struct smtpd *smtpd)
 {
-	return settings_yes(caller->settings, "smtpd_relay_before_recipient_restrictions");
+	return settings_yes(smtpd->settings, "smtpd_relay_before_recipient_restrictions");
 }
 
-/* Whether the check at i of list n comes after the decision who may relay. */
-static bool comes_after_decision(const struct caller *caller, unsigned n, size_t i)
+/* Whether the check at i of list n comes after the decision on who may relay. */
+static bool comes_after_decision(const struct smtpd *smtpd, unsigned n, size_t i)
 {
-	if (n >= LIST_DATA || decides(&caller->list[n], i)) {
+	if (n >= LIST_DATA || decides(&smtpd->list[n], i)) {
 		return true;
 	}
 	for (unsigned before = 0; before < LIST_DATA; before++) {
 		bool is_before = before < n;
 
-		/* The only two whose order can be chosen. */
+		/* The order of these two is a setting. */
 		if (before + n == LIST_RELAY + LIST_RECIPIENT) {
-			is_before = (before == LIST_RELAY) == relay_list_is_first(caller);
+			is_before = (before == LIST_RELAY) == relay_list_is_first(smtpd);
 		}
-		if (is_before && decides(&caller->list[before], caller->list[before].n)) {
+		if (is_before && decides(&smtpd->list[before], smtpd->list[before].n)) {
 			return true;
 		}
 	}
 	return false;
 }
 
-static void check_order(const struct instance *instance, const struct caller *caller, unsigned n,
-    size_t i, const struct limiter *limiter)
+static void check_order(const struct instance *instance, const struct smtpd *smtpd, unsigned n,
+    size_t i, const struct policy *policy)
 {
 	static const char relay_first[] = "smtpd_relay_before_recipient_restrictions";
 	struct check *check = instance->check;
-	const struct words *list = &caller->list[n];
+	const struct words *list = &smtpd->list[n];
 	bool too_early = n < LIST_RELAY &&
-	    strcasecmp(settings_text(caller->settings, "smtpd_delay_reject"), "no") == 0;
-	const struct words *data = &caller->list[LIST_DATA];
-	const char *mend;
+	    strcasecmp(settings_text(smtpd->settings, "smtpd_delay_reject"), "no") == 0;
+	const struct words *data = &smtpd->list[LIST_DATA];
+	const char *repair;
 
-	if (!too_early && comes_after_decision(caller, n, i)) {
+	if (!too_early && comes_after_decision(smtpd, n, i)) {
 		return;
 	}
-	if (n == LIST_RECIPIENT &&
-	    !decides(&caller->list[LIST_RELAY], caller->list[LIST_RELAY].n)) {
-		mend = setting(instance, caller, instance_lists[LIST_RELAY],
+	if (n == LIST_RECIPIENT && !decides(&smtpd->list[LIST_RELAY], smtpd->list[LIST_RELAY].n)) {
+		repair = setting(instance, smtpd, smtpd_lists[LIST_RELAY],
 		    "permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination",
 		    false);
-	} else if (n == LIST_RECIPIENT && settings_get(caller->settings, relay_first)) {
-		mend = setting(instance, caller, relay_first, "yes", false);
+	} else if (n == LIST_RECIPIENT && settings_get(smtpd->settings, relay_first)) {
+		repair = setting(instance, smtpd, relay_first, "yes", false);
 	} else {
-		mend = setting(instance, caller, instance_lists[n],
+		repair = setting(instance, smtpd, smtpd_lists[n],
 		    list_text(check, "", list, i, NO_WORD, NULL), false);
-		if (instance_find_check(instance, data, 0, true) == data->n) {
-			mend = check_text(check, "%s; %s", mend,
-			    setting_with_check(instance, caller, LIST_DATA, limiter, false));
+		if (smtpd_find_check(instance, data, 0, true) == data->n) {
+			repair = check_text(check, "%s; %s", repair,
+			    setting_with_check(instance, smtpd, LIST_DATA, policy, false));
 		}
 	}
 	check_finding(check, "%s: check_policy_service %s; %s",
-	    where(instance, caller, instance_lists[n]),
+	    where(instance, smtpd, smtpd_lists[n]),
 	    too_early ? "with smtpd_delay_reject = no: it is asked before there is a recipient, "
 			"nothing is counted"
 		      : "stands before reject_unauth_destination: strangers who try to relay are "
-			"counted before they are refused",
-	    mend);
+			"counted before they are rejected",
+	    repair);
 }
 
-static void check_caller(const struct instance *instance, const struct caller *caller)
+static void check_smtpd(const struct instance *instance, const struct smtpd *smtpd)
 {
 	for (unsigned n = 0; n < LISTS; n++) {
-		const struct words *list = &caller->list[n];
+		const struct words *list = &smtpd->list[n];
 
-		for (size_t i = 0; (i = instance_find_check(instance, list, i, true)) < list->n;
-		     i++) {
-			const struct limiter *limiter =
-			    instance_limiter_of(instance, list->at[i + 1]);
+		for (size_t i = 0; (i = smtpd_find_check(instance, list, i, true)) < list->n; i++) {
+			const struct policy *policy = instance_policy_of(instance, list->at[i + 1]);
 
-			check_argument(instance, caller, n, i, limiter);
-			check_reached(instance, caller, n, i, limiter);
-			check_order(instance, caller, n, i, limiter);
+			check_argument(instance, smtpd, n, i, policy);
+			check_reached(instance, smtpd, n, i, policy);
+			check_order(instance, smtpd, n, i, policy);
 		}
 	}
 }
 
-/* The size of a message is known in the last list only. */
+/* Only the last list knows the size of a message. */
 static void check_bytes(const struct instance *instance)
 {
 	const struct ctl *ctl = instance->check->ctl;
@@ -315,91 +311,90 @@ static void check_bytes(const struct instance *instance)
 	for (size_t i = 0; i < ctl->config.rules && !ctl->config_is_bad && !rule; i++) {
 		rule = ctl->config.rule[i].count == COUNT_BYTES ? &ctl->config.rule[i] : NULL;
 	}
-	for (size_t i = 0; i < instance->callers; i++) {
-		const struct words *list = &instance->caller[i].list[LIST_END];
+	for (size_t i = 0; i < instance->smtpds; i++) {
+		const struct words *list = &instance->smtpd[i].list[LIST_END];
 
-		anywhere = anywhere || instance_find_check(instance, list, 0, true) < list->n;
+		anywhere = anywhere || smtpd_find_check(instance, list, 0, true) < list->n;
 	}
-	for (size_t i = 0; i < instance->callers && rule; i++) {
-		const struct caller *caller = &instance->caller[i];
-		const struct words *list = &caller->list[LIST_END];
+	for (size_t i = 0; i < instance->smtpds && rule; i++) {
+		const struct smtpd *smtpd = &instance->smtpd[i];
+		const struct words *list = &smtpd->list[LIST_END];
 
-		if (!caller->asks_ours || (anywhere && !caller->has_users) ||
-		    instance_find_check(instance, list, 0, true) < list->n) {
+		if (!smtpd->asks_ours || (anywhere && !smtpd->has_users) ||
+		    smtpd_find_check(instance, list, 0, true) < list->n) {
 			continue;
 		}
 		check_finding(instance->check,
 		    "%s: no check_policy_service: rule %s, count = bytes, never counts anything; "
 		    "%s",
-		    where(instance, caller, instance_lists[LIST_END]), rule->name,
-		    setting_with_check(
-			instance, caller, LIST_END, our_limiter(instance), anywhere));
+		    where(instance, smtpd, smtpd_lists[LIST_END]), rule->name,
+		    setting_with_check(instance, smtpd, LIST_END, our_policy(instance), anywhere));
 	}
 }
 
-/* The list of main.cf that has a check, which the entry's own -o has replaced; LISTS if none. */
-static unsigned replaced_list(const struct instance *instance, const struct caller *caller)
+/* The list of main.cf that has a check but is replaced by the entry's own -o; LISTS if none. */
+static unsigned replaced_list(const struct instance *instance, const struct smtpd *smtpd)
 {
 	unsigned n;
 
-	for (n = 0; caller->service && n < LISTS; n++) {
+	for (n = 0; smtpd->service && n < LISTS; n++) {
 		struct words words = words_split(
-		    settings_text(&instance->postfix.main, instance_lists[n]), SEPARATORS);
-		bool asks = instance_find_check(instance, &words, 0, true) < words.n;
+		    settings_text(&instance->postconf.main, smtpd_lists[n]), SEPARATORS);
+		bool asks = smtpd_find_check(instance, &words, 0, true) < words.n;
 
 		words_free(&words);
-		if (asks && postfix_own(&instance->postfix, caller->service, instance_lists[n])) {
+		if (asks && postconf_own(&instance->postconf, smtpd->service, smtpd_lists[n])) {
 			return n;
 		}
 	}
 	return LISTS;
 }
 
-static void check_callers_ask(const struct instance *instance)
+static void check_who_asks(const struct instance *instance)
 {
-	const struct limiter *limiter = our_limiter(instance);
+	const struct policy *policy = our_policy(instance);
 	bool anybody = false, named = false;
 
-	for (size_t i = 0; i < instance->callers; i++) {
-		anybody = anybody || instance->caller[i].asks_ours;
+	for (size_t i = 0; i < instance->smtpds; i++) {
+		anybody = anybody || instance->smtpd[i].asks_ours;
 	}
-	for (size_t i = 0; i < instance->callers; i++) {
-		const struct caller *caller = &instance->caller[i];
-		unsigned list = replaced_list(instance, caller);
+	for (size_t i = 0; i < instance->smtpds; i++) {
+		const struct smtpd *smtpd = &instance->smtpd[i];
+		unsigned list = replaced_list(instance, smtpd);
 		const char *name;
 
-		if (caller->asks || (anybody ? !caller->has_users : list == LISTS)) {
+		if (smtpd->asks || (anybody ? !smtpd->has_users : list == LISTS)) {
 			continue;
 		}
 		named = true;
-		name = caller->service ? caller->service->field.at[SERVICE_NAME] : "smtpd";
+		name = smtpd->service ? smtpd->service->field.at[SERVICE_NAME] : "smtpd";
 		if (list < LISTS) {
 			check_finding(instance->check,
 			    "%s: %s: its own %s has no check_policy_service, and replaces that of "
 			    "main.cf: what is sent there is not limited; %s",
-			    instance->master_cf, name, instance_lists[list],
-			    setting_with_check(instance, caller, list, limiter, true));
+			    instance->master_cf, name, smtpd_lists[list],
+			    setting_with_check(instance, smtpd, list, policy, true));
 		} else {
 			check_finding(instance->check,
 			    "%s: %s: users can log in, and no list has check_policy_service: what "
 			    "they send there is not limited; %s",
 			    instance->master_cf, name,
-			    setting_with_check(instance, caller, LIST_DATA, limiter, true));
+			    setting_with_check(instance, smtpd, LIST_DATA, policy, true));
 		}
 	}
 	if (!anybody && !named) {
 		check_finding(instance->check,
 		    "%s: no list has check_policy_service for %s: mail is not limited; %s",
-		    instance->main_cf, limiter->endpoint,
-		    setting_with_check(instance, &instance->caller[0], LIST_DATA, limiter, false));
+		    instance->main_cf, policy->endpoint,
+		    setting_with_check(instance, &instance->smtpd[0], LIST_DATA, policy, false));
 	}
 }
 
-void instance_check_lists(const struct instance *instance)
+void lists_check(const struct instance *instance)
 {
-	check_callers_ask(instance);
-	for (size_t i = 0; i < instance->callers; i++) {
-		check_caller(instance, &instance->caller[i]);
+	check_who_asks(instance);
+	for (size_t i = 0; i < instance->smtpds; i++) {
+		check_smtpd(instance, &instance->smtpd[i]);
 	}
 	check_bytes(instance);
 }

@@ -1,11 +1,12 @@
 /*
- * Running postconf(1) and reading what it prints: see ctl_postconf.h.
+ * Runs postconf(1) and reads what it prints: see postconf.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "ctl/postfix/postconf.h"
 
-#include "ctl/table.h"
+#include "base/number.h"
+#include "ctl/common.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,18 +14,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Where it is when PATH, such as cron's, lacks it. */
+/* For a PATH without its folder, such as that of cron. */
 #define POSTCONF_PATH "/usr/sbin/postconf"
 
 #define BLANKS " \t\r\n"
 
 struct words words_split(const char *text, const char *separators)
 {
-	struct words words = {.text = table_must(strdup(text))};
+	struct words words = {.text = ctl_must(strdup(text))};
 	size_t room = 0;
 	char *c = words.text;
 
@@ -35,10 +37,7 @@ struct words words_split(const char *text, const char *separators)
 		if (!*c) {
 			return words;
 		}
-		if (words.n == room) {
-			room = room ? room * 2 : 16;
-			words.at = table_must(reallocarray(words.at, room, sizeof(*words.at)));
-		}
+		words.at = ctl_grow(words.at, words.n, &room, sizeof(*words.at));
 		words.at[words.n++] = c;
 		for (; *c && (depth > 0 || !strchr(separators, *c)); c++) {
 			depth += (*c == '{') - (*c == '}');
@@ -56,7 +55,7 @@ void words_free(struct words *words)
 	*words = (struct words){0};
 }
 
-/* Takes the text over. */
+/* Owns the text from now on. */
 static struct settings settings_read(char *text)
 {
 	struct settings settings = {.text = text};
@@ -70,11 +69,7 @@ static struct settings settings_read(char *text)
 		if (!value) {
 			continue;
 		}
-		if (settings.n == room) {
-			room = room ? room * 2 : 64;
-			settings.at =
-			    table_must(reallocarray(settings.at, room, sizeof(*settings.at)));
-		}
+		settings.at = ctl_grow(settings.at, settings.n, &room, sizeof(*settings.at));
 		*value = '\0';
 		value += 2;
 		value += strspn(value, BLANKS);
@@ -100,11 +95,45 @@ const char *settings_get(const struct settings *settings, const char *name)
 	return NULL;
 }
 
-/* All that was written to the file, as a new string. */
+const char *settings_text(const struct settings *settings, const char *name)
+{
+	const char *value = settings_get(settings, name);
+
+	return value ? value : "";
+}
+
+bool settings_yes(const struct settings *settings, const char *name)
+{
+	return strcasecmp(settings_text(settings, name), "yes") == 0;
+}
+
+long settings_seconds(const struct settings *settings, const char *name)
+{
+	static const struct {
+		char unit;
+		long seconds;
+	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
+	const char *text = settings_text(settings, name);
+	size_t digits = strspn(text, "0123456789");
+	uint64_t number;
+	char unit = text[digits] ? text[digits] : 's';
+
+	if (number_parse(text, digits, 1000000000, &number) || (text[digits] && text[digits + 1])) {
+		return -1;
+	}
+	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++) {
+		if (units[i].unit == unit) {
+			return (long)number * units[i].seconds;
+		}
+	}
+	return -1;
+}
+
+/* What was written to the file, as a new string. */
 static char *read_all(int fd)
 {
 	off_t size = lseek(fd, 0, SEEK_END);
-	char *text = table_must(calloc(1, (size_t)(size < 0 ? 0 : size) + 1));
+	char *text = ctl_must(calloc(1, (size_t)(size < 0 ? 0 : size) + 1));
 	size_t length = 0;
 	ssize_t n;
 
@@ -115,7 +144,7 @@ static char *read_all(int fd)
 	return text;
 }
 
-/* Keeps of a program's messages the last one: those before it are warnings. */
+/* Sets the error to the last of postconf's messages: those before it are warnings. */
 static void fail(struct error *error, char *messages)
 {
 	size_t length = strlen(messages);
@@ -128,17 +157,20 @@ static void fail(struct error *error, char *messages)
 	error_set(error, "%s", length == 0 ? "postconf: failed" : last ? last + 1 : messages);
 }
 
-/* What it prints goes into files in memory: neither of two pipes could fill up. */
-static enum postconf_result run_into(
-    char *const argv[], int out, int err, char **table, struct error *error)
+/* Its output goes to files in memory, which can't fill up as pipes could. */
+static enum postconf_result run(char *const argv[], char **output, struct error *error)
 {
+	enum postconf_result result = POSTCONF_FAILED;
+	int out = memfd_create("postconf", MFD_CLOEXEC);
+	int err = memfd_create("postconf", MFD_CLOEXEC);
 	posix_spawn_file_actions_t actions;
 	char *messages;
 	int failure, status;
 	pid_t pid;
 
-	if (posix_spawn_file_actions_init(&actions)) {
-		table_must(NULL);
+	if (out < 0 || err < 0 || posix_spawn_file_actions_init(&actions)) {
+		error_set(error, "no room for what postconf prints: %s", strerror(errno));
+		goto out;
 	}
 	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
@@ -150,63 +182,42 @@ static enum postconf_result run_into(
 	posix_spawn_file_actions_destroy(&actions);
 	if (failure) {
 		error_set(error, "postconf: %s", strerror(failure));
-		return failure == ENOENT ? POSTCONF_MISSING : POSTCONF_FAILED;
-	}
-	while (waitpid(pid, &status, 0) < 0) {
-		if (errno != EINTR) {
-			error_set(error, "postconf: %s", strerror(errno));
-			return POSTCONF_FAILED;
-		}
-	}
-	if (status != 0) {
+		result = failure == ENOENT ? POSTCONF_MISSING : POSTCONF_FAILED;
+	} else if (TEMP_FAILURE_RETRY(waitpid(pid, &status, 0)) < 0) {
+		error_set(error, "postconf: %s", strerror(errno));
+	} else if (status != 0) {
 		messages = read_all(err);
 		fail(error, messages);
 		free(messages);
-		return POSTCONF_FAILED;
-	}
-	*table = read_all(out);
-	return POSTCONF_OK;
-}
-
-static enum postconf_result run(char *const argv[], char **table, struct error *error)
-{
-	enum postconf_result result = POSTCONF_FAILED;
-	int out = memfd_create("postconf", MFD_CLOEXEC);
-	int err = memfd_create("postconf", MFD_CLOEXEC);
-
-	if (out < 0 || err < 0) {
-		error_set(error, "no room for what postconf prints: %s", strerror(errno));
 	} else {
-		result = run_into(argv, out, err, table, error);
+		*output = read_all(out);
+		result = POSTCONF_OK;
 	}
-	if (out >= 0) {
-		close(out);
-	}
-	if (err >= 0) {
-		close(err);
-	}
+out:
+	close(out);
+	close(err);
 	return result;
 }
 
-/* postconf with the folder and up to two options, and an -o for each of n settings. */
-static enum postconf_result ask(const struct postfix *postfix, const char *option,
-    char *const *setting, size_t n, char **table, struct error *error)
+/* Runs postconf with an option, and an -o for each of n settings. */
+static enum postconf_result ask(const struct postconf *postconf, const char *option,
+    char *const *setting, size_t n, char **output, struct error *error)
 {
-	const char **argv = table_must(calloc(5 + 2 * n, sizeof(*argv)));
+	const char **argv = ctl_must(calloc(5 + 2 * n, sizeof(*argv)));
 	enum postconf_result result;
 	size_t argc = 0;
 
 	argv[argc++] = "postconf";
-	if (postfix->dir) {
+	if (postconf->dir) {
 		argv[argc++] = "-c";
-		argv[argc++] = postfix->dir;
+		argv[argc++] = postconf->dir;
 	}
 	argv[argc++] = option;
 	for (size_t i = 0; i < n; i++) {
 		argv[argc++] = "-o";
 		argv[argc++] = setting[i];
 	}
-	result = run((char *const *)argv, table, error);
+	result = run((char *const *)argv, output, error);
 	free(argv);
 	return result;
 }
@@ -225,14 +236,14 @@ static const char *name_of_own(const struct service *service, const char *name)
 	return name;
 }
 
-const char *postfix_own(
-    const struct postfix *postfix, const struct service *service, const char *name)
+const char *postconf_own(
+    const struct postconf *postconf, const struct service *service, const char *name)
 {
-	for (size_t i = 0; i < postfix->own.n; i++) {
-		const char *own = name_of_own(service, postfix->own.at[i].name);
+	for (size_t i = 0; i < postconf->own.n; i++) {
+		const char *own = name_of_own(service, postconf->own.at[i].name);
 
 		if (own && strcmp(own, name) == 0) {
-			return postfix->own.at[i].value;
+			return postconf->own.at[i].value;
 		}
 	}
 	return NULL;
@@ -244,27 +255,27 @@ bool service_is(const struct service *service, unsigned field, const char *value
 }
 
 /*
- * What holds for one entry. Postfix itself applies the -o, since they may be used by
- * settings of main.cf: smtpd_data_restrictions = $mua_data_restrictions.
+ * Reads the settings of one entry. postconf applies its -o, because settings of main.cf may use
+ * them: smtpd_data_restrictions = $mua_data_restrictions.
  */
 static enum postconf_result load_settings(
-    const struct postfix *postfix, struct service *service, struct error *error)
+    const struct postconf *postconf, struct service *service, struct error *error)
 {
-	char **setting = table_must(calloc(postfix->own.n + 1, sizeof(*setting)));
+	char **setting = ctl_must(calloc(postconf->own.n + 1, sizeof(*setting)));
 	enum postconf_result result;
 	char *text;
 	size_t n = 0;
 
-	for (size_t i = 0; i < postfix->own.n; i++) {
-		const char *name = name_of_own(service, postfix->own.at[i].name);
+	for (size_t i = 0; i < postconf->own.n; i++) {
+		const char *name = name_of_own(service, postconf->own.at[i].name);
 
 		if (name) {
-			if (asprintf(&setting[n++], "%s=%s", name, postfix->own.at[i].value) < 0) {
-				table_must(NULL);
+			if (asprintf(&setting[n++], "%s=%s", name, postconf->own.at[i].value) < 0) {
+				ctl_must(NULL);
 			}
 		}
 	}
-	result = ask(postfix, "-x", setting, n, &text, error);
+	result = ask(postconf, "-x", setting, n, &text, error);
 	if (result == POSTCONF_OK) {
 		service->settings = settings_read(text);
 	}
@@ -275,13 +286,13 @@ static enum postconf_result load_settings(
 	return result;
 }
 
-static enum postconf_result load_services(struct postfix *postfix, struct error *error)
+static enum postconf_result load_services(struct postconf *postconf, struct error *error)
 {
 	enum postconf_result result;
 	char *text, *rest, *line;
 	size_t room = 0;
 
-	result = ask(postfix, "-M", NULL, 0, &text, error);
+	result = ask(postconf, "-M", NULL, 0, &text, error);
 	if (result != POSTCONF_OK) {
 		return result;
 	}
@@ -295,46 +306,43 @@ static enum postconf_result load_services(struct postfix *postfix, struct error 
 		}
 		if (service_is(&service, SERVICE_COMMAND, "smtpd") ||
 		    service_is(&service, SERVICE_COMMAND, "spawn")) {
-			result = load_settings(postfix, &service, error);
+			result = load_settings(postconf, &service, error);
 		}
-		if (postfix->services == room) {
-			room = room ? room * 2 : 32;
-			postfix->service = table_must(
-			    reallocarray(postfix->service, room, sizeof(*postfix->service)));
-		}
-		postfix->service[postfix->services++] = service;
+		postconf->service =
+		    ctl_grow(postconf->service, postconf->services, &room, sizeof(service));
+		postconf->service[postconf->services++] = service;
 	}
 	free(text);
 	return result;
 }
 
-enum postconf_result postfix_load(struct postfix *postfix, const char *dir, struct error *error)
+enum postconf_result postconf_load(struct postconf *postconf, const char *dir, struct error *error)
 {
 	enum postconf_result result;
 	char *text;
 
-	*postfix = (struct postfix){.dir = dir};
-	result = ask(postfix, "-x", NULL, 0, &text, error);
+	*postconf = (struct postconf){.dir = dir};
+	result = ask(postconf, "-x", NULL, 0, &text, error);
 	if (result != POSTCONF_OK) {
 		return result;
 	}
-	postfix->main = settings_read(text);
-	result = ask(postfix, "-P", NULL, 0, &text, error);
+	postconf->main = settings_read(text);
+	result = ask(postconf, "-P", NULL, 0, &text, error);
 	if (result != POSTCONF_OK) {
 		return result;
 	}
-	postfix->own = settings_read(text);
-	return load_services(postfix, error);
+	postconf->own = settings_read(text);
+	return load_services(postconf, error);
 }
 
-void postfix_free(struct postfix *postfix)
+void postconf_free(struct postconf *postconf)
 {
-	for (size_t i = 0; i < postfix->services; i++) {
-		words_free(&postfix->service[i].field);
-		settings_free(&postfix->service[i].settings);
+	for (size_t i = 0; i < postconf->services; i++) {
+		words_free(&postconf->service[i].field);
+		settings_free(&postconf->service[i].settings);
 	}
-	free(postfix->service);
-	settings_free(&postfix->main);
-	settings_free(&postfix->own);
-	*postfix = (struct postfix){0};
+	free(postconf->service);
+	settings_free(&postconf->main);
+	settings_free(&postconf->own);
+	*postconf = (struct postconf){0};
 }

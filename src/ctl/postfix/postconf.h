@@ -1,19 +1,20 @@
 /*
- * What postconf(1) prints, as structs: the settings of main.cf, the entries of master.cf,
- * and what holds for one entry with its own -o. Judges nothing.
+ * What postconf(1) prints, as structs: the settings of main.cf, the entries of master.cf, and
+ * the settings of an entry with its own -o.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #ifndef CTL_POSTCONF_H
 #define CTL_POSTCONF_H
 
-
 #include "base/error.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The words of a text. What stands in braces is one word, or part of one. */
+#define SEPARATORS ", \t\r\n"
+
+/* The words of a text. A text in braces is one word, or part of one. */
 struct words {
 	char *text;
 	char **at;
@@ -33,8 +34,13 @@ struct settings {
 	size_t n;
 };
 
-/* The value, or NULL if there is no such setting. */
+/* The value, or NULL if there is no such setting; "" instead of NULL; whether it is yes. */
 const char *settings_get(const struct settings *settings, const char *name);
+const char *settings_text(const struct settings *settings, const char *name);
+bool settings_yes(const struct settings *settings, const char *name);
+
+/* A time such as "3600" or "1h", in seconds. -1 if there is no such setting, or it is no time. */
+long settings_seconds(const struct settings *settings, const char *name);
 
 /* An entry of master.cf. */
 enum {
@@ -51,11 +57,11 @@ enum {
 
 struct service {
 	struct words field;
-	/* Of smtpd and spawn: main.cf and the defaults, its own -o over them, $name expanded. */
+	/* Of smtpd and spawn only: its own -o, main.cf and the defaults, with $name expanded. */
 	struct settings settings;
 };
 
-struct postfix {
+struct postconf {
 	const char *dir; /* NULL: the default */
 	struct settings main; /* with defaults, $name expanded */
 	struct settings own; /* "submission/inet/smtpd_data_restrictions": every -o */
@@ -65,14 +71,15 @@ struct postfix {
 
 enum postconf_result { POSTCONF_OK, POSTCONF_MISSING, POSTCONF_FAILED };
 
-/* Asks postconf about a folder, NULL for the default. To be freed in any case. */
-enum postconf_result postfix_load(struct postfix *postfix, const char *dir, struct error *error);
-void postfix_free(struct postfix *postfix);
+/* Asks postconf about a folder, NULL for the default. postconf_free in any case. */
+enum postconf_result postconf_load(struct postconf *postconf, const char *dir, struct error *error);
+void postconf_free(struct postconf *postconf);
 
-/* The value of the entry's own -o, or NULL. */
-const char *postfix_own(
-    const struct postfix *postfix, const struct service *service, const char *name);
+/* The value of the entry's own -o for that setting, or NULL. */
+const char *postconf_own(
+    const struct postconf *postconf, const struct service *service, const char *name);
 
+/* Whether that field of the entry has that value. */
 bool service_is(const struct service *service, unsigned field, const char *value);
 
 #endif

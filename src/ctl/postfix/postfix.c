@@ -1,196 +1,63 @@
 /*
- * Postfix's side of the command check: the entries of master.cf that run the helper, and
- * which instances there are. What smtpd makes of them is in ctl_postfix_lists.c.
+ * Findings in the services that run the helper: see postfix.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "ctl/postfix/postfix.h"
 
-#include "base/error.h"
-#include "base/number.h"
-#include "ctl/table.h"
+#include "ctl/postfix/lists.h"
+#include "ctl/postfix/smtpd.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define HELPER "policyd-ratelimit"
-
-/* What is given as spawn's time limit unless smtpd's own time is longer. */
+/* The time limit of spawn that is suggested unless smtpd's own time is longer. */
 #define TIME_LIMIT_S 3600
 
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
-long time_parse(const char *text)
-{
-	static const struct {
-		char unit;
-		long seconds;
-	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
-	size_t digits = strspn(text, "0123456789");
-	uint64_t number;
-	char unit = text[digits] ? text[digits] : 's';
-
-	if (number_parse(text, digits, 1000000000, &number) || (text[digits] && text[digits + 1])) {
-		return -1;
-	}
-	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++) {
-		if (units[i].unit == unit) {
-			return (long)number * units[i].seconds;
-		}
-	}
-	return -1;
-}
-
-/* The value of spawn's attribute "user=" or "argv="; its place among the fields, or 0. */
-static unsigned spawn_attribute(const struct service *service, const char *name)
-{
-	for (unsigned i = SERVICE_ARGUMENTS; i < service->field.n; i++) {
-		if (strncmp(service->field.at[i], name, strlen(name)) == 0) {
-			return i;
-		}
-		/* The rest is the command's. */
-		if (strncmp(service->field.at[i], "argv=", 5) == 0) {
-			break;
-		}
-	}
-	return 0;
-}
-
-/* An argument of spawn's command without the braces that blanks in it need. */
-static const char *argument_of(struct check *check, const char *word)
-{
-	size_t length = strlen(word);
-
-	if (length < 2 || word[0] != '{' || word[length - 1] != '}') {
-		return word;
-	}
-	word += 1 + strspn(word + 1, " \t");
-	length = strlen(word) - 1;
-	while (length > 0 && strchr(" \t", word[length - 1])) {
-		length--;
-	}
-	return check_text(check, "%.*s", (int)length, word);
-}
-
-/* The FILE of the helper's -c FILE, in the four ways that getopt_long takes it. */
-static const char *config_option(
-    struct check *check, const struct service *service, unsigned argument)
-{
-	const char *config = NULL;
-
-	for (; argument < service->field.n; argument++) {
-		const char *word = argument_of(check, service->field.at[argument]);
-		bool is_last = argument + 1 == service->field.n;
-
-		if ((strcmp(word, "-c") == 0 || strcmp(word, "--config") == 0) && !is_last) {
-			config = argument_of(check, service->field.at[++argument]);
-		} else if (strncmp(word, "--config=", 9) == 0) {
-			config = word + 9;
-		} else if (strncmp(word, "-c", 2) == 0) {
-			config = word + 2;
-		}
-	}
-	return config;
-}
-
-static bool same_file(const char *a, const char *b)
-{
-	struct stat x, y;
-
-	return strcmp(a, b) == 0 ||
-	    (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
-}
-
-static void add_limiter(struct instance *instance, struct limiter limiter)
-{
-	instance->limiter = table_must(
-	    reallocarray(instance->limiter, instance->limiters + 1, sizeof(*instance->limiter)));
-	instance->limiter[instance->limiters++] = limiter;
-}
-
-static void read_limiters(struct instance *instance)
-{
-	struct check *check = instance->check;
-
-	for (size_t i = 0; i < instance->postfix.services; i++) {
-		const struct service *service = &instance->postfix.service[i];
-		struct limiter limiter = {
-		    .service = service, .name = service->field.at[SERVICE_NAME]};
-		unsigned argv = service_is(service, SERVICE_COMMAND, "spawn")
-		    ? spawn_attribute(service, "argv=")
-		    : 0;
-
-		if (argv == 0) {
-			continue;
-		}
-		limiter.program = argument_of(check, service->field.at[argv] + 5);
-		if (strcmp(base_name(limiter.program), HELPER) != 0) {
-			continue;
-		}
-		limiter.endpoint = service_is(service, SERVICE_TYPE, "inet")
-		    ? check_text(check, "inet:%s%s",
-			  strchr(limiter.name, ':') ? "" : "127.0.0.1:", limiter.name)
-		    : check_text(check, "unix:%s/%s",
-			  service_is(service, SERVICE_PRIVATE, "n") ? "public" : "private",
-			  limiter.name);
-		limiter.config = config_option(check, service, argv + 1);
-		limiter.ours =
-		    same_file(limiter.config ? limiter.config : DEFAULT_CONFIG, check->config_path);
-		add_limiter(instance, limiter);
-	}
-}
-
 /* The entry as it should be. */
-static const char *right_entry(struct instance *instance, const struct limiter *limiter)
+static const char *right_entry(struct instance *instance, const struct policy *policy)
 {
 	struct check *check = instance->check;
-	const struct service *service = limiter->service;
-	const char *config = limiter->ours && limiter->service ? limiter->config
-	    : same_file(DEFAULT_CONFIG, check->config_path)    ? NULL
-							       : check->config_path;
+	const struct service *service = policy->service;
+	const char *config = policy->ours && policy->service         ? policy->config
+	    : instance_same_file(DEFAULT_CONFIG, check->config_path) ? NULL
+								     : check->config_path;
 	const char *option = "";
 
 	if (config) {
 		option = check_text(check, strpbrk(config, " \t") ? " -c {%s}" : " -c %s", config);
 	}
-	return check_text(check, "%s %s %s n n - 0 spawn user=%s argv=%s%s", limiter->name,
+	return check_text(check, "%s %s %s n n - 0 spawn user=%s argv=%s%s", policy->name,
 	    service ? service->field.at[SERVICE_TYPE] : "unix",
 	    service ? service->field.at[SERVICE_PRIVATE] : "-", check->ctl->config.user,
-	    strchr(limiter->program, '/') && access(limiter->program, X_OK) ? DEFAULT_HELPER
-									    : limiter->program,
+	    strchr(policy->program, '/') && access(policy->program, X_OK) ? DEFAULT_HELPER
+									  : policy->program,
 	    option);
 }
 
-static void entry_finding(struct instance *instance, const struct limiter *limiter,
-    const char *what, const char *consequence)
+static void entry_finding(struct instance *instance, const struct policy *policy, const char *what,
+    const char *consequence)
 {
 	check_finding(instance->check, "%s: %s: %s: %s; write: %s", instance->master_cf,
-	    limiter->name, what, consequence, right_entry(instance, limiter));
+	    policy->name, what, consequence, right_entry(instance, policy));
 }
 
-static void check_user(struct instance *instance, const struct limiter *limiter)
+static void check_user(struct instance *instance, const struct policy *policy)
 {
 	struct check *check = instance->check;
 	const char *user = check->ctl->config.user;
-	const char *mail_owner = settings_get(&instance->postfix.main, "mail_owner");
-	unsigned field = spawn_attribute(limiter->service, "user=");
-	const char *value = field ? limiter->service->field.at[field] + 5 : NULL;
+	const char *mail_owner = settings_get(&instance->postconf.main, "mail_owner");
+	unsigned field = instance_spawn_attribute(policy->service, "user=");
+	const char *value = field ? policy->service->field.at[field] + 5 : NULL;
 
 	if (!value) {
-		entry_finding(instance, limiter,
+		entry_finding(instance, policy,
 		    "it has no user=", "spawn(8) does not start the helper, mail is not limited");
 	} else if (strncmp(value, user, strlen(user)) != 0 ||
 	    (value[strlen(user)] != '\0' && value[strlen(user)] != ':')) {
-		entry_finding(instance, limiter,
+		entry_finding(instance, policy,
 		    check_text(check, "user=%s is not the user of %s, %s", value,
 			check->config_path, user),
 		    "the helper can't use the counters, mail is not limited");
@@ -203,47 +70,46 @@ static void check_user(struct instance *instance, const struct limiter *limiter)
 	}
 }
 
-static void check_entry(struct instance *instance, const struct limiter *limiter)
+static void check_entry(struct instance *instance, const struct policy *policy)
 {
 	struct check *check = instance->check;
-	const struct service *service = limiter->service;
-	const char *level = settings_get(&instance->postfix.main, "compatibility_level");
+	const struct service *service = policy->service;
+	const char *level = settings_get(&instance->postconf.main, "compatibility_level");
 	bool level_0 = level && strtol(level, NULL, 10) < 1;
 
-	check_user(instance, limiter);
+	check_user(instance, policy);
 	if (service_is(service, SERVICE_CHROOT, "y") ||
 	    (level_0 && service_is(service, SERVICE_CHROOT, "-"))) {
-		entry_finding(instance, limiter, "chroot is y",
+		entry_finding(instance, policy, "chroot is y",
 		    "the helper can't reach its files, mail is not limited");
 	}
 	if (!service_is(service, SERVICE_UNPRIV, "n")) {
-		entry_finding(instance, limiter, "unpriv is y",
-		    "spawn(8) can't take on the account of user=, mail is not limited");
+		entry_finding(instance, policy, "unpriv is y",
+		    "spawn(8) can't change to the account of user=, mail is not limited");
 	}
 	if (!service_is(service, SERVICE_MAXPROC, "0")) {
 		const char *maxproc = service->field.at[SERVICE_MAXPROC];
 		bool is_default = strcmp(maxproc, "-") == 0;
-		const char *limit = settings_get(&instance->postfix.main, "default_process_limit");
+		const char *limit = settings_get(&instance->postconf.main, "default_process_limit");
 
-		entry_finding(instance, limiter,
+		entry_finding(instance, policy,
 		    check_text(check, "maxproc is %s, not 0",
 			is_default ? limit ? limit : "100" : maxproc),
 		    "with more connections than that mail waits for a helper");
 	}
-	if (strchr(limiter->program, '/') && access(limiter->program, X_OK)) {
-		entry_finding(instance, limiter,
-		    check_text(check, "%s can't be run: %s", limiter->program, strerror(errno)),
+	if (strchr(policy->program, '/') && access(policy->program, X_OK)) {
+		entry_finding(instance, policy,
+		    check_text(check, "%s can't be run: %s", policy->program, strerror(errno)),
 		    "no helper is started, mail is not limited");
 	}
 }
 
-static void check_time_limit(struct instance *instance, const struct limiter *limiter)
+static void check_time_limit(struct instance *instance, const struct policy *policy)
 {
 	struct check *check = instance->check;
-	const char *name = check_text(check, "%s_time_limit", limiter->name);
-	const char *value = settings_get(&limiter->service->settings, name);
-	long max_ttl = instance_max_ttl(instance);
-	long limit = value ? time_parse(value) : -1;
+	const char *name = check_text(check, "%s_time_limit", policy->name);
+	long max_ttl = settings_seconds(&instance->postconf.main, "smtpd_policy_service_max_ttl");
+	long limit = settings_seconds(&policy->service->settings, name);
 
 	if (limit < 0 || max_ttl < 0 || limit > max_ttl) {
 		return;
@@ -251,151 +117,102 @@ static void check_time_limit(struct instance *instance, const struct limiter *li
 	check_finding(check,
 	    "%s: %s is %s, not above smtpd_policy_service_max_ttl (%lds): spawn(8) ends helpers "
 	    "that smtpd still asks, and mail waits; write: %s = %ld",
-	    instance->main_cf, name, value, max_ttl, name,
+	    instance->main_cf, name, settings_get(&policy->service->settings, name), max_ttl, name,
 	    max_ttl < TIME_LIMIT_S ? TIME_LIMIT_S : 2 * max_ttl);
 }
 
-/* The limiters to go on with: at least one is ours after this. */
-static void check_limiters(struct instance *instance)
+/* Makes sure that at least one policy is ours, for the checks that follow. */
+static void check_policies(struct instance *instance)
 {
 	struct check *check = instance->check;
-	struct limiter *first;
+	struct policy *first;
 	bool found = false;
 
-	read_limiters(instance);
-	for (size_t i = 0; i < instance->limiters; i++) {
-		found = found || instance->limiter[i].ours;
+	for (size_t i = 0; i < instance->policies; i++) {
+		found = found || instance->policy[i].ours;
 	}
 	if (found) {
 		return;
 	}
-	if (instance->limiters > 0) {
-		first = &instance->limiter[0];
+	if (instance->policies > 0) {
+		first = &instance->policy[0];
 		entry_finding(instance, first,
 		    check_text(check, "the helper reads %s, not %s",
 			first->config ? first->config : DEFAULT_CONFIG, check->config_path),
-		    "what is checked here limits nothing");
+		    "this configuration limits nothing");
 		first->ours = true;
-		first->config =
-		    same_file(DEFAULT_CONFIG, check->config_path) ? NULL : check->config_path;
+		first->config = instance_same_file(DEFAULT_CONFIG, check->config_path)
+		    ? NULL
+		    : check->config_path;
 	} else {
-		const char *name = instance_dangling(instance);
-		struct limiter missing = {.name = name ? name : HELPER, .program = DEFAULT_HELPER};
+		const char *name = smtpd_dangling(instance);
+		struct policy missing = {.name = name ? name : HELPER, .program = DEFAULT_HELPER};
 
 		missing.endpoint = check_text(check, "unix:private/%s", missing.name);
 		missing.ours = true;
-		add_limiter(instance, missing);
+		instance_add_policy(instance, missing);
 		check_finding(check,
 		    "%s: no service runs the helper: mail is not limited; write: %s",
-		    instance->master_cf, right_entry(instance, &instance->limiter[0]));
+		    instance->master_cf, right_entry(instance, &instance->policy[0]));
 	}
 }
 
 static void check_instance(struct instance *instance)
 {
-	check_limiters(instance);
-	instance_find_asking(instance);
-	for (size_t i = 0; i < instance->limiters; i++) {
-		const struct limiter *limiter = &instance->limiter[i];
+	check_policies(instance);
+	smtpd_find_asking(instance);
+	for (size_t i = 0; i < instance->policies; i++) {
+		const struct policy *policy = &instance->policy[i];
 
-		if (limiter->ours && limiter->service) {
-			check_entry(instance, limiter);
-			check_time_limit(instance, limiter);
+		if (policy->ours && policy->service) {
+			check_entry(instance, policy);
+			check_time_limit(instance, policy);
 		}
 	}
-	instance_check_lists(instance);
+	lists_check(instance);
 }
 
-/* Whether it is there at all that mail should be limited: asked of instances that nobody named. */
-static bool concerns_us(struct instance *instance)
+/* Whether an instance that the administrator did not name should limit mail. */
+static bool concerns_us(const struct instance *instance)
 {
-	bool concerns = instance_dangling(instance) != NULL;
+	bool concerns = instance->policies > 0 || smtpd_dangling(instance);
 
-	for (size_t i = 0; i < instance->postfix.services && !concerns; i++) {
-		const struct service *service = &instance->postfix.service[i];
-		unsigned argv = spawn_attribute(service, "argv=");
-
-		concerns = argv && strcmp(base_name(service->field.at[argv] + 5), HELPER) == 0;
-	}
-	for (size_t i = 0; i < instance->callers && !concerns; i++) {
-		concerns = instance->caller[i].has_users;
+	for (size_t i = 0; i < instance->smtpds && !concerns; i++) {
+		concerns = instance->smtpd[i].has_users;
 	}
 	return concerns;
 }
 
-static void unload(struct instance *instance)
+void postfix_check(struct check *check, const char *const *dir, size_t dirs)
 {
-	for (size_t i = 0; i < instance->callers; i++) {
-		for (unsigned list = 0; list < LISTS; list++) {
-			words_free(&instance->caller[i].list[list]);
-		}
-	}
-	free(instance->caller);
-	free(instance->limiter);
-	postfix_free(&instance->postfix);
-}
-
-/* Reads an instance. False, and a finding, if that is not possible. */
-static bool load(struct check *check, struct instance *instance, const char *dir)
-{
-	enum postconf_result result;
-	struct error error;
-	const char *folder;
-
-	*instance = (struct instance){.check = check};
-	result = postfix_load(&instance->postfix, dir, &error);
-	if (result != POSTCONF_OK) {
-		unload(instance);
-	}
-	if (result == POSTCONF_MISSING) {
-		check_finding(check,
-		    "postconf: it is neither in PATH nor in /usr/sbin: Postfix's side was not "
-		    "checked; run: PATH=$PATH:/FOLDER/OF/POSTCONF policyd-ratelimit-ctl check");
-		return false;
-	}
-	if (result != POSTCONF_OK) {
-		check_finding(check, "%s: %s: Postfix's side was not checked; run: postconf%s%s -n",
-		    dir ? dir : "postfix", error.text, dir ? " -c " : "",
-		    dir ? check_quote(check, dir) : "");
-		return false;
-	}
-	folder = settings_get(&instance->postfix.main, "config_directory");
-	folder = folder ? folder : dir ? dir : "/etc/postfix";
-	instance->main_cf = check_text(check, "%s/main.cf", folder);
-	instance->master_cf = check_text(check, "%s/master.cf", folder);
-	instance_read_callers(instance);
-	return true;
-}
-
-void check_postfix(struct check *check, const char *const *dir, size_t dirs)
-{
-	struct instance *instance = table_must(calloc(dirs + 1, sizeof(*instance)));
+	struct instance *instance = ctl_must(calloc(dirs + 1, sizeof(*instance)));
 	struct words more = {0};
 	size_t n = 0, concerned = 0;
 
 	for (size_t i = 0; i < dirs; i++) {
-		n += load(check, &instance[n], dir[i]);
+		n += instance_load(&instance[n], check, dir[i]);
 	}
-	if (dirs == 0 && load(check, &instance[0], NULL)) {
-		const char *value =
-		    settings_get(&instance[0].postfix.main, "multi_instance_directories");
-
+	if (dirs == 0 && instance_load(&instance[0], check, NULL)) {
 		n = 1;
-		more = words_split(value ? value : "", ", \t");
-		instance = table_must(reallocarray(instance, more.n + 1, sizeof(*instance)));
+		more = words_split(
+		    settings_text(&instance[0].postconf.main, "multi_instance_directories"),
+		    SEPARATORS);
+		instance = ctl_must(reallocarray(instance, more.n + 1, sizeof(*instance)));
 		for (size_t i = 0; i < more.n; i++) {
-			n += load(check, &instance[n], more.at[i]);
+			n += instance_load(&instance[n], check, more.at[i]);
 		}
-		for (size_t i = 0; i < n; i++) {
-			concerned += concerns_us(&instance[i]);
-		}
+	}
+	/* Only now: it keeps pointers into the instance. */
+	for (size_t i = 0; i < n; i++) {
+		smtpd_read(&instance[i]);
+		concerned += concerns_us(&instance[i]);
 	}
 	for (size_t i = 0; i < n; i++) {
-		/* An instance that only passes mail on needs no limit. */
+		/* An instance that only relays mail needs no limit. */
 		if (dirs > 0 || (concerned == 0 ? i == 0 : concerns_us(&instance[i]))) {
 			check_instance(&instance[i]);
 		}
-		unload(&instance[i]);
+		instance_free(&instance[i]);
 	}
 	words_free(&more);
 	free(instance);

@@ -1,5 +1,5 @@
 /*
- * Tests of src/ctl_time.c: durations and times as an administrator writes them.
+ * Tests of src/ctl/when.c: durations and times as an administrator writes them.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -235,5 +235,5 @@ int main(void)
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
-	return cmocka_run_group_tests_name("ctl_time", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("when", tests, NULL, NULL);
 }

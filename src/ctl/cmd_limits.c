@@ -1,0 +1,203 @@
+/*
+ * The commands limits and dump: the exceptions in the database, as a table or as lines for load.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "base/clock.h"
+#include "base/strbuf.h"
+#include "ctl/commands.h"
+#include "ctl/table.h"
+#include "ctl/when.h"
+#include "engine/exception.h"
+#include "match/key.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+/* The exceptions of the file, or those of a rule: a line for limits and one for each grant. */
+struct lines {
+	struct ctl *ctl;
+	const struct rule *rule; /* NULL: all */
+	struct line {
+		char *key; /* RULE:KEY */
+		size_t key_length;
+		size_t rule_length;
+		char *limits; /* or "+N" */
+		int64_t until_s; /* 0: for good */
+	} * line;
+	size_t n;
+	size_t room;
+	int64_t now_s;
+};
+
+static void add_line(struct lines *lines, const char *key, size_t key_length, size_t rule_length,
+    const char *limits, int64_t until_s)
+{
+	struct line *line;
+
+	lines->line = ctl_grow(lines->line, lines->n, &lines->room, sizeof(*line));
+	line = &lines->line[lines->n++];
+	line->key = ctl_must(malloc(key_length + 1));
+	memcpy(line->key, key, key_length);
+	line->key[key_length] = '\0';
+	line->key_length = key_length;
+	line->rule_length = rule_length;
+	line->limits = ctl_must(strdup(limits));
+	line->until_s = until_s;
+}
+
+static bool read_exception(void *data, struct store_txn *txn, const char *key, size_t key_length,
+    const char *bytes, size_t size)
+{
+	struct lines *lines = data;
+	struct exception exception;
+	struct error error;
+	const struct rule *rule;
+	size_t prefix = 0;
+
+	(void)txn;
+	key = exception_counter_key(key, key_length, &key_length);
+	rule = key ? ctl_rule_of(lines->ctl, key, key_length, &prefix) : NULL;
+	if (prefix == 0 || (lines->rule && rule != lines->rule) ||
+	    exception_read(&exception, bytes, size, &error) ||
+	    !exception_prune(&exception, lines->now_s)) {
+		return true;
+	}
+	if (exception.limits[0]) {
+		add_line(lines, key, key_length, prefix - 1, exception.limits, exception.until_s);
+	}
+	for (unsigned i = 0; i < exception.grants; i++) {
+		char count[24];
+
+		snprintf(
+		    count, sizeof(count), "+%llu", (unsigned long long)exception.grant[i].count);
+		add_line(lines, key, key_length, prefix - 1, count, exception.grant[i].until_s);
+	}
+	return true;
+}
+
+static int compare_lines(const void *left, const void *right)
+{
+	const struct line *a = left;
+	const struct line *b = right;
+	int order = strcmp(a->key, b->key);
+
+	/* Limits before grants, though '+' sorts before digits and letters. */
+	order = order ? order : (a->limits[0] == '+') - (b->limits[0] == '+');
+	return order ? order : (a->until_s > b->until_s) - (a->until_s < b->until_s);
+}
+
+/* Reads the exceptions. Returns an exit status. free_lines in any case. */
+static int read_lines(struct ctl *ctl, struct lines *lines)
+{
+	enum store_result result;
+	struct error error;
+
+	lines->ctl = ctl;
+	lines->now_s = clock_now_ms() / 1000;
+	result = store_walk(ctl->store, read_exception, lines, &error);
+	if (result != STORE_OK) {
+		return ctl_store_failed(result, &error);
+	}
+	if (lines->n > 0) {
+		qsort(lines->line, lines->n, sizeof(*lines->line), compare_lines);
+	}
+	return EX_OK;
+}
+
+static void free_lines(struct lines *lines)
+{
+	for (size_t i = 0; i < lines->n; i++) {
+		free(lines->line[i].key);
+		free(lines->line[i].limits);
+	}
+	free(lines->line);
+}
+
+static const struct table_column limits_columns[] = {
+    {"rule", "RULE", false},
+    {"key", "KEY", false},
+    {"limits", "LIMITS", false},
+    {"until", "UNTIL", false},
+};
+
+#define LIMITS_COLUMNS (sizeof(limits_columns) / sizeof(*limits_columns))
+
+static void print_line(const struct line *line, struct table *table)
+{
+	char rule[CONFIG_RULE_NAME_MAX + 1], key[4 * KEY_MAX], until[64];
+	struct strbuf text;
+
+	strbuf_init(&text, rule, sizeof(rule));
+	strbuf_add(&text, line->key, line->rule_length);
+	strbuf_init(&text, key, sizeof(key));
+	strbuf_printable(&text, line->key + line->rule_length + 1,
+	    line->key_length - line->rule_length - 1, NULL);
+	strbuf_init(&text, until, sizeof(until));
+	when_format(line->until_s, &text);
+	table_row(table,
+	    (struct table_cell[LIMITS_COLUMNS]){
+		table_string(rule),
+		table_string(key),
+		table_string(line->limits),
+		line->until_s ? table_number((uint64_t)line->until_s, until) : table_null("-"),
+	    });
+}
+
+int cmd_limits(struct ctl *ctl, int argc, char **argv)
+{
+	struct lines lines = {.rule = NULL};
+	bool json = false;
+	const struct ctl_option options[] = {
+	    {"rule", .rule = &lines.rule},
+	    {"json", .flag = &json},
+	    {.name = NULL},
+	};
+	int status = ctl_options(ctl, options, argc, argv, 0);
+	struct table *table;
+
+	if (status) {
+		return status;
+	}
+	status = read_lines(ctl, &lines);
+	if (status == EX_OK) {
+		table = table_new(json, limits_columns, LIMITS_COLUMNS);
+		for (size_t i = 0; i < lines.n; i++) {
+			print_line(&lines.line[i], table);
+		}
+		table_end(table);
+		if (lines.n == 0 && !json) {
+			fputs("nothing is set; config shows the overrides of the configuration\n",
+			    stderr);
+		}
+		status = lines.n == 0 && lines.rule ? CTL_NO_MATCH : EX_OK;
+	}
+	free_lines(&lines);
+	return status;
+}
+
+int cmd_dump(struct ctl *ctl, int argc, char **argv)
+{
+	struct lines lines = {.rule = NULL};
+	int status;
+
+	(void)argv;
+	if (argc > 1) {
+		return CTL_USAGE;
+	}
+	status = read_lines(ctl, &lines);
+	for (size_t i = 0; i < lines.n; i++) {
+		const struct line *line = &lines.line[i];
+
+		printf("%.*s\t%s\t%s", (int)line->rule_length, line->key,
+		    line->key + line->rule_length + 1, line->limits);
+		if (line->until_s) {
+			printf("\t%lld", (long long)line->until_s);
+		}
+		putchar('\n');
+	}
+	free_lines(&lines);
+	return status;
+}

@@ -1,0 +1,131 @@
+/*
+ * Exceptions as an administrator writes them: see spec.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "ctl/spec.h"
+
+#include "base/strbuf.h"
+#include "config/selector.h"
+
+#include <string.h>
+
+/* Accepts only a network whose addresses share a counter. */
+static int check_network(const struct rule *rule, const char *key, const struct netaddr *network,
+    const char *advice, struct error *error)
+{
+	unsigned prefix = network->bits == 32 ? rule->ipv4_prefix : rule->ipv6_prefix;
+
+	if (network->prefix < prefix) {
+		return error_set(error, "\"%.60s\" is larger than the /%u that share a counter; %s",
+		    key, prefix, advice);
+	}
+	if (network->prefix > prefix && strchr(key, '/')) {
+		return error_set(error,
+		    "\"%.60s\" is smaller than the networks of /%u that share a counter; write "
+		    "the address, or that network",
+		    key, prefix);
+	}
+	return 0;
+}
+
+/* Rejects a pattern such as override lines take: it would be a key that nobody has. */
+static int check_key(const struct rule *rule, const char *key, struct error *error)
+{
+	static const char advice[] =
+	    "limits for many keys at once are override lines of the configuration";
+	bool address = config_key_can_be(rule, KEY_ADDRESS);
+	bool other = config_key_can_be(rule, KEY_TEXT) || config_key_can_be(rule, KEY_MAILBOX) ||
+	    config_key_can_be(rule, KEY_DOMAIN);
+	struct netaddr network;
+
+	for (const char *s = key; *s; s++) {
+		if ((unsigned char)*s < ' ' || *s == 0x7f) {
+			return error_set(error, "the key contains control characters");
+		}
+	}
+	if (!*key) {
+		return error_set(error, "the key is missing");
+	}
+	if (rule->keys == 0 && strcmp(key, "everything") != 0) {
+		return error_set(
+		    error, "the rule %s has one key, everything; not \"%.60s\"", rule->name, key);
+	}
+	if ((key[0] == '@' || key[0] == '.' || strchr(key, '*')) && rule->keys > 0) {
+		return error_set(error, "\"%.60s\" is a pattern, not a key; %s", key, advice);
+	}
+	if (address && netaddr_read_network(key, strlen(key), &network) == 0) {
+		return check_network(rule, key, &network, advice, error);
+	}
+	if (address && !other) {
+		return strchr(key, '/')
+		    ? netaddr_parse_network(key, strlen(key), &network, error)
+		    : error_set(error,
+			  "\"%.60s\" is not an IP address, but keys of the rule %s are", key,
+			  rule->name);
+	}
+	return 0;
+}
+
+int spec_parse_key(struct ctl *ctl, struct spec *spec, const uint8_t *secret, const char *rule_name,
+    const char *key, struct error *error)
+{
+	spec->rule = ctl_rule(ctl, rule_name, error);
+	if (!spec->rule) {
+		return -1;
+	}
+	if (check_key(spec->rule, key, error)) {
+		return -1;
+	}
+	request_parse_key(spec->rule, key, strlen(key), secret, &spec->key);
+	return 0;
+}
+
+int spec_parse_limits(struct spec *spec, const char *string, struct error *error)
+{
+	const struct rule *rule = spec->rule;
+	struct limits limits;
+	struct strbuf text;
+
+	spec->limits[0] = '\0';
+	spec->granted = 0;
+	if (string[0] == '+') {
+		if (limit_count_parse(string + 1, rule->count, &spec->granted, error)) {
+			return -1;
+		}
+		return spec->granted ? 0 : error_set(error, "+0 grants nothing");
+	}
+	if (limits_parse(string, rule->count, &limits, error)) {
+		return -1;
+	}
+	if (rule->strategy != STRATEGY_FIXED) {
+		limits_shorten(&limits);
+	}
+	strbuf_init(&text, spec->limits, sizeof(spec->limits));
+	limits_format(&limits, rule->count, &text);
+	return 0;
+}
+
+int spec_apply(
+    struct ctl *ctl, const struct spec *spec, struct exception *exception, struct error *error)
+{
+	const struct config_plan *plan;
+
+	if (spec->limits[0]) {
+		memcpy(exception->limits, spec->limits, sizeof(exception->limits));
+		exception->until_s = spec->until_s;
+	} else if (exception_grant(exception, spec->until_s, spec->granted)) {
+		return error_set(error, "the key has %d grants already; unset ends them all",
+		    EXCEPTION_GRANTS_MAX);
+	}
+	quotas_trim(ctl->quotas);
+	plan = quota_plan(ctl->quotas, spec->rule, spec->key.plan, exception, error);
+	if (!plan) {
+		return -1;
+	}
+	if (!spec->limits[0] && plan->limits.kind != LIMITS_WINDOWS) {
+		return error_set(error, "the key is %s; there is nothing to grant more of",
+		    plan->limits.kind == LIMITS_DENY ? "denied altogether (see set)" : "unlimited");
+	}
+	return 0;
+}
