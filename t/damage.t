@@ -395,6 +395,19 @@ subtest 'ctl clean' => sub {
     is((used($t))[1]{move}{k7}, $charged->{k7}, 'with the counters that are not damaged');
 };
 
+subtest 'a backup that is damaged' => sub {
+    my $t       = limiter();
+    my $charged = fill($t, $t->helper);
+    is((run('tdbbackup', $t->{database}))[0], 0, 'which TDB writes with another hash function');
+    rename "$t->{database}.bak", $t->{database} or die $!;
+    overwrite($t, 0, "\0" x 168);
+    spew("$t->{database}.scan", 'of a process that was killed');
+    is(ask($t->helper, 'other', $charged), undef, 'is salvaged');
+    is_deeply([glob "$t->{database}.scan*"], [], 'and what a killed process left is gone');
+    is(scalar(salvages($t)), 1, 'once') or diag $t->log_text;
+    is_deeply((used($t))[1]{r}, $charged, 'with every counter');
+};
+
 subtest 'a file of another account' => sub {
     plan skip_all => 'needs root, to give files away' if $> != 0;
     my $t = limiter();

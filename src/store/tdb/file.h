@@ -1,6 +1,6 @@
 /*
  * The counter file, a TDB: what the files of store/tdb share. In the order in which they use each
- * other: signals, meta, key, open, read, update, compact, rescue, guard, backend.
+ * other: signals, meta, key, open, read, update, compact, scan, rescue, guard, backend.
  *
  * How the file is written, and why: a process may be killed at any instruction, and TDB survives
  * that only for some of its operations. An overwrite in place with the same size does, if the
@@ -190,13 +190,6 @@ file_operation compact_run; /* data: struct compaction */
 
 /* Whether the last insert left the file doubled or full, so that compaction pays now. */
 bool compact_is_due(const struct file *file);
-
-/*
- * scan.c: calls visit for everything in a damaged file that looks like a record, possibly several
- * copies of one, until visit returns other than 0, which is returned then. -1: out of memory.
- */
-typedef int scan_visit(TDB_DATA key, TDB_DATA data, void *private);
-int scan_file(int fd, uint64_t size, scan_visit *visit, void *private);
 
 /* rescue.c */
 

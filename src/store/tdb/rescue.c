@@ -5,6 +5,7 @@
  */
 #include "base/clock.h"
 #include "store/tdb/file.h"
+#include "store/tdb/scan.h"
 #include "store/tdb/signals.h"
 
 #include <errno.h>
@@ -30,26 +31,10 @@ struct rescuing {
 	enum meta_result found; /* of the record :meta in the damaged file */
 	size_t saved;
 	size_t damaged;
+	bool new_secret; /* the damaged file's is lost, so each key gets another hash */
 	bool failed; /* the new file can't be written */
-	struct store_buffer copy; /* of a record that repair may change */
 	TDB_DATA current; /* a record that is compared with another copy of it */
 };
-
-/* Looks for :meta alone: all keys depend on its secret. */
-static int find_meta(TDB_DATA key, TDB_DATA data, void *private)
-{
-	struct rescuing *rescuing = private;
-	enum meta_result found;
-
-	if (!key_is_meta(key)) {
-		return 0;
-	}
-	found = meta_read(&rescuing->meta, (const char *)data.dptr, data.dsize);
-	if (rescuing->found == META_BAD) {
-		rescuing->found = found;
-	}
-	return 0;
-}
 
 /* Whether what is stored already is another copy of the record, from before it was moved. */
 static int is_older(TDB_DATA key, TDB_DATA data, void *private)
@@ -61,7 +46,21 @@ static int is_older(TDB_DATA key, TDB_DATA data, void *private)
 	    rescuing->current.dsize, (const char *)data.dptr, data.dsize);
 }
 
-static int save_record(TDB_DATA key, TDB_DATA data, void *private)
+/* Of several copies of :meta any will do: only one field matters, and it never changes. */
+static void save_meta(struct rescuing *rescuing, TDB_DATA data)
+{
+	struct meta meta;
+	enum meta_result found = meta_read(&meta, (const char *)data.dptr, data.dsize);
+
+	if (found == META_OK && rescuing->found == META_BAD) {
+		rescuing->meta = meta;
+	}
+	if (found != META_BAD && rescuing->found != META_NEWER) {
+		rescuing->found = found;
+	}
+}
+
+static void save_record(TDB_DATA key, TDB_DATA data, void *private)
 {
 	struct rescuing *rescuing = private;
 	const struct store_codec *codec = rescuing->file->store.codec;
@@ -69,21 +68,21 @@ static int save_record(TDB_DATA key, TDB_DATA data, void *private)
 	size_t key_length;
 	const char *original = key_original(key, &key_length);
 
+	if (rescuing->failed) {
+		return;
+	}
 	if (key_is_meta(key)) {
-		return 0;
+		save_meta(rescuing, data);
+		return;
 	}
-	if (store_buffer_set(&rescuing->copy, data.dptr, data.dsize)) {
-		rescuing->failed = true;
-		return -1;
-	}
-	if (!original ||
-	    !codec->repair(original, key_length, rescuing->copy.bytes, data.dsize)) {
+	if (!original || !codec->repair(original, key_length, (char *)data.dptr, data.dsize)) {
 		rescuing->damaged++;
-		return 0;
+		return;
 	}
-	data = file_data(rescuing->copy.bytes, data.dsize);
 	rescuing->current = data;
-	key = key_store(rescuing->meta.secret, original, key_length, stored);
+	if (rescuing->new_secret) {
+		key = key_store(rescuing->meta.secret, original, key_length, stored);
+	}
 	if (tdb_exists(rescuing->to, key)) {
 		rescuing->failed =
 		    tdb_parse_record(rescuing->to, key, is_older, rescuing) == 1 &&
@@ -92,7 +91,6 @@ static int save_record(TDB_DATA key, TDB_DATA data, void *private)
 		rescuing->failed = file_write_new(rescuing->to, key, data);
 		rescuing->saved += !rescuing->failed;
 	}
-	return rescuing->failed ? -1 : 0;
 }
 
 /* Waits for all others, with all of the file, which may be no TDB any more. -1: errno. */
@@ -168,31 +166,56 @@ static void leave_notice(
 	file->noticed = true;
 }
 
-/* With all of the old file locked: writes PATH.new. */
-static enum store_result write_rescued(struct rescuing *rescuing, int fd, uint64_t size,
-    const char *new, struct error *error)
+/* Makes PATH.new and scans the damaged file into it. */
+static enum store_result scan_into_new(struct rescuing *rescuing, int fd, uint64_t size,
+    const char *scratch, const char *new, struct error *error)
 {
 	struct file *file = rescuing->file;
-	char bytes[META_SIZE];
 
-	file_clear_complaint(file);
+	rescuing->saved = rescuing->damaged = 0;
 	unlink(new);
 	rescuing->to = file_make(file, new, file_hash_size((size_t)(size / 1024)));
 	if (!rescuing->to) {
 		error_set(error, "%s: can't be made: %s", new, strerror(errno));
 		return STORE_ERROR;
 	}
-	rescuing->failed = scan_file(fd, size, find_meta, rescuing) != 0;
+	if (scan_records(fd, size, scratch, save_record, rescuing, error)) {
+		return STORE_ERROR;
+	}
 	if (rescuing->found == META_NEWER) {
 		error_set(error, "%s: it is of a newer version", file->store.location);
 		return STORE_ERROR;
 	}
-	if (meta_init(&rescuing->meta, 0, rescuing->found == META_BAD)) {
-		error_set(error, "%s: no random bytes", new);
+	return STORE_OK;
+}
+
+/* With all of the old file locked: writes PATH.new. */
+static enum store_result write_rescued(struct rescuing *rescuing, int fd, uint64_t size,
+    const char *real, const char *new, struct error *error)
+{
+	struct file *file = rescuing->file;
+	char bytes[META_SIZE], scratch[PATH_MAX];
+	enum store_result result;
+
+	file_clear_complaint(file);
+	if (snprintf(scratch, sizeof(scratch), "%s.scan", real) >= (int)sizeof(scratch)) {
+		error_set(error, "%s: the name is too long", real);
 		return STORE_ERROR;
 	}
-	rescuing->failed |= scan_file(fd, size, save_record, rescuing) != 0;
-	rescuing->meta.compacted_size = tdb_map_size(rescuing->to);
+	result = scan_into_new(rescuing, fd, size, scratch, new, error);
+	if (result == STORE_OK && rescuing->found == META_BAD) {
+		rescuing->new_secret = true;
+		if (meta_init(&rescuing->meta, 0, true)) {
+			error_set(error, "%s: no random bytes", new);
+			return STORE_ERROR;
+		}
+		tdb_close(rescuing->to);
+		result = scan_into_new(rescuing, fd, size, scratch, new, error);
+	}
+	if (result != STORE_OK) {
+		return result;
+	}
+	meta_init(&rescuing->meta, tdb_map_size(rescuing->to), false);
 	meta_write(&rescuing->meta, bytes);
 	if (rescuing->failed ||
 	    tdb_store(rescuing->to, file_data(META_KEY, strlen(META_KEY)),
@@ -215,7 +238,7 @@ static enum store_result replace_file(struct rescuing *rescuing, int fd, uint64_
     const char *why, const char *real, const char *new, struct error *error)
 {
 	struct file *file = rescuing->file;
-	enum store_result result = write_rescued(rescuing, fd, size, new, error);
+	enum store_result result = write_rescued(rescuing, fd, size, real, new, error);
 	char aside[PATH_MAX];
 	struct error unkept;
 	bool kept;
@@ -271,7 +294,6 @@ static enum store_result rescue_file(struct file *file, const char *why, struct 
 	if (rescuing.to) {
 		tdb_close(rescuing.to);
 	}
-	free(rescuing.copy.bytes);
 	/* Unlocks; whoever waited finds that the file was replaced. */
 	close(fd);
 	return result;

@@ -1,79 +1,150 @@
 /*
- * Finding records in a damaged counter file: see file.h.
+ * The scan of a damaged counter file: see scan.h.
+ *
+ * tdb_rescue (lib/tdb/common/rescue.c of Samba) looks at every place of a file where a record
+ * may start, and knows one by its magic number, its lengths and the hash of its key. But it
+ * needs an open TDB, which a file without a sound header can't be; it prefers records that are
+ * on a hash chain, and a chain may be damaged; and it maps the file, where a disk that fails
+ * means SIGBUS. So the file's bytes are copied behind the end of a new, empty TDB. All that
+ * TDB believes about the whole file, it reads in the header of that.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "store/tdb/file.h"
+#include "store/tdb/scan.h"
 
-#include <stdlib.h>
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <tdb.h>
 #include <unistd.h>
 
-/* TDB's record header (lib/tdb/common/tdb_private.h): the key and the data follow it. */
-struct tdb_header {
-	uint32_t next;
-	uint32_t length;
-	uint32_t key_length;
-	uint32_t data_length;
-	uint32_t hash;
-	uint32_t magic;
-};
+/* What the disk can't read is left out in pieces of this size. */
+#define PAGE 4096
 
-#define TDB_RECORD_MAGIC 0x26011999U
-#define TDB_STEP 4
-#define SCAN_PAGE 4096
-#define KEY_LENGTH_MAX 1024
-#define DATA_LENGTH_MAX (1 << 22)
+/* Places in a TDB are numbers of 32 bits; TDB looks a little beyond the last one. */
+#define SCRATCH_MAX (UINT32_MAX - (1 << 20))
 
+/*
+ * tdb_rescue takes no record whose chain goes on behind the end of the file. If the file was
+ * cut off, sound records may do that. TDB extends a file by a quarter, or by the room for 100
+ * records, and a chain seldom goes on in a later extension. So there is a hole of this size
+ * behind the copy.
+ */
+#define TAIL_MIN (16 << 20)
+#define TAIL_SHARE 4
 
 struct scan {
-	int fd;
 	scan_visit *visit;
 	void *private;
-	struct store_buffer copy; /* of a key and its data */
+	bool found;
 };
 
-/* What may be a record: its key and its data, which are behind its header at that place. */
-static int try_record(struct scan *scan, const struct tdb_header *header, size_t at)
+static void visit_record(TDB_DATA key, TDB_DATA data, void *private)
 {
-	size_t size = (size_t)header->key_length + header->data_length;
-	TDB_DATA key, data;
-	ssize_t n;
+	struct scan *scan = private;
 
-	if (store_buffer_reserve(&scan->copy, size)) {
-		return -1;
-	}
-	n = pread(scan->fd, scan->copy.bytes, size, (off_t)at);
-	key = file_data(scan->copy.bytes, header->key_length);
-	data = file_data(scan->copy.bytes + header->key_length, header->data_length);
-	/* The record's own check does not cover its key. */
-	if (n < 0 || (size_t)n != size || tdb_jenkins_hash(&key) != header->hash) {
-		return 0;
-	}
-	return scan->visit(key, data, scan->private);
+	scan->found = true;
+	scan->visit(key, data, scan->private);
 }
 
-int scan_file(int fd, uint64_t size, scan_visit *visit, void *private)
+/* 0, or -1 and errno. */
+static int write_page(int to, const char *page, size_t size, uint64_t at)
 {
-	struct scan scan = {.fd = fd, .visit = visit, .private = private};
-	struct tdb_header header;
-	char page[SCAN_PAGE + sizeof(header)];
-	int result = 0;
+	ssize_t n = pwrite(to, page, size, (off_t)at);
 
-	for (uint64_t at = 0; at < size && result == 0; at += SCAN_PAGE) {
-		ssize_t n = pread(fd, page, sizeof(page), (off_t)at);
+	if (n >= 0 && (size_t)n != size) {
+		errno = ENOSPC;
+	}
+	return n >= 0 && (size_t)n == size ? 0 : -1;
+}
 
-		for (size_t i = 0;
-		     result == 0 && i < SCAN_PAGE && n > 0 && i + sizeof(header) < (size_t)n;
-		     i += TDB_STEP) {
-			memcpy(&header, page + i, sizeof(header));
-			if (header.magic == TDB_RECORD_MAGIC && header.key_length > 0 &&
-			    header.key_length <= KEY_LENGTH_MAX &&
-			    header.data_length <= DATA_LENGTH_MAX) {
-				result = try_record(&scan, &header, at + i + sizeof(header));
-			}
+/*
+ * How much may follow the copy. On a tmpfs, TDB's look at a hole takes room, and SIGBUS says
+ * that there is none; and the records that are found need room too.
+ */
+static uint64_t tail_size(int to, uint64_t size)
+{
+	uint64_t tail = size / TAIL_SHARE + TAIL_MIN;
+	struct statvfs disk;
+
+	if (fstatvfs(to, &disk) || disk.f_bavail * (uint64_t)disk.f_frsize / 2 < size + tail) {
+		return 0;
+	}
+	return tail;
+}
+
+/* Appends the first size bytes of fd to the scratch file. 0, or -1 and errno. */
+static int append_copy(int fd, uint64_t size, int to)
+{
+	char page[PAGE];
+	uint64_t start, end;
+	struct stat st;
+
+	if (fstat(to, &st)) {
+		return -1;
+	}
+	start = (uint64_t)st.st_size;
+	/* TDB looks for records at multiples of 4 only. */
+	assert(start % 4 == 0 && start < SCRATCH_MAX);
+	if (size > SCRATCH_MAX - start) {
+		size = SCRATCH_MAX - start;
+	}
+	for (uint64_t at = 0; at < size; at += PAGE) {
+		size_t want = size - at < PAGE ? (size_t)(size - at) : PAGE;
+		ssize_t n = pread(fd, page, want, (off_t)at);
+
+		if (n < 0) {
+			n = 0;
+		}
+		memset(page + n, 0, want - (size_t)n);
+		if (write_page(to, page, want, start + at)) {
+			return -1;
 		}
 	}
-	free(scan.copy.bytes);
+	end = start + size + tail_size(to, size);
+	return ftruncate(to, (off_t)(end < SCRATCH_MAX ? end : SCRATCH_MAX));
+}
+
+static int scan_once(
+    int fd, uint64_t size, const char *scratch, int hash, struct scan *scan, struct error *error)
+{
+	struct tdb_context *tdb;
+	int result;
+
+	/* Left by a process that was killed between the next two calls. */
+	unlink(scratch);
+	/* One chain: the header and the table take as little as they can. */
+	tdb = tdb_open(scratch, 1, TDB_NOLOCK | TDB_NOSYNC | hash, O_RDWR | O_CREAT | O_EXCL, 0600);
+	if (!tdb) {
+		return error_set(error, "%s: can't be made: %s", scratch, strerror(errno));
+	}
+	unlink(scratch);
+	if (append_copy(fd, size, tdb_fd(tdb))) {
+		result = error_set(error, "%s: can't be written: %s", scratch, strerror(errno));
+	} else if (tdb_rescue(tdb, visit_record, scan)) {
+		result = error_set(error, "%s: out of memory", scratch);
+	} else {
+		result = 0;
+	}
+	tdb_close(tdb);
 	return result;
+}
+
+int scan_records(int fd, uint64_t size, const char *scratch, scan_visit *visit, void *private,
+    struct error *error)
+{
+	/* A file that tdbbackup(8) wrote has TDB's first hash function. */
+	static const int hash[] = {TDB_INCOMPATIBLE_HASH, TDB_DEFAULT};
+	struct scan scan = {.visit = visit, .private = private};
+
+	for (size_t i = 0; i < sizeof(hash) / sizeof(*hash) && !scan.found; i++) {
+		if (scan_once(fd, size, scratch, hash[i], &scan, error)) {
+			return -1;
+		}
+	}
+	return 0;
 }
