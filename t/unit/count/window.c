@@ -234,7 +234,7 @@ static void test_fixed(void **state)
 	static const struct {
 		const char *zone;
 		unsigned n;
-		enum limit_unit unit;
+		enum duration_unit unit;
 		const char *now, *start, *end; /* in UTC */
 	} cases[] = {
 	    {"UTC", 1, UNIT_DAY, "2024-02-29 23:59", "2024-02-29 00:00", "2024-03-01 00:00"},
