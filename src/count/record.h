@@ -23,6 +23,7 @@
 
 #include "base/error.h"
 #include "base/strbuf.h"
+#include "count/event_log.h"
 #include "count/limit.h"
 #include "count/window.h"
 
