@@ -4,7 +4,7 @@
  * may go backwards.
  *
  * fixed-window   one bucket, for the calendar window of the last event.
- * sliding-window a ring of resolution + 1 sub-buckets, numbered from the epoch, of which the
+ * sliding-window resolution + 1 sub-buckets whose boundaries are counted from the epoch; the
  *                oldest counts in full: never more than the limit in any stretch of the
  *                window's length; a denial may last up to length/resolution longer than an
  *                exact log's.
@@ -27,7 +27,10 @@ enum strategy { STRATEGY_FIXED, STRATEGY_SLIDING, STRATEGY_MOVING };
 #define WINDOW_RESOLUTION_MAX 60
 #define WINDOW_NEVER INT64_MAX
 
-/* A fixed or sliding window. A fixed one uses bucket[0] only. */
+/*
+ * A fixed or sliding window. bucket[age] is what was charged in the sub-bucket of that age,
+ * 0 the newest; a fixed window has bucket[0] only, and resolution 0 in the functions below.
+ */
 struct window {
 	struct limit_window window;
 	uint64_t bucket[WINDOW_RESOLUTION_MAX + 1];
@@ -42,19 +45,18 @@ bool window_same(
 
 /*
  * Brings a window whose last event was at from_ms to the time to_ms: what has left it is
- * cleared. If the clock was set back (to_ms < from_ms), the ring is turned back with it: each
- * bucket keeps its age or gets younger by up to one sub-bucket. So nothing is forgotten or
- * leaves too soon, and nothing stays longer than a window and a sub-bucket from now.
+ * cleared. If the clock was set back (to_ms < from_ms), each bucket keeps its age or gets
+ * younger by one: nothing is forgotten or leaves too soon, and nothing stays longer than a
+ * window and a sub-bucket from now.
  */
 void window_advance(struct window *window, enum strategy strategy, unsigned resolution,
     int64_t from_ms, int64_t to_ms);
 
 /* What is used of a window that window_advance has brought to now. */
-uint64_t window_used(const struct window *window, enum strategy strategy, unsigned resolution);
+uint64_t window_used(const struct window *window, unsigned resolution);
 
-/* Adds cost to a window that window_advance has brought to now_ms. */
-void window_charge(struct window *window, enum strategy strategy, unsigned resolution,
-    int64_t now_ms, uint64_t cost);
+/* Adds cost to a window that window_advance has brought to now. */
+void window_charge(struct window *window, uint64_t cost);
 
 /*
  * For a window that window_advance has brought to now_ms: milliseconds until

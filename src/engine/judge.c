@@ -542,7 +542,7 @@ static enum store_result decide(void *data, struct store_item *item, size_t item
 			note_warnings(judge, candidate);
 		}
 		if (candidate == denied) {
-			counter_deny(&candidate->record);
+			counter_deny(&candidate->record, NULL);
 			item[i].changed = true;
 		}
 		item[i].changed |= candidate->ahead;

@@ -93,7 +93,7 @@ static bool mend(const char *key, size_t key_length, char *bytes, size_t size)
 	if (record_read(&record, bytes, size, &error)) {
 		return false;
 	}
-	if (record.layout.strategy == STRATEGY_MOVING && record_log_mend(&record)) {
+	if (record.layout.strategy == STRATEGY_MOVING && record_log_repair(&record)) {
 		record_write(&record, bytes);
 	}
 	return true;

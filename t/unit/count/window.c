@@ -26,7 +26,7 @@ static uint64_t used_after(
     struct window ring, unsigned resolution, int64_t now_ms, int64_t after_ms)
 {
 	window_advance(&ring, STRATEGY_SLIDING, resolution, now_ms, now_ms + after_ms);
-	return window_used(&ring, STRATEGY_SLIDING, resolution);
+	return window_used(&ring, resolution);
 }
 
 static void run_sliding(const struct limit_window *window, unsigned resolution, uint64_t *seed)
@@ -48,13 +48,12 @@ static void run_sliding(const struct limit_window *window, unsigned resolution, 
 		now_ms += step ? next_moment(seed, length_ms, wait_ms) : 0;
 		window_advance(&ring, STRATEGY_SLIDING, resolution, from_ms, now_ms);
 		wait_ms = window_wait(&ring, STRATEGY_SLIDING, resolution, now_ms, limit, cost);
-		check(window_used(&ring, STRATEGY_SLIDING, resolution) >=
-			slow_used(&log, length_ms, now_ms),
+		check(window_used(&ring, resolution) >= slow_used(&log, length_ms, now_ms),
 		    "%s, step %u: less is used than a log has", name, step);
 		if (wait_ms == 0) {
-			check(window_used(&ring, STRATEGY_SLIDING, resolution) + cost <= limit,
+			check(window_used(&ring, resolution) + cost <= limit,
 			    "%s, step %u: more than the limit", name, step);
-			window_charge(&ring, STRATEGY_SLIDING, resolution, now_ms, cost);
+			window_charge(&ring, cost);
 			slow_add(&log, now_ms, cost);
 		} else if (cost > limit) {
 			check(wait_ms == WINDOW_NEVER, "%s, step %u: never passes", name, step);
@@ -120,7 +119,7 @@ static void test_sliding_set_back(void **state)
 			int64_t moment_ms = at_ms - age_ms;
 
 			window_advance(&plain, STRATEGY_SLIDING, resolution, past_ms, moment_ms);
-			window_charge(&plain, STRATEGY_SLIDING, resolution, moment_ms, 1);
+			window_charge(&plain, 1);
 			slow_add(&log, moment_ms, 1);
 			past_ms = moment_ms;
 		}
@@ -160,7 +159,7 @@ static void test_fixed(void **state)
 		tzset();
 		start_ms = calendar_start(&window.window, now_ms);
 		end_ms = calendar_end(&window.window, now_ms);
-		window_charge(&window, STRATEGY_FIXED, 0, start_ms, 5);
+		window_charge(&window, 5);
 		check(window_wait(&window, STRATEGY_FIXED, 0, now_ms, 5, 1) == end_ms - now_ms &&
 			window_wait(&window, STRATEGY_FIXED, 0, now_ms, 6, 1) == 0 &&
 			window_wait(&window, STRATEGY_FIXED, 0, now_ms, 5, 6) == WINDOW_NEVER,
@@ -168,12 +167,12 @@ static void test_fixed(void **state)
 		window_advance(&window, STRATEGY_FIXED, 0, start_ms, end_ms - 1);
 		window_advance(&window, STRATEGY_FIXED, 0, end_ms - 1, start_ms - 1);
 		window_advance(&window, STRATEGY_FIXED, 0, start_ms, now_ms);
-		window_charge(&window, STRATEGY_FIXED, 0, now_ms, 2);
-		check(window_used(&window, STRATEGY_FIXED, 0) == 7, "%s, %lld: not kept",
-		    zones[i / 500], (long long)now_ms);
+		window_charge(&window, 2);
+		check(window_used(&window, 0) == 7, "%s, %lld: not kept", zones[i / 500],
+		    (long long)now_ms);
 		window_advance(&window, STRATEGY_FIXED, 0, end_ms - 1, end_ms);
-		check(window_used(&window, STRATEGY_FIXED, 0) == 0, "%s, %lld: kept too long",
-		    zones[i / 500], (long long)now_ms);
+		check(window_used(&window, 0) == 0, "%s, %lld: kept too long", zones[i / 500],
+		    (long long)now_ms);
 	}
 }
 
