@@ -564,7 +564,7 @@ static void test_newest_bucket(void **state)
 	}
 }
 
-/* A time that a slot or an event can't hold becomes the nearest that it can. */
+/* A time that a slot has no room for is written as the nearest one it has room for. */
 static void test_far_times(void **state)
 {
 	static const struct {
