@@ -88,7 +88,7 @@ sub fill {
 sub places {
     my ($bytes) = @_;
     my %place;
-    while ($bytes =~ /((?:r|move):k\d+)(?=1 [sm]\d)/g) {
+    while ($bytes =~ /((?:r|move):k\d+)(?=2 [sm]\d)/g) {
         my ($start, $end) = ($-[0] - 24, 0);
         my ($length, $key, $data) = unpack 'x4 L L L', substr $bytes, $start, 16;
         $place{$1} = [$start, $start + 24 + $key + $data];

@@ -390,6 +390,12 @@ END
     is(join(',', map { scalar keys %{$length{$_}} } sort keys %length), '1,1,1,1,1', 'of a fixed length');
     is(scalar(grep { !/\A[ -~]+\z/ } values %$records), 0, 'printable');
     like($records->{'slide:user@example.com'}, qr/\A2 s12 r8 1h,1d\|/, 'that says its version and layout');
+    my %used = (slide => 'u30 +u30', fix => 'u30', move => 'u30', octets => 'u465000');
+    for my $rule (sort keys %used) {
+        my @at = $records->{"$rule:user\@example.com"} =~ /\|t(\d{10})\.\d{3} d0 +$used{$rule} /;
+        is(scalar @at, 1, "and in decimal what is used of $rule");
+        cmp_ok(abs($at[0] - time), '<', 60, 'and when');
+    }
 };
 
 done_testing;

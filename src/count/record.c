@@ -22,12 +22,13 @@ void record_layout_format(const struct record_layout *layout, struct strbuf *tex
 {
 	unsigned number =
 	    layout->strategy == STRATEGY_SLIDING ? layout->resolution : layout->events;
+	char count = "mrb"[layout->count];
 
 	strbuf_printf(text, FORMAT_VERSION " %c", "fsm"[layout->strategy]);
 	if (layout->strategy != STRATEGY_FIXED) {
 		strbuf_printf(text, "%u", number);
 	}
-	strbuf_printf(text, " %c%u ", "mrb"[layout->count], layout -> transactions);
+	strbuf_printf(text, " %c%u ", count, layout->transactions);
 	for (unsigned i = 0; i < layout->windows; i++) {
 		strbuf_puts(text, i ? "," : "");
 		limit_window_format(&layout->window[i], text);
@@ -215,7 +216,7 @@ static void get_client(const char **p, uint8_t client[RECORD_CLIENT_BYTES])
 	}
 }
 
-/* What is used of a window, as far as its buckets can be written. */
+/* What is used of a window, where no bucket counts more than can be written of it. */
 static uint64_t writable_used(const struct record *record, unsigned window)
 {
 	const struct record_layout *layout = &record->layout;
@@ -234,7 +235,7 @@ static uint64_t writable_used(const struct record *record, unsigned window)
 	return sum;
 }
 
-/* The newest bucket is not written: it is what the others leave of the used. */
+/* The newest bucket is not written: it is what is used, less the others. */
 static void put_buckets(const struct record *record, char **p)
 {
 	const struct record_layout *layout = &record->layout;
@@ -246,7 +247,7 @@ static void put_buckets(const struct record *record, char **p)
 	}
 }
 
-/* bucket[0] holds what is used of the window. */
+/* Expects what is used in bucket[0], and leaves the newest bucket there. */
 static void get_buckets(struct record *record, const char **p)
 {
 	const struct record_layout *layout = &record->layout;
