@@ -51,7 +51,7 @@ sub used {
 sub damage {
     my ($t, $key) = @_;
     my $bytes = slurp($t->{database});
-    $bytes =~ /r:\Q$key\E1 s12 r8 1h\|/ or die 'no such record';
+    $bytes =~ /r:\Q$key\E2 s12 r8 1h\|/ or die 'no such record';
     open my $fh, '+<', $t->{database} or die $!;
     seek $fh, $+[0], SEEK_SET;
     print $fh 'z' x 400;

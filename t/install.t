@@ -35,8 +35,8 @@ my @expected = map {"/opt/limiter/$_"} (
     'libexec/policyd-ratelimit',
     'sbin/policyd-ratelimit-ctl',
     'share/bash-completion/completions/policyd-ratelimit-ctl',
-    (map {"share/doc/policyd-ratelimit/$_"} qw(HACKING.md LICENSE NEWS README.md SECURITY.md master.cf.example
-        migration.md performance.md policyd-ratelimit.conf robustness.md)),
+    (map {"share/doc/policyd-ratelimit/$_"} qw(HACKING.md LICENSE NEWS README.md SECURITY.md counter-file.md
+        master.cf.example migration.md performance.md policyd-ratelimit.conf robustness.md)),
     (map {"share/doc/policyd-ratelimit/examples/$_"} 'grafana-dashboard.json',
         (map { ("policyd-ratelimit-$_.service", "policyd-ratelimit-$_.timer") } qw(clean metrics report)),
         'policyd-ratelimit.cron'),

@@ -135,8 +135,11 @@ sub fill_up {
     $t->configure(global => {%global, database_max_size => '300K'}, rules => $rules);
     $t->set_clock(time - 86400 * 30);
     my $asker = $t->helper;
+    # The first denial may lead to a rewrite that makes room again: nothing has expired yet.
+    my $full = 0;
     for my $n (1 .. 2000) {
-        last if $asker->ask(sasl_username => "old$n") ne 'DUNNO';
+        $full = $asker->ask(sasl_username => "old$n") eq 'DUNNO' ? 0 : $full + 1;
+        last if $full == 10;
     }
     $asker->finish;
     $t->set_clock(undef);

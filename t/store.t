@@ -234,20 +234,20 @@ subtest 'damaged records' => sub {
     my $helper = $t->helper;
     ask($helper) for 1 .. 2;
     is(ask($helper, 'other'), 'DUNNO');
-    damage($t, qr/r:u1 s12 r8 1h\|0002 (.)/, 'z');
+    damage($t, qr/r:u2 s12 r8 1h\|(t)\S+ d0 +u2 /, 'z');
     is_deeply(used($t), {u => 1, other => 1}, 'one slot: the state before the last charge');
     is(ask($helper), 'DUNNO') for 1 .. 2;
     is_deeply(used($t), {u => 3, other => 1}, 'goes on from there');
-    damage($t, qr/r:u1 s12 r8 1h\|0002 (.)/, 'z');
-    damage($t, qr/r:u1 s12 r8 1h\|.*?\|0003 (.)/, 'z');
+    damage($t, qr/r:u2 s12 r8 1h\|(t)\S+ d0 +u2 /, 'z');
+    damage($t, qr/r:u2 s12 r8 1h\|.*?\|(t)\S+ d0 +u3 /, 'z');
     my ($status, undef, $errors) = $t->ctl('show');
     is($status, 69);
     like($errors, qr/the record of "r:u" is damaged/, 'both slots: show says so');
     is_deeply([$t->ctl('reset', 'u')], [0, "1 counter reset\n", ''], 'reset makes it new');
     is(ask($helper), 'DUNNO') for 1 .. 3;
     isnt(ask($helper), 'DUNNO');
-    damage($t, qr/r:u1 s12 r8 1h\|(000.) /, 'zzzz');
-    damage($t, qr/r:u1 s12 r8 1h\|.*?\|(000.) /, 'zzzz');
+    damage($t, qr/r:u2 s12 r8 1h\|(t...)/, 'zzzz');
+    damage($t, qr/r:u2 s12 r8 1h\|.*?\|(t...)/, 'zzzz');
     is(ask($helper), 'DUNNO', 'the helper makes the file anew without it') for 1 .. 3;
     isnt(ask($helper), 'DUNNO', 'and counts');
     is(lines($t, 'the record of "r:u" is damaged: neither of its two slots has a good checksum: '
@@ -397,7 +397,13 @@ END
     is(scalar keys %$records, 5, 'a record a counter, and :meta');
     is(join(',', map { scalar keys %{$length{$_}} } sort keys %length), '1,1,1,1,1', 'of a fixed length');
     is(scalar(grep { !/\A[ -~]+\z/ } values %$records), 0, 'printable');
-    like($records->{'slide:user@example.com'}, qr/\A1 s12 r8 1h,1d\|/, 'that says its version and layout');
+    like($records->{'slide:user@example.com'}, qr/\A2 s12 r8 1h,1d\|/, 'that says its version and layout');
+    my %used = (slide => 'u30 +u30', fix => 'u30', move => 'u30', octets => 'u465000');
+    for my $rule (sort keys %used) {
+        my @at = $records->{"$rule:user\@example.com"} =~ /\|t(\d{10})\.\d{3} d0 +$used{$rule} /;
+        is(scalar @at, 1, "and in decimal what is used of $rule");
+        cmp_ok(abs($at[0] - time), '<', 60, 'and when');
+    }
 };
 
 done_testing;

@@ -43,3 +43,8 @@ int size_parse(const char *string, uint64_t max, uint64_t *bytes)
 	*bytes = value << shift;
 	return 0;
 }
+
+int64_t number_divide_down(int64_t a, int64_t b)
+{
+	return a / b - (a % b < 0);
+}

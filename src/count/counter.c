@@ -1,5 +1,5 @@
 /*
- * A record at a moment: see counter.h.
+ * A counter at a moment: see counter.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -10,8 +10,8 @@
 #define AHEAD_TOLERATED_MS 1000
 
 /*
- * Whether the clock was set back so little that the record stays where it is: calendar
- * windows that are over would end a second time.
+ * Whether the clock was set back so little that the record stays where it is. Otherwise a
+ * calendar window that has just ended would end a second time.
  */
 static bool stays(const struct record *record, int64_t now_ms)
 {
@@ -65,11 +65,10 @@ uint64_t counter_used(const struct record *record, unsigned window)
 
 		return event_log_used(&log, layout->window[window].length_ms, record->stamp_ms);
 	}
-	return window_used(&record->window[window], layout->strategy, layout->resolution);
+	return window_used(&record->window[window], layout->resolution);
 }
 
-int64_t counter_wait(
-    const struct record *record, unsigned window, uint64_t limit, uint64_t cost)
+int64_t counter_wait(const struct record *record, unsigned window, uint64_t limit, uint64_t cost)
 {
 	const struct record_layout *layout = &record->layout;
 
@@ -78,7 +77,7 @@ int64_t counter_wait(
 		int64_t length_ms = layout->window[window].length_ms;
 		int64_t wait_ms = event_log_wait(&log, length_ms, record->stamp_ms, limit, cost);
 
-		/* Events that lie ahead are set to now by the next request. */
+		/* The next request sets events in the future to now. */
 		return wait_ms != WINDOW_NEVER && wait_ms > length_ms ? length_ms : wait_ms;
 	}
 	return window_wait(&record->window[window], layout->strategy, layout->resolution,
@@ -104,12 +103,11 @@ void counter_charge(struct record *record, char *bytes, uint64_t cost)
 		return;
 	}
 	for (unsigned i = 0; i < layout->windows; i++) {
-		window_charge(&record->window[i], layout->strategy, layout->resolution,
-		    record->stamp_ms, cost);
+		window_charge(&record->window[i], cost);
 	}
 }
 
-void counter_deny(struct record *record)
+void counter_deny(struct record *record, const uint8_t *client)
 {
 	int64_t now_s = record->stamp_ms / 1000;
 
@@ -119,6 +117,11 @@ void counter_deny(struct record *record)
 	}
 	record->denied++;
 	record->denied_s = now_s;
+	if (client) {
+		memcpy(record->denied_client, client, sizeof(record->denied_client));
+	} else {
+		memset(record->denied_client, 0, sizeof(record->denied_client));
+	}
 }
 
 void counter_reset(struct record *record)
@@ -129,6 +132,7 @@ void counter_reset(struct record *record)
 	record->denied = 0;
 	record->denied_first_s = 0;
 	record->denied_s = 0;
+	memset(record->denied_client, 0, sizeof(record->denied_client));
 	record_log_forget(record);
 }
 

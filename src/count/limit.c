@@ -1,5 +1,5 @@
 /*
- * Limits as an administrator writes them, to numbers and back: see limit.h.
+ * Limits: see limit.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -10,31 +10,12 @@
 
 #include <string.h>
 
-#define SECOND_MS INT64_C(1000)
-#define DAY_MS (86400 * SECOND_MS)
-
-static const struct {
-	const char *name;
-	char letter; /* 'M', for a month, is the one that is not lower case */
-	int64_t ms;
-} units[] = {
-    [UNIT_SECOND] = {"second", 's', SECOND_MS},
-    [UNIT_MINUTE] = {"minute", 'm', 60 * SECOND_MS},
-    [UNIT_HOUR] = {"hour", 'h', 3600 * SECOND_MS},
-    [UNIT_DAY] = {"day", 'd', DAY_MS},
-    [UNIT_WEEK] = {"week", 'w', 7 * DAY_MS},
-    [UNIT_MONTH] = {"month", 'M', 30 * DAY_MS},
-    [UNIT_YEAR] = {"year", 'y', 365 * DAY_MS},
-};
-
-#define UNITS (sizeof(units) / sizeof(*units))
-
 static const struct {
 	const char *name;
 	uint64_t factor;
 	bool bytes_only;
 } suffixes[] = {
-    /* The largest first: the first that divides a number makes it shortest. */
+    /* The largest first: the first one that divides a number makes it shortest. */
     {"GiB", 1 << 30, true},
     {"G", 1000000000, false},
     {"MiB", 1 << 20, true},
@@ -45,11 +26,11 @@ static const struct {
 
 #define SUFFIXES (sizeof(suffixes) / sizeof(*suffixes))
 
-static void window_set(struct limit_window *window, unsigned n, enum limit_unit unit)
+static void window_set(struct limit_window *window, unsigned n, enum duration_unit unit)
 {
 	window->n = n;
 	window->unit = unit;
-	window->length_ms = n * units[unit].ms;
+	window->length_ms = n * duration_units[unit].ms;
 }
 
 static const char *skip_blanks(const char *s)
@@ -67,34 +48,7 @@ static size_t count_digits(const char *s)
 	return strspn(s, "0123456789");
 }
 
-/* "hour", "hours" or "h"; -1 if it is none of them. */
-static int parse_unit(const char *s, size_t length, enum limit_unit *unit)
-{
-	for (size_t i = 0; i < UNITS; i++) {
-		size_t plural = length > 1 && (s[length - 1] == 's' || s[length - 1] == 'S');
-
-		if (ascii_same(s, length, units[i].name) ||
-		    ascii_same(s, length - plural, units[i].name) ||
-		    (length == 1 && i != UNIT_MONTH && i != UNIT_YEAR && s[0] == units[i].letter)) {
-			*unit = (enum limit_unit)i;
-			return 0;
-		}
-	}
-	if (ascii_same(s, length, "min")) {
-		*unit = UNIT_MINUTE;
-		return 0;
-	}
-	return -1;
-}
-
-int64_t limit_unit_ms(const char *word, size_t length)
-{
-	enum limit_unit unit;
-
-	return length == 0 || parse_unit(word, length, &unit) ? 0 : units[unit].ms;
-}
-
-/* Reads the COUNT at *s with its suffix and moves *s behind it. */
+/* Reads the COUNT at *s with its suffix, and moves *s behind it. */
 static int parse_count(
     const char **s, enum limit_count count, uint64_t *number, struct error *error)
 {
@@ -104,9 +58,9 @@ static int parse_count(
 	size_t letters = count_letters(suffix);
 	uint64_t factor = 1;
 
-	/* "100 per hour" and "100per hour" alike: the word that follows is no suffix. */
+	/* A word that is no suffix is left for the caller: "100per hour" is valid. */
 	for (size_t i = 0; i < SUFFIXES && letters > 0; i++) {
-		/* "100m/hour" is no million: that M is large. */
+		/* A million is a capital M only. */
 		if (ascii_same(suffix, letters, suffixes[i].name) && *suffix != 'm') {
 			if (suffixes[i].bytes_only && count != COUNT_BYTES) {
 				return error_set(error,
@@ -147,12 +101,12 @@ int limit_count_parse(
 	return *s ? error_set(error, "\"%.40s\" is not a number", string) : 0;
 }
 
-/* Reads one "COUNT / N UNIT" up to its end, which *s is moved to. */
+/* Reads one "COUNT / N UNIT" at *s, and moves *s to its end. */
 static int parse_one(
     const char **s, enum limit_count count, struct limit *limit, struct error *error)
 {
 	const char *p = *s;
-	enum limit_unit unit;
+	enum duration_unit unit;
 	uint64_t n = 1;
 	size_t size;
 
@@ -177,7 +131,7 @@ static int parse_one(
 		p = skip_blanks(p + size);
 	}
 	size = count_letters(p);
-	if (size == 0 || parse_unit(p, size, &unit)) {
+	if (size == 0 || duration_unit_parse(p, size, &unit)) {
 		return error_set(error,
 		    "unknown unit \"%.*s\" in \"%.40s\"; one of second, minute, "
 		    "hour, day, week, month, year",
@@ -244,10 +198,11 @@ void limits_shorten(struct limits *limits)
 	for (unsigned i = 0; i < limits->n; i++) {
 		struct limit_window *window = &limits->at[i].window;
 
-		for (size_t unit = UNITS; unit-- > 0;) {
-			if (window->length_ms % units[unit].ms == 0) {
-				window_set(window, (unsigned)(window->length_ms / units[unit].ms),
-				    (enum limit_unit)unit);
+		for (size_t unit = DURATION_UNITS; unit-- > 0;) {
+			if (window->length_ms % duration_units[unit].ms == 0) {
+				window_set(window,
+				    (unsigned)(window->length_ms / duration_units[unit].ms),
+				    (enum duration_unit)unit);
 				break;
 			}
 		}
@@ -272,9 +227,10 @@ void limit_format(const struct limit *limit, enum limit_count count, struct strb
 	}
 	strbuf_printf(text, "%llu%s/", (unsigned long long)number, suffix);
 	if (limit->window.n > 1) {
-		strbuf_printf(text, "%u %ss", limit->window.n, units[limit->window.unit].name);
+		strbuf_printf(
+		    text, "%u %ss", limit->window.n, duration_units[limit->window.unit].name);
 	} else {
-		strbuf_puts(text, units[limit->window.unit].name);
+		strbuf_puts(text, duration_units[limit->window.unit].name);
 	}
 }
 
@@ -291,7 +247,7 @@ void limits_format(const struct limits *limits, enum limit_count count, struct s
 
 void limit_window_format(const struct limit_window *window, struct strbuf *text)
 {
-	strbuf_printf(text, "%u%c", window->n, units[window->unit].letter);
+	strbuf_printf(text, "%u%c", window->n, duration_units[window->unit].letter);
 }
 
 int limit_window_parse(const char *string, size_t length, struct limit_window *window)
@@ -301,31 +257,11 @@ int limit_window_parse(const char *string, size_t length, struct limit_window *w
 	if (length < 2 || number_parse(string, length - 1, LIMIT_UNITS_MAX, &n) || n == 0) {
 		return -1;
 	}
-	for (size_t i = 0; i < UNITS; i++) {
-		if (units[i].letter == string[length - 1]) {
-			window_set(window, (unsigned)n, (enum limit_unit)i);
+	for (size_t i = 0; i < DURATION_UNITS; i++) {
+		if (duration_units[i].letter == string[length - 1]) {
+			window_set(window, (unsigned)n, (enum duration_unit)i);
 			return 0;
 		}
 	}
 	return -1;
-}
-
-void duration_format(int64_t ms, struct strbuf *text)
-{
-	static const struct {
-		int64_t below_s, unit_s;
-		char letter;
-	} scale[] = {
-	    {60, 1, 's'}, {7200, 60, 'm'}, {48 * 3600, 3600, 'h'}, {INT64_MAX, 86400, 'd'}};
-	int64_t seconds = ms / 1000 + (ms % 1000 > 0);
-
-	for (size_t i = 0; i < sizeof(scale) / sizeof(*scale); i++) {
-		int64_t n = (seconds + scale[i].unit_s - 1) / scale[i].unit_s;
-
-		/* 7,199 s are 120 minutes when rounded up: two hours read better. */
-		if (n * scale[i].unit_s < scale[i].below_s) {
-			strbuf_printf(text, "%lld%c", (long long)n, scale[i].letter);
-			return;
-		}
-	}
 }

@@ -1,5 +1,5 @@
 /*
- * A counter's record, bytes to struct and back: see record.h.
+ * A counter's record: see record.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -11,20 +11,24 @@
 
 #include <string.h>
 
-#define FORMAT_VERSION "1"
+#define FORMAT_VERSION "2"
 
-/* The checks guard against accidents, not against somebody who may write the file. */
+#define STAMP_MAX_MS ((INT64_C(1) << (6 * WIDTH_STAMP)) - 1) /* in the year 2109 */
+
+/* The checksums guard against accidents, not against anyone who may write to the file. */
 #define CHECK_SEED UINT64_C(0x726174656c696d69)
 
 void record_layout_format(const struct record_layout *layout, struct strbuf *text)
 {
-	unsigned number = layout->strategy == STRATEGY_SLIDING ? layout->resolution : layout->events;
+	unsigned number =
+	    layout->strategy == STRATEGY_SLIDING ? layout->resolution : layout->events;
+	char count = "mrb"[layout->count];
 
 	strbuf_printf(text, FORMAT_VERSION " %c", "fsm"[layout->strategy]);
 	if (layout->strategy != STRATEGY_FIXED) {
 		strbuf_printf(text, "%u", number);
 	}
-	strbuf_printf(text, " %c%u ", "mrb"[layout->count], layout -> transactions);
+	strbuf_printf(text, " %c%u ", count, layout->transactions);
 	for (unsigned i = 0; i < layout->windows; i++) {
 		strbuf_puts(text, i ? "," : "");
 		limit_window_format(&layout->window[i], text);
@@ -67,14 +71,14 @@ bool record_layout_same(const struct record_layout *a, const struct record_layou
 void record_init(struct record *record, const struct record_layout *layout)
 {
 	memset(record, 0, sizeof(*record));
-	memset(record->transactions, digits_of[0], sizeof(record->transactions));
+	memset(record->transactions, base64_digits[0], sizeof(record->transactions));
 	record->layout = *layout;
 	for (unsigned i = 0; i < layout->windows; i++) {
 		record->window[i].window = layout->window[i];
 	}
 }
 
-/* Reads digits up to a character, which *s is moved behind; -1 if there are none. */
+/* Reads a number that ends at a character, and moves *s behind that; -1 if there is none. */
 static int header_number(const char **s, const char *end, char stop, unsigned max, unsigned *number)
 {
 	const char *p = memchr(*s, stop, (size_t)(end - *s));
@@ -140,7 +144,7 @@ static int read_header(struct record_layout *layout, const char *s, const char *
 		    limit_window_parse(s, length, &layout->window[layout->windows])) {
 			return -1;
 		}
-		/* No rule has a window twice; which of the two would hold? */
+		/* No rule has a window twice. */
 		for (unsigned i = 0; i < layout->windows; i++) {
 			if (window_same(layout->strategy, &layout->window[i],
 				&layout->window[layout->windows])) {
@@ -154,7 +158,7 @@ static int read_header(struct record_layout *layout, const char *s, const char *
 }
 
 /*
- * Over the header, the slot but its check and, if it names one, the newest event.
+ * Over the header, the slot up to its checksum and, if the log is not empty, the newest event.
  * Without the header a slot could be taken for one of another layout.
  */
 static uint64_t slot_check(const struct record *record, const char *bytes, const char *slot)
@@ -163,9 +167,9 @@ static uint64_t slot_check(const struct record *record, const char *bytes, const
 	uint64_t check = hash_quick(CHECK_SEED, slot, size) ^ record->header_check;
 
 	if (record->layout.strategy == STRATEGY_MOVING) {
-		const char *p = slot + WIDTH_STATE;
-		uint64_t head = digits_get(&p, WIDTH_POSITION);
-		uint64_t used = digits_get(&p, WIDTH_POSITION);
+		const char *p = slot + decimals_size(&record->layout) + WIDTH_STATE;
+		uint64_t head = base64_get(&p, WIDTH_POSITION);
+		uint64_t used = base64_get(&p, WIDTH_POSITION);
 
 		if (head >= record->layout.events || used >= record->layout.events) {
 			return ~UINT64_C(0);
@@ -185,46 +189,118 @@ static bool slot_good(const struct record *record, const char *bytes, unsigned s
 	const char *start = slot_at(record, (char *)bytes, slot);
 	const char *p = start + record->slot_size - WIDTH_CHECK - 1;
 
-	return digits_get(&p, WIDTH_CHECK) == slot_check(record, bytes, start);
+	return base64_get(&p, WIDTH_CHECK) == slot_check(record, bytes, start);
+}
+
+static void put_client(char **p, const uint8_t client[RECORD_CLIENT_BYTES])
+{
+	for (unsigned half = 0; half < 2; half++) {
+		uint64_t number = 0;
+
+		for (unsigned i = 0; i < 8; i++) {
+			number = number << 8 | client[8 * half + i];
+		}
+		base64_put(p, WIDTH_HALF_CLIENT, number);
+	}
+}
+
+static void get_client(const char **p, uint8_t client[RECORD_CLIENT_BYTES])
+{
+	for (unsigned half = 0; half < 2; half++) {
+		uint64_t number = base64_get(p, WIDTH_HALF_CLIENT);
+
+		for (unsigned i = 8; i > 0; i--) {
+			client[8 * half + i - 1] = (uint8_t)number;
+			number >>= 8;
+		}
+	}
+}
+
+/* What is used of a window, where no bucket counts more than can be written of it. */
+static uint64_t writable_used(const struct record *record, unsigned window)
+{
+	const struct record_layout *layout = &record->layout;
+	uint64_t max = count_max(layout), sum = 0;
+
+	if (layout->strategy == STRATEGY_MOVING) {
+		struct event_log log = record_log(record);
+
+		return event_log_used(&log, layout->window[window].length_ms, record->stamp_ms);
+	}
+	for (unsigned age = 0; age <= layout->resolution; age++) {
+		uint64_t count = record->window[window].bucket[age];
+
+		sum += count < max ? count : max;
+	}
+	return sum;
+}
+
+/* The newest bucket is not written: it is what is used, less the others. */
+static void put_buckets(const struct record *record, char **p)
+{
+	const struct record_layout *layout = &record->layout;
+
+	for (unsigned i = 0; i < layout->windows; i++) {
+		for (unsigned age = 1; age <= layout->resolution; age++) {
+			base64_put(p, count_width(layout), record->window[i].bucket[age]);
+		}
+	}
+}
+
+/* Expects what is used in bucket[0], and leaves the newest bucket there. */
+static void get_buckets(struct record *record, const char **p)
+{
+	const struct record_layout *layout = &record->layout;
+
+	for (unsigned i = 0; i < layout->windows; i++) {
+		uint64_t *bucket = record->window[i].bucket;
+
+		for (unsigned age = 1; age <= layout->resolution; age++) {
+			bucket[age] = base64_get(p, count_width(layout));
+			bucket[0] -= bucket[age] < bucket[0] ? bucket[age] : bucket[0];
+		}
+	}
 }
 
 static void read_slot(struct record *record, const char *p)
 {
 	const struct record_layout *layout = &record->layout;
+	const char *decimals = p;
 	uint64_t flags;
 
-	record->sequence = digits_get(&p, WIDTH_SEQUENCE);
 	p++;
-	record->stamp_ms = (int64_t)digits_get(&p, WIDTH_STAMP);
+	record->stamp_ms = (int64_t)decimal_get(&p, WIDTH_SECONDS) * 1000;
 	p++;
-	record->denied = digits_get(&p, WIDTH_DENIED);
-	p++;
-	record->denied_first_s = (int64_t)digits_get(&p, WIDTH_DENIED_AT);
-	p++;
-	record->denied_s = (int64_t)digits_get(&p, WIDTH_DENIED_AT);
-	p++;
-	flags = digits_get(&p, WIDTH_FLAGS);
+	record->stamp_ms += (int64_t)decimal_get(&p, WIDTH_MS);
+	if (record->stamp_ms > STAMP_MAX_MS) {
+		record->stamp_ms = STAMP_MAX_MS;
+	}
+	p += 2;
+	record->denied = decimal_get(&p, WIDTH_DENIED);
+	/* A moving window's events are in its log. */
+	for (unsigned i = 0; layout->strategy != STRATEGY_MOVING && i < layout->windows; i++) {
+		p += 2;
+		record->window[i].bucket[0] = decimal_get(&p, used_width(layout));
+	}
+	p = decimals + decimals_size(layout);
+	record->sequence = base64_get(&p, WIDTH_SEQUENCE);
+	flags = base64_get(&p, WIDTH_FLAGS);
 	for (unsigned i = 0; i < layout->windows; i++) {
 		record->warned[i] = flags >> i & 1;
 	}
-	record->exception = flags & FLAG_ALLOWANCE;
+	record->exception = flags & FLAG_EXCEPTION;
+	record->denied_first_s = (int64_t)base64_get(&p, WIDTH_DENIED_AT);
+	record->denied_s = (int64_t)base64_get(&p, WIDTH_DENIED_AT);
+	get_client(&p, record->denied_client);
 	p++;
 	if (layout->strategy == STRATEGY_MOVING) {
-		record->log_head = digits_get(&p, WIDTH_POSITION);
-		record->log_used = digits_get(&p, WIDTH_POSITION);
-		record->log_total = digits_get(&p, count_width(layout));
+		record->log_head = base64_get(&p, WIDTH_POSITION);
+		record->log_used = base64_get(&p, WIDTH_POSITION);
+		record->log_total = base64_get(&p, count_width(layout));
 		p++;
-	} else {
-		for (unsigned i = 0; i < layout->windows; i++) {
-			uint64_t *bucket = record->window[i].bucket;
-
-			if (layout->count == COUNT_BYTES) {
-				digits_get_all(&p, WIDTH_BYTES, bucket, buckets_of(layout));
-			} else {
-				digits_get_all(&p, WIDTH_COUNT, bucket, buckets_of(layout));
-			}
-			p++;
-		}
+	} else if (layout->strategy == STRATEGY_SLIDING) {
+		get_buckets(record, &p);
+		p++;
 	}
 	memcpy(record->transactions, p, layout->transactions * (size_t)WIDTH_TRANSACTION);
 }
@@ -232,50 +308,49 @@ static void read_slot(struct record *record, const char *p)
 static void write_slot(const struct record *record, char *bytes, unsigned slot)
 {
 	const struct record_layout *layout = &record->layout;
+	int64_t stamp_ms = record->stamp_ms < STAMP_MAX_MS ? record->stamp_ms : STAMP_MAX_MS;
 	char *start = slot_at(record, bytes, slot);
-	uint64_t flags = record->exception ? FLAG_ALLOWANCE : 0;
+	uint64_t flags = record->exception ? FLAG_EXCEPTION : 0;
 	char *p = start;
 
-	digits_put(&p, WIDTH_SEQUENCE, record->sequence);
+	stamp_ms = stamp_ms > 0 ? stamp_ms : 0;
+	*p++ = 't';
+	decimal_put(&p, WIDTH_SECONDS, (uint64_t)stamp_ms / 1000);
+	*p++ = '.';
+	decimal_put(&p, WIDTH_MS, (uint64_t)stamp_ms % 1000);
 	*p++ = ' ';
-	digits_put(&p, WIDTH_STAMP, (uint64_t)record->stamp_ms);
+	labelled_put(&p, 'd', WIDTH_DENIED, record->denied);
 	*p++ = ' ';
-	digits_put(&p, WIDTH_DENIED, record->denied);
-	*p++ = ' ';
-	digits_put(&p, WIDTH_DENIED_AT, (uint64_t)record->denied_first_s);
-	*p++ = ' ';
-	digits_put(&p, WIDTH_DENIED_AT, (uint64_t)record->denied_s);
-	*p++ = ' ';
+	for (unsigned i = 0; i < layout->windows; i++) {
+		labelled_put(&p, 'u', used_width(layout), writable_used(record, i));
+		*p++ = ' ';
+	}
+	base64_put(&p, WIDTH_SEQUENCE, record->sequence);
 	for (unsigned i = 0; i < layout->windows; i++) {
 		flags |= (uint64_t)record->warned[i] << i;
 	}
-	digits_put(&p, WIDTH_FLAGS, flags);
+	base64_put(&p, WIDTH_FLAGS, flags);
+	base64_put(&p, WIDTH_DENIED_AT, (uint64_t)record->denied_first_s);
+	base64_put(&p, WIDTH_DENIED_AT, (uint64_t)record->denied_s);
+	put_client(&p, record->denied_client);
 	*p++ = ' ';
 	if (layout->strategy == STRATEGY_MOVING) {
-		digits_put(&p, WIDTH_POSITION, record->log_head);
-		digits_put(&p, WIDTH_POSITION, record->log_used);
-		digits_put(&p, count_width(layout), record->log_total);
+		base64_put(&p, WIDTH_POSITION, record->log_head);
+		base64_put(&p, WIDTH_POSITION, record->log_used);
+		base64_put(&p, count_width(layout), record->log_total);
 		*p++ = ' ';
-	} else {
-		for (unsigned i = 0; i < layout->windows; i++) {
-			const uint64_t *bucket = record->window[i].bucket;
-
-			if (layout->count == COUNT_BYTES) {
-				digits_put_all(&p, WIDTH_BYTES, bucket, buckets_of(layout));
-			} else {
-				digits_put_all(&p, WIDTH_COUNT, bucket, buckets_of(layout));
-			}
-			*p++ = ' ';
-		}
+	} else if (layout->strategy == STRATEGY_SLIDING) {
+		put_buckets(record, &p);
+		*p++ = ' ';
 	}
 	memcpy(p, record->transactions, layout->transactions * (size_t)WIDTH_TRANSACTION);
 	p += layout->transactions * (size_t)WIDTH_TRANSACTION;
 	*p++ = ' ';
-	digits_put(&p, WIDTH_CHECK, slot_check(record, bytes, start));
+	base64_put(&p, WIDTH_CHECK, slot_check(record, bytes, start));
 	*p = '|';
 }
 
-/* Whether sequence number a comes after b; they wrap around. */
+/* Whether sequence number a comes after b. They wrap around. */
 static bool later(uint64_t a, uint64_t b)
 {
 	uint64_t mask = (UINT64_C(1) << (6 * WIDTH_SEQUENCE)) - 1;
@@ -291,7 +366,7 @@ bool record_is_later(const struct record *a, const struct record *b)
 	return later(a->sequence, b->sequence);
 }
 
-/* What follows from the layout. */
+/* Sets what follows from the layout. */
 static void set_frame(struct record *record)
 {
 	const struct record_layout *layout = &record->layout;
@@ -303,9 +378,8 @@ static void set_frame(struct record *record)
 	    record->header_length + 2 * record->slot_size + layout->events * event_size(layout);
 }
 
-/* Reads the header, and sees that it is as it would be written. */
-static int read_frame(
-    struct record *record, const char *bytes, size_t size, struct error *error)
+/* Reads the header. One that record_write_new would write differently is an error. */
+static int read_frame(struct record *record, const char *bytes, size_t size, struct error *error)
 {
 	const char *end = memchr(bytes, '|', size < RECORD_HEADER_MAX ? size : RECORD_HEADER_MAX);
 	struct record_layout layout;
@@ -324,10 +398,9 @@ static int read_frame(
 	return error_set(error, "not a counter of version " FORMAT_VERSION);
 }
 
-int record_read_again(
-    struct record *record, const char *bytes, size_t size, struct error *error)
+int record_read_again(struct record *record, const char *bytes, size_t size, struct error *error)
 {
-	const char *sequence[2];
+	uint64_t sequence[2];
 	unsigned slot;
 
 	if ((record->header_length == 0 || size < record->header_length ||
@@ -339,10 +412,13 @@ int record_read_again(
 		return error_set(error, "%zu bytes long instead of %zu", size, record->size);
 	}
 	record->log_bytes = bytes;
-	sequence[0] = slot_at(record, (char *)bytes, 0);
-	sequence[1] = slot_at(record, (char *)bytes, 1);
-	slot = later(
-	    digits_get(&sequence[1], WIDTH_SEQUENCE), digits_get(&sequence[0], WIDTH_SEQUENCE));
+	for (slot = 0; slot < 2; slot++) {
+		const char *p =
+		    slot_at(record, (char *)bytes, slot) + decimals_size(&record->layout);
+
+		sequence[slot] = base64_get(&p, WIDTH_SEQUENCE);
+	}
+	slot = later(sequence[1], sequence[0]);
 	if (!slot_good(record, bytes, slot)) {
 		slot = !slot;
 		if (!slot_good(record, bytes, slot)) {
@@ -369,7 +445,7 @@ void record_write_new(struct record *record, char *bytes)
 	set_frame(&empty);
 	set_frame(record);
 	memcpy(bytes, empty.header, empty.header_length);
-	memset(event_at(&empty, bytes, 0), digits_of[0],
+	memset(event_at(&empty, bytes, 0), base64_digits[0],
 	    record->layout.events * event_size(&record->layout));
 	write_slot(&empty, bytes, 0);
 	write_slot(&empty, bytes, 1);
@@ -381,12 +457,13 @@ void record_write_new(struct record *record, char *bytes)
 
 void record_write(struct record *record, char *bytes)
 {
+	record->log_bytes = bytes;
 	record->slot = !record->slot;
 	record->sequence = (record->sequence + 1) & ((UINT64_C(1) << (6 * WIDTH_SEQUENCE)) - 1);
 	write_slot(record, bytes, record->slot);
 }
 
-/* Where the transaction stands; at the end of the last one if it is not there. */
+/* Where the transaction is among the transactions; their end if it is not there. */
 static size_t transaction_at(const struct record *record, uint64_t instance)
 {
 	size_t end = record->layout.transactions * (size_t)WIDTH_TRANSACTION;
@@ -394,7 +471,7 @@ static size_t transaction_at(const struct record *record, uint64_t instance)
 	char *p = wanted;
 	size_t at = 0;
 
-	digits_put(&p, WIDTH_HASH, instance);
+	base64_put(&p, WIDTH_HASH, instance);
 	while (at < end && memcmp(record->transactions + at, wanted, WIDTH_HASH) != 0) {
 		at += WIDTH_TRANSACTION;
 	}
@@ -410,9 +487,9 @@ bool record_transaction(
 	if (at == record->layout.transactions * (size_t)WIDTH_TRANSACTION) {
 		return false;
 	}
-	transaction->instance = digits_get(&p, WIDTH_HASH);
-	transaction->charged = digits_get(&p, WIDTH_CHARGED);
-	transaction->request = digits_get(&p, WIDTH_HASH);
+	transaction->instance = base64_get(&p, WIDTH_HASH);
+	transaction->charged = base64_get(&p, WIDTH_CHARGED);
+	transaction->request = base64_get(&p, WIDTH_HASH);
 	return true;
 }
 
@@ -423,9 +500,9 @@ void record_remember(struct record *record, const struct record_transaction *tra
 	char *p = record->transactions;
 
 	memmove(p + WIDTH_TRANSACTION, p, at < last ? at : last);
-	digits_put(&p, WIDTH_HASH, transaction->instance);
-	digits_put(&p, WIDTH_CHARGED, transaction->charged);
-	digits_put(&p, WIDTH_HASH, transaction->request);
+	base64_put(&p, WIDTH_HASH, transaction->instance);
+	base64_put(&p, WIDTH_CHARGED, transaction->charged);
+	base64_put(&p, WIDTH_HASH, transaction->request);
 }
 
 bool record_is_newer(const char *bytes, size_t size)
@@ -436,5 +513,5 @@ bool record_is_newer(const char *bytes, size_t size)
 		digits++;
 	}
 	return digits > 0 && digits + 2 < size && bytes[0] != '0' && bytes[digits] == ' ' &&
-	    memchr("fsm", bytes[digits + 1], 3) && memcmp(bytes, FORMAT_VERSION " ", 2) != 0;
+	    memchr("fsm", bytes[digits + 1], 3) && (digits > 1 || bytes[0] > FORMAT_VERSION[0]);
 }

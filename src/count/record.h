@@ -1,19 +1,12 @@
 /*
- * A counter's record: the bytes in the file to a struct and back. The only code
- * that knows the format, which policyd-ratelimit(8) documents. Pure: no file, no
- * clock, no hash of a name.
+ * A counter's record: the bytes in the file to a struct and back. record.c and its parts are
+ * the only code that knows the format, which doc/counter-file.md describes. Pure.
  *
  *   HEADER SLOT SLOT [LOG]
- *   header  "1 s12 r8 1h,1d|": version 1; strategy f, s and its resolution or m
- *           and the events that its log holds; m, r or b for what is counted and
- *           how many transactions are remembered; the windows.
- *   slot    SEQ STAMP DENIED FIRST LAST FLAGS COUNTS TRANSACTIONS CHECK|
- *   log     events of a moving window, a ring
  *
- * All numbers are in base 64, digits 0-9 A-Z a-z - _, most significant first, of
- * fixed width. The slot with the later SEQ and a good CHECK holds; a charge
- * writes the other one, so that a writer killed half way through leaves the
- * last state. The CHECK of a moving window's slot covers the newest event too:
+ * Of the two slots, the one with a good checksum and the later sequence number holds. A change
+ * is written into the other one, so that a writer which is killed half way through leaves the
+ * last state. The checksum of a moving window's slot covers the newest event of the log too:
  * the event and the slot that names it count together or not at all.
  *
  * SPDX-License-Identifier: BSD-2-Clause
@@ -23,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/strbuf.h"
+#include "count/event_log.h"
 #include "count/limit.h"
 #include "count/window.h"
 
@@ -34,12 +28,13 @@
 #define RECORD_CHARGED_MAX 262143 /* 2^18-1: what a transaction was charged, at most */
 #define RECORD_TRANSACTION_WIDTH 15
 #define RECORD_HEADER_MAX 96
+#define RECORD_CLIENT_BYTES 16
 
-/* How a record is laid out: fixed for all keys of a rule. */
+/* How a record is laid out. It follows from the rule, so all its keys share it. */
 struct record_layout {
 	enum strategy strategy;
 	unsigned resolution; /* sliding-window only, else 0 */
-	unsigned events; /* moving-window only, else 0: events that the log can hold */
+	unsigned events; /* moving-window only, else 0: places in the log; one stays unused */
 	enum limit_count count;
 	unsigned transactions; /* 1 to RECORD_TRANSACTIONS_MAX */
 	unsigned windows;
@@ -58,102 +53,104 @@ struct record_transaction {
 struct record {
 	struct record_layout layout;
 	int64_t stamp_ms; /* the last change; 0: never used */
-	uint64_t denied; /* refusals, until there has been none for a while: counter_deny */
-	int64_t denied_first_s; /* when the first and the last of them were, 0: never */
+	uint64_t denied; /* denials, until there was none for a while: see counter_deny */
+	int64_t denied_first_s; /* when the first and the last of them were; 0: never */
 	int64_t denied_s;
+	/* Who got the last one: IPv6, or IPv4 as ::ffff:a.b.c.d; all zero: unknown. */
+	uint8_t denied_client[RECORD_CLIENT_BYTES];
 	bool warned[LIMITS_MAX]; /* windows whose warning was given */
 	bool exception; /* the file may have an exception (exception.h) for the key */
 	struct window window[LIMITS_MAX]; /* fixed and sliding: as of stamp_ms */
 
-	/* How it stands in the file; for the functions here and record_migrate alone. */
+	/* Private to record*.c: how it is stored. */
 	char header[RECORD_HEADER_MAX];
-	size_t header_length; /* 0: not known yet, nor are the three below */
+	size_t header_length; /* 0: this and the next three are not known yet */
 	uint64_t header_check;
 	size_t slot_size;
 	size_t size;
 	uint64_t sequence;
 	unsigned slot;
-	uint64_t log_head; /* where the next event goes */
-	uint64_t log_used; /* how many events are there */
-	uint64_t log_total;
+	uint64_t log_head; /* place of the next event */
+	uint64_t log_used; /* number of events */
+	uint64_t log_total; /* sum of the costs of all events ever; wraps around */
 	const char *log_bytes;
-	/* As digits, newest first: nearly all are only handed on. */
+	/* As in the file, newest first: most of them are only copied. */
 	char transactions[RECORD_TRANSACTIONS_MAX * RECORD_TRANSACTION_WIDTH];
 };
 
-/* Length in bytes of a record of this layout; the same for every key. */
+/* Length in bytes of a record of this layout. */
 size_t record_size(const struct record_layout *layout);
 
 bool record_layout_same(const struct record_layout *a, const struct record_layout *b);
 
-/* A record that nothing was charged to. It has no bytes yet: record_write makes them. */
+/* Makes an empty record without bytes; record_write_new makes those. */
 void record_init(struct record *record, const struct record_layout *layout);
 
 /*
- * Reads bytes, which must outlive the record if it is a moving window's. 0; or -1
- * and why: another version, a layout that can't be, no slot with a good check.
+ * Reads a record. bytes must outlive it if it is a moving window's. 0; or -1 and why: another
+ * version, an impossible layout, no slot with a good checksum.
  */
 int record_read(struct record *record, const char *bytes, size_t size, struct error *error);
 
 /*
- * The same for a struct that is all zero or was used before: much faster if that had the
- * same layout.
+ * As record_read, but record must be all zero or come from an earlier call. Much faster if
+ * the layout is the same as before.
  */
 int record_read_again(struct record *record, const char *bytes, size_t size, struct error *error);
 
-/* What it remembers of a transaction; false: nothing. */
+/* Finds a transaction that the record remembers; false if it does not. */
 bool record_transaction(
     const struct record *record, uint64_t instance, struct record_transaction *transaction);
 
-/* Makes it the newest; the one that was not heard of for longest is forgotten for it. */
+/* Makes a transaction the newest. If there is no room, the oldest is forgotten. */
 void record_remember(struct record *record, const struct record_transaction *transaction);
 
-/* The log of a moving window as rate.h wants it; valid as long as the record and its bytes. */
+/* The log of a moving window; valid as long as the record and its bytes. */
 struct event_log record_log(const struct record *record);
 
 /*
- * Adds an event to a moving window's log, into bytes, which record was read
- * from and record_write goes to. The oldest event goes if the log is full. A cost
- * far over every limit of a moving window counts as less, so that all of them have a sum.
+ * Adds an event to a moving window's log, in bytes, which the record was read from and
+ * record_write will write to. If the log is full the oldest event is dropped. A cost far over
+ * every possible limit is lowered, so that the sum of a full log stays in range.
  */
 void record_log_add(struct record *record, char *bytes, int64_t now_ms, uint64_t cost);
 
 /*
- * Writes the state into the slot of bytes that record was not read from. Where
- * bytes are new, record_write_new must come before: it writes the header, empty
- * slots and an empty log. Both: record_size() bytes, no NUL.
+ * Both write to bytes, record_size() long, without a NUL. record_write writes the state into
+ * the slot that the record was not read from. record_write_new makes new bytes: the header,
+ * two empty slots and an empty log.
  */
 void record_write(struct record *record, char *bytes);
 void record_write_new(struct record *record, char *bytes);
 
 /*
- * Carries the state of an older layout over into a new record: the windows of the
- * same length, refusals, transactions. Where the strategy or the resolution
- * differs, a window's use counts as if it had all come at the last change; where
- * something else is counted, the counts start anew. bytes are the new record's,
- * from record_write_new.
+ * Copies the state of a record into a new one of another layout: windows of the same length,
+ * denials, transactions. If the strategy or the resolution differs, what is used of a window
+ * counts as charged at the last change. If something else is counted, the windows start empty.
+ * bytes are the new record's, from record_write_new.
  */
 void record_migrate(const struct record *old, struct record *record, char *bytes);
 
 /*
- * Forgets the oldest events of a log up to one that can't be, its stamp or sum falling: of
- * a file that holds pages of several moments. Whether there were any; record_write is due then.
+ * Drops events from a log whose pages are of different moments: the newest impossible event
+ * (its stamp or its sum falls) and all older ones. Returns whether there were any; then
+ * record_write must follow.
  */
-bool record_log_mend(struct record *record);
+bool record_log_repair(struct record *record);
 
 /* Whether bytes look like a record of a later version of the format. */
 bool record_is_newer(const char *bytes, size_t size);
 
-/* Whether a is of a later time than b, another copy of the same counter. */
+/* Whether a was written later than b, another copy of the same counter. */
 bool record_is_later(const struct record *a, const struct record *b);
 
-/* Empties the log, without writing to it. */
+/* Empties the log without writing to bytes. */
 void record_log_forget(struct record *record);
 
-/* Moves the stamps of a moving window's events that lie after now_ms to now_ms. */
+/* Sets the stamps of events after now_ms to now_ms, in bytes. */
 void record_log_clamp(struct record *record, char *bytes, int64_t now_ms);
 
-/* The layout as the header says it, without the '|'. */
+/* Appends the layout as the header has it, without the '|'. */
 void record_layout_format(const struct record_layout *layout, struct strbuf *text);
 
 #endif

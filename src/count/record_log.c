@@ -20,11 +20,11 @@ static struct event log_at(const void *data, size_t i)
 	const char *p = event_at(record, (char *)record->log_bytes, event_position(record, i));
 	struct event event;
 
-	event.stamp_ms = (int64_t)digits_get(&p, WIDTH_STAMP);
-	event.before = digits_get(&p, count_width(&record->layout));
-	/* The total starts again at 0 when it comes to its end; the differences are true. */
+	event.stamp_ms = (int64_t)base64_get(&p, WIDTH_STAMP);
+	event.before = base64_get(&p, count_width(&record->layout));
+	/* The total wraps around; the differences are right. */
 	event.before =
-	    record->log_total - ((record->log_total - event.before) & count_mask(&record->layout));
+	    record->log_total - ((record->log_total - event.before) & count_max(&record->layout));
 	return event;
 }
 
@@ -36,23 +36,23 @@ struct event_log record_log(const struct record *record)
 void record_log_add(struct record *record, char *bytes, int64_t now_ms, uint64_t cost)
 {
 	char *p = event_at(record, bytes, record->log_head);
-	uint64_t most = count_mask(&record->layout) / record->layout.events;
+	uint64_t most = count_max(&record->layout) / record->layout.events;
 
-	/* Over any limit of a moving window, and the sum of a full log is still a count. */
+	/* Still over any limit of a moving window, and the sum of a full log stays in range. */
 	cost = cost < most ? cost : most;
-	/* Before the year 1970 nothing happened. */
+	/* A time before 1970 can't be written. */
 	now_ms = now_ms > 0 ? now_ms : 0;
-	/* Stamps never fall: a clock that was set back a little stands still for a while. */
+	/* Stamps never fall: if the clock was set back, time stands still for a while. */
 	if (record->log_used > 0) {
 		int64_t newest_ms = log_at(record, record->log_used - 1).stamp_ms;
 
 		now_ms = now_ms < newest_ms ? newest_ms : now_ms;
 	}
-	digits_put(&p, WIDTH_STAMP, (uint64_t)now_ms);
-	digits_put(&p, count_width(&record->layout), record->log_total);
-	record->log_total = (record->log_total + cost) & count_mask(&record->layout);
+	base64_put(&p, WIDTH_STAMP, (uint64_t)now_ms);
+	base64_put(&p, count_width(&record->layout), record->log_total);
+	record->log_total = (record->log_total + cost) & count_max(&record->layout);
 	record->log_head = (record->log_head + 1) % record->layout.events;
-	/* One place stays free: what it holds may be the newest event of the other slot. */
+	/* One place stays unused: it may hold the newest event of the other slot. */
 	if (record->log_used < record->layout.events - 1) {
 		record->log_used++;
 	}
@@ -64,14 +64,14 @@ void record_log_forget(struct record *record)
 	record->log_total = 0;
 }
 
-bool record_log_mend(struct record *record)
+bool record_log_repair(struct record *record)
 {
-	uint64_t most = count_mask(&record->layout) / record->layout.events;
+	uint64_t most = count_max(&record->layout) / record->layout.events;
 	uint64_t younger = 0;
 	int64_t stamp_ms = INT64_MAX;
 	size_t good = 0;
 
-	/* From the newest on, which the slot's check covers. */
+	/* From the newest, which the slot's checksum covers, to the oldest. */
 	while (good < record->log_used) {
 		struct event event = log_at(record, record->log_used - 1 - good);
 		uint64_t sum = record->log_total - event.before;
@@ -95,6 +95,6 @@ void record_log_clamp(struct record *record, char *bytes, int64_t now_ms)
 		if (log_at(record, i).stamp_ms <= now_ms) {
 			break;
 		}
-		digits_put(&p, WIDTH_STAMP, (uint64_t)now_ms);
+		base64_put(&p, WIDTH_STAMP, (uint64_t)now_ms);
 	}
 }

@@ -1,5 +1,5 @@
 /*
- * A record's state in another layout: see record.h, record_migrate.
+ * A record's state in another layout: see record_migrate in record.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -7,16 +7,15 @@
 
 #include <string.h>
 
-/* The newest events of the old log that the new one has room for. */
+/* Copies the newest events of the old log, as many as the new one has room for. */
 static void convert_log(const struct record *old, struct record *record, char *bytes)
 {
 	struct event_log log = record_log(old);
 	size_t room = record->layout.events - 1;
-
 	size_t first = log.events > room ? log.events - room : 0;
 	uint64_t before = log.events > 0 ? log.at(log.data, 0).before : 0;
 
-	/* The oldest that is kept also counts for those that are not. */
+	/* The oldest that is kept gets the cost of those that are not. */
 	for (size_t i = first; i < log.events; i++) {
 		struct event event = log.at(log.data, i);
 		uint64_t after = i + 1 < log.events ? log.at(log.data, i + 1).before : log.total;
@@ -34,12 +33,12 @@ static uint64_t used_before(const struct record *old, unsigned i)
 
 		return event_log_used(&log, old->layout.window[i].length_ms, old->stamp_ms);
 	}
-	return window_used(&old->window[i], old->layout.strategy, old->layout.resolution);
+	return window_used(&old->window[i], old->layout.resolution);
 }
 
 /*
- * Makes events that show in each window what the old record's had: what a longer
- * window has more than the next shorter one came before that one began.
+ * Makes events that fill each window as the old record's windows were: what a longer window
+ * has more than the next shorter one came before the shorter one began.
  */
 static void convert_to_log(const struct record *old, struct record *record, char *bytes)
 {
@@ -73,22 +72,21 @@ static void convert_to_log(const struct record *old, struct record *record, char
 static void convert_windows(const struct record *old, struct record *record)
 {
 	const struct record_layout *layout = &record->layout;
-	bool same_ring = old->layout.strategy == layout->strategy &&
+	bool same_buckets = old->layout.strategy == layout->strategy &&
 	    old->layout.resolution == layout->resolution;
 
 	for (unsigned i = 0; i < layout->windows; i++) {
 		for (unsigned j = 0; j < old->layout.windows; j++) {
-			if (!window_same(same_ring ? layout->strategy : STRATEGY_SLIDING,
+			if (!window_same(same_buckets ? layout->strategy : STRATEGY_SLIDING,
 				&old->layout.window[j], &layout->window[i])) {
 				continue;
 			}
 			record->warned[i] = old->warned[j];
-			if (same_ring) {
+			if (same_buckets) {
 				memcpy(record->window[i].bucket, old->window[j].bucket,
 				    sizeof(record->window[i].bucket));
 			} else {
-				window_charge(&record->window[i], layout->strategy,
-				    layout->resolution, old->stamp_ms, used_before(old, j));
+				window_charge(&record->window[i], used_before(old, j));
 			}
 		}
 	}
@@ -102,6 +100,7 @@ void record_migrate(const struct record *old, struct record *record, char *bytes
 	record->denied = old->denied;
 	record->denied_first_s = old->denied_first_s;
 	record->denied_s = old->denied_s;
+	memcpy(record->denied_client, old->denied_client, sizeof(record->denied_client));
 	record->exception = old->exception;
 	if (old->layout.count != record->layout.count) {
 		return;

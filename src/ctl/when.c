@@ -6,15 +6,14 @@
 #include "ctl/when.h"
 
 #include "base/ascii.h"
+#include "base/duration.h"
 #include "base/number.h"
-#include "count/limit.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#define DURATION_MAX_S (INT64_C(100) * 365 * 86400)
 #define EPOCH_MIN_S 1000000000 /* smaller numbers are durations */
 #define EPOCH_MAX_S INT64_C(253402300799) /* the end of the year 9999 */
 #define QUOTED_SIZE 48
@@ -43,57 +42,17 @@ static bool ends(const char *s)
 	return s[strspn(s, blanks)] == '\0';
 }
 
-/* Reads one "2 hours" at *s, and moves *s behind it. */
-static int add_units(const char **s, bool alone, int64_t *sum_s)
-{
-	size_t length = strspn(*s, digits);
-	const char *unit = *s + length + strspn(*s + length, blanks);
-	size_t letters = count_letters(unit);
-	int64_t unit_s = limit_unit_ms(unit, letters) / 1000;
-	uint64_t n;
-
-	if (alone && *unit == '\0') {
-		unit_s = 1;
-	}
-	if (unit_s == 0 ||
-	    number_parse(*s, length, (uint64_t)((DURATION_MAX_S - *sum_s) / unit_s), &n)) {
-		return -1;
-	}
-	*sum_s += (int64_t)n * unit_s;
-	*s = unit + letters;
-	*s += strspn(*s, blanks);
-	return 0;
-}
-
-/* A duration in seconds, or -1. */
-static int64_t parse_seconds(const char *string)
-{
-	const char *s = string + strspn(string, blanks);
-	int64_t sum_s = 0;
-	bool first = true;
-
-	do {
-		if (add_units(&s, first, &sum_s)) {
-			return -1;
-		}
-		first = false;
-	} while (*s);
-	return sum_s > 0 ? sum_s : -1;
-}
-
 int when_parse_duration(const char *string, int64_t *ms, struct error *error)
 {
-	int64_t seconds = parse_seconds(string);
 	char quoted[QUOTED_SIZE];
 
-	if (seconds < 0) {
+	if (duration_parse(string, ms)) {
 		return error_set(error,
 		    "\"%s\" is not a duration: seconds, or numbers with units such as 90m, 2h, "
 		    "1h30m or \"3 days\" (second, minute, hour, day, week, month, year; s, m, h, "
 		    "d, w), from 1s to 100 years",
 		    quote(string, quoted));
 	}
-	*ms = seconds * 1000;
 	return 0;
 }
 
@@ -230,7 +189,7 @@ int when_parse(const char *string, int64_t now_s, int64_t *then_s, struct error 
 	const char *s = string + strspn(string, blanks);
 	size_t letters = count_letters(s);
 	char quoted[QUOTED_SIZE];
-	int64_t seconds;
+	int64_t ago_ms;
 
 	for (int days_ago = 0; days_ago <= 1 && ends(s + letters); days_ago++) {
 		if (ascii_same(s, letters, days_ago ? "yesterday" : "today")) {
@@ -241,15 +200,14 @@ int when_parse(const char *string, int64_t now_s, int64_t *then_s, struct error 
 	if (parse_epoch(s, then_s) == 0 || parse_date(s, then_s) == 0) {
 		return 0;
 	}
-	seconds = parse_seconds(s);
-	if (seconds < 0) {
+	if (duration_parse(s, &ago_ms)) {
 		return error_set(error,
 		    "\"%s\" is not a time: a date such as 2026-11-20 or \"2026-11-20 14:00\" "
 		    "(local, or with Z or +01:00), today, yesterday, how long ago (24h, 90m, \"3 "
 		    "days\"), or seconds since the epoch (@1795132800)",
 		    quote(string, quoted));
 	}
-	*then_s = now_s > seconds ? now_s - seconds : 0;
+	*then_s = now_s > ago_ms / 1000 ? now_s - ago_ms / 1000 : 0;
 	return 0;
 }
 

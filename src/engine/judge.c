@@ -471,7 +471,7 @@ static enum store_result decide(
 			note_warnings(judge, candidate);
 		}
 		if (candidate == denied) {
-			counter_deny(&candidate->record);
+			counter_deny(&candidate->record, NULL);
 			changed = true;
 		}
 		if (changed) {

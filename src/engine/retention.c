@@ -58,7 +58,7 @@ static bool repair(const char *key, size_t key_length, char *data, size_t size)
 	if (record_read(&record, data, size, &error)) {
 		return false;
 	}
-	if (record.layout.strategy == STRATEGY_MOVING && record_log_mend(&record)) {
+	if (record.layout.strategy == STRATEGY_MOVING && record_log_repair(&record)) {
 		record_write(&record, data);
 	}
 	return true;

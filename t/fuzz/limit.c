@@ -1,11 +1,12 @@
 /*
- * Fuzz target: limits as an administrator writes them. The first byte says what is
- * counted, the rest is the text.
+ * Fuzz target: limits and durations as an administrator writes them. The first byte says
+ * what is counted, the first line is the text; eight bytes behind it are a duration.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "fuzz.h"
 
+#include "base/duration.h"
 #include "base/error.h"
 #include "base/strbuf.h"
 #include "count/limit.h"
@@ -62,6 +63,27 @@ static void check_round_trip(const struct limits *limits, enum limit_count count
 	must(strcmp(first, second) == 0, "\"%s\" became \"%s\"", first, second);
 }
 
+/* A duration that is read is in range, and what is written is no shorter and reads back. */
+static void check_duration(const char *string, int64_t any_ms)
+{
+	int64_t ms, again_ms;
+	char buffer[32];
+	struct strbuf text;
+
+	if (duration_parse(string, &ms) == 0) {
+		must(ms >= 1000 && ms <= DURATION_MAX_S * 1000 && ms % 1000 == 0,
+		    "\"%s\" is %lld ms", string, (long long)ms);
+	} else {
+		ms = any_ms;
+	}
+	strbuf_init(&text, buffer, sizeof(buffer));
+	duration_format(ms, &text);
+	must(text.length > 1 && strchr("smhd", buffer[text.length - 1]), "duration %s", buffer);
+	must(ms == 0 || ms > DURATION_MAX_S * 1000 - 86400000 ||
+		(duration_parse(buffer, &again_ms) == 0 && again_ms >= ms),
+	    "%lld ms is written as %s", (long long)ms, buffer);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {data, size};
@@ -70,13 +92,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char *string = input_line(&input, &length);
 	struct limits limits, shorter;
 	struct error error = {""};
-	char buffer[32];
-	struct strbuf text;
 
-	strbuf_init(&text, buffer, sizeof(buffer));
-	duration_format((int64_t)(input_number(&input, 8) >> 1), &text);
-	must(text.length > 1 && strchr("smhd", buffer[text.length - 1]), "duration %s", buffer);
-
+	check_duration(string, (int64_t)(input_number(&input, 8) >> 1));
 	if (limits_parse(string, count, &limits, &error)) {
 		must(error.text[0] && strlen(error.text) < sizeof(error.text), "no error text");
 	} else {

@@ -1,7 +1,7 @@
 /*
- * Fuzz target: a counter's record. The first bytes say what happens to it, the rest are
- * its bytes in the file. A record is given good checksums, where only these are wrong:
- * no mutation would find one.
+ * Fuzz target: a counter's record. The first bytes of the input say what happens to it; the
+ * rest are its bytes in the file. If only its checksums are wrong the record is given right
+ * ones, since mutation would never find them.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -17,11 +17,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of the format, as policyd-ratelimit(8) has it. */
+/* Of the format, as doc/counter-file.md has it. */
 #define WIDTH_CHECK 6
 #define WIDTH_POSITION 3
 #define WIDTH_STAMP 7
-#define POSITION_OFFSET 36 /* of a slot's first position in the log */
+#define WIDTH_CLIENT 22
+#define DENIED_MAX 9999999
 #define STAMP_MAX ((INT64_C(1) << 42) - 1)
 
 static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
@@ -33,7 +34,8 @@ struct plan {
 	int64_t now_ms;
 	uint64_t cost, limit;
 	struct record_transaction transaction;
-	struct record_layout layout; /* to convert to */
+	uint8_t client[RECORD_CLIENT_BYTES];
+	struct record_layout layout; /* to migrate to */
 };
 
 #define FLAG_SEAL 1
@@ -76,6 +78,9 @@ static void take_plan(struct input *input, struct plan *plan)
 	plan->transaction.instance = 1 + input_number(input, 2);
 	plan->transaction.charged = input_number(input, 2);
 	plan->transaction.request = input_number(input, 2);
+	for (size_t i = 0; i < RECORD_CLIENT_BYTES; i++) {
+		plan->client[i] = (uint8_t)((size_t)plan->flags * 31 + i * 17);
+	}
 	take_layout(input, &plan->layout);
 }
 
@@ -96,7 +101,16 @@ static char *slot_at(const struct record *record, char *bytes, unsigned slot)
 	return bytes + record->header_length + slot * slot_size(record);
 }
 
-/* A position within the log, which is put there if it is none. */
+/* Where a slot of a moving window says which place of its log is next. */
+static size_t position_offset(const struct record_layout *layout)
+{
+	size_t used = layout->count == COUNT_BYTES ? 17 : 11;
+
+	return strlen("tSSSSSSSSSS.MMM dDDDDDDD ") + layout->windows * (1 + used + 1) +
+	    strlen("SSSSFFffffffllllll") + WIDTH_CLIENT + 1;
+}
+
+/* A position within the log; it is changed if it was outside. */
 static uint64_t position(char *p, unsigned events)
 {
 	uint64_t number = 0;
@@ -124,8 +138,10 @@ static void seal(const struct record *record, char *bytes)
 		uint64_t newest = 0, used = 0, check;
 
 		if (layout->strategy == STRATEGY_MOVING) {
-			newest = position(start + POSITION_OFFSET, layout->events);
-			used = position(start + POSITION_OFFSET + WIDTH_POSITION, layout->events);
+			char *place = start + position_offset(layout);
+
+			newest = position(place, layout->events);
+			used = position(place + WIDTH_POSITION, layout->events);
 			newest = (newest ? newest : layout->events) - 1;
 		}
 		check = hash_quick(CHECK_SEED, start, size - WIDTH_CHECK - 1) ^
@@ -142,7 +158,7 @@ static void seal(const struct record *record, char *bytes)
 	}
 }
 
-/* Whether its numbers can be sums: the checksums say nothing of a log's older events. */
+/* Whether the log's numbers can be sums: no checksum covers its older events. */
 static bool is_orderly(const struct record *record)
 {
 	struct event_log log = record_log(record);
@@ -174,8 +190,11 @@ static void check_same(const struct record *a, const struct record *b, const cha
 	struct event_log a_log = record_log(a), b_log = record_log(b);
 
 	must(record_layout_same(&a->layout, &b->layout), "layout, %s", when);
-	must(a->stamp_ms == b->stamp_ms && a->denied == b->denied && a->denied_s == b->denied_s,
-	    "stamp or refusals, %s", when);
+	must(a->stamp_ms == b->stamp_ms && a->denied == b->denied && a->denied_s == b->denied_s &&
+		a->denied_first_s == b->denied_first_s,
+	    "stamp or denials, %s", when);
+	must(memcmp(a->denied_client, b->denied_client, sizeof(a->denied_client)) == 0,
+	    "client, %s", when);
 	must(memcmp(a->warned, b->warned, sizeof(a->warned)) == 0, "warned, %s", when);
 	must(memcmp(a->transactions, b->transactions, sizeof(a->transactions)) == 0,
 	    "transactions, %s", when);
@@ -184,8 +203,8 @@ static void check_same(const struct record *a, const struct record *b, const cha
 }
 
 /*
- * A wait is as long as it must be, and no longer; but where the clock was set back behind an
- * event, it is a window at the most, since a charge would bring the event to now.
+ * A wait is exactly as long as it must be. Not checked if an event is in the future: then the
+ * wait is at most a window, since a charge would bring the event to now.
  */
 static void check_wait(const struct record *record, const struct plan *plan)
 {
@@ -217,24 +236,47 @@ static void check_wait(const struct record *record, const struct plan *plan)
 	}
 }
 
-/* A log's events are bounded, so that their sum is. */
+/* What a charge really adds: the events of a log are bounded, so that their sum is. */
 static uint64_t cost_of(const struct record_layout *layout, uint64_t cost)
 {
-	uint64_t most = layout->strategy == STRATEGY_MOVING ? count_max(layout) / layout->events : cost;
+	uint64_t most =
+	    layout->strategy == STRATEGY_MOVING ? count_max(layout) / layout->events : cost;
 
 	return cost < most ? cost : most;
 }
 
-/* Whether the oldest event goes when another one comes. */
+/* Whether another event would push out the oldest. */
 static bool is_full(const struct record *record)
 {
 	return record->layout.strategy == STRATEGY_MOVING &&
 	    record_log(record).events == record->layout.events - 1;
 }
 
+/* The slot that holds says in decimal what is used of each window. */
+static void check_by_eye(const struct record *record, char *bytes)
+{
+	const char *text = slot_at(record, bytes, record->slot);
+	unsigned long long seconds, ms, denied, used;
+	int length = 0;
+
+	must(sscanf(text, "t%10llu.%3llu d%llu %n", &seconds, &ms, &denied, &length) == 3 &&
+		length > 0,
+	    "\"%.40s\" is not legible", text);
+	must((int64_t)(seconds * 1000 + ms) == record->stamp_ms, "at %llu.%03llu", seconds, ms);
+	must(denied == record->denied, "%llu denied", denied);
+	for (unsigned i = 0; i < record->layout.windows; i++) {
+		text += length;
+		must(sscanf(text, "u%llu %n", &used, &length) == 1, "\"%.40s\" is not legible",
+		    text);
+		must(record->layout.strategy == STRATEGY_MOVING || used == 99999999999 ||
+			used == counter_used(record, i),
+		    "window %u: %llu used", i, used);
+	}
+}
+
 /*
- * Charges the record as a helper does, with a kill at every moment of the write: what is
- * read is the old state or the new one.
+ * Charges the record as a helper does, with a kill at every byte that is written: what is read
+ * then is the old state or the new one.
  */
 static void check_charge(
     const struct record *old, char *bytes, size_t size, const struct plan *plan, bool orderly)
@@ -253,15 +295,19 @@ static void check_charge(
 	before.log_bytes = bytes;
 	counter_charge(&record, written, plan->cost);
 	record_remember(&record, &plan->transaction);
-	record.denied++;
+	counter_deny(&record, plan->client);
 	record_write(&record, written);
 
 	must(memcmp(written, bytes, old->header_length) == 0, "the header was written");
 	must(memcmp(slot_at(old, written, old->slot), slot_at(old, bytes, old->slot), slot) == 0,
-	    "the slot was written that holds");
+	    "the current slot was written");
 	must(record_read(&again, written, size, &error) == 0, "%s", error.text);
-	must(again.slot != old->slot, "the old slot holds");
+	must(again.slot != old->slot, "the old slot is still current");
 	must(again.stamp_ms == before.stamp_ms, "another stamp");
+	must(memcmp(again.denied_client, plan->client, sizeof(plan->client)) == 0 &&
+		again.denied == (record.denied < DENIED_MAX ? record.denied : DENIED_MAX),
+	    "another denial");
+	check_by_eye(&again, written);
 	must(record_transaction(&again, plan->transaction.instance, &found) &&
 		memcmp(&found, &plan->transaction, sizeof(found)) == 0,
 	    "another transaction");
@@ -269,7 +315,8 @@ static void check_charge(
 		uint64_t cost = cost_of(&old->layout, plan->cost);
 		uint64_t used = counter_used(&before, i) + cost;
 
-		/* What a field can't hold stays at its most, and is over every limit. */
+		/* A number that is too large for its field becomes the largest, over every limit.
+		 */
 		must(used > count_max(&old->layout) || counter_used(&again, i) == used,
 		    "%llu and %llu make %llu", (unsigned long long)(used - cost),
 		    (unsigned long long)cost, (unsigned long long)counter_used(&again, i));
@@ -311,13 +358,12 @@ static uint64_t log_sum(const struct record *record)
 	return log.events ? log.total - log.at(log.data, 0).before : 0;
 }
 
-/* As sliding windows 1m and 60s are the same, as fixed ones not: no rule has such a layout. */
+/* 1m and 60s are one sliding window, but two fixed ones. No rule has a window twice. */
 static bool has_window_twice(const struct record_layout *layout)
 {
 	for (unsigned i = 0; i < layout->windows; i++) {
 		for (unsigned j = 0; j < i; j++) {
-			if (window_same(
-				layout->strategy, &layout->window[i], &layout->window[j])) {
+			if (window_same(layout->strategy, &layout->window[i], &layout->window[j])) {
 				return true;
 			}
 		}
@@ -325,7 +371,7 @@ static bool has_window_twice(const struct record_layout *layout)
 	return false;
 }
 
-static void check_convert(const struct record *old, const struct plan *plan, bool orderly)
+static void check_migrate(const struct record *old, const struct plan *plan, bool orderly)
 {
 	struct record_layout layout = plan->layout;
 	struct record record, again;
@@ -348,7 +394,9 @@ static void check_convert(const struct record *old, const struct plan *plan, boo
 	record_init(&record, &layout);
 	record_write_new(&record, bytes);
 	record_migrate(old, &record, bytes);
-	must(record.stamp_ms == old->stamp_ms && record.denied == old->denied, "stamp, refusals");
+	must(record.stamp_ms == old->stamp_ms && record.denied == old->denied &&
+		memcmp(record.denied_client, old->denied_client, sizeof(old->denied_client)) == 0,
+	    "stamp, denials");
 	room = layout.strategy == STRATEGY_MOVING ? layout.events - 1 : UINT64_MAX;
 	for (unsigned i = 0; orderly && i < layout.windows; i++) {
 		uint64_t used = counter_used(&record, i), least = 0, sum = 0;
@@ -361,7 +409,7 @@ static void check_convert(const struct record *old, const struct plan *plan, boo
 			sum += counter_used(old, j);
 		}
 		if (old->layout.strategy == STRATEGY_MOVING) {
-			/* A log also knows of events that have left its windows. */
+			/* A log also has events that have left its windows. */
 			sum = log_sum(old);
 		}
 		must(used >= (least < room ? least : room), "%llu became %llu",
@@ -409,7 +457,7 @@ static void check_record(const struct record *record, char *bytes, size_t size, 
 		check_wait(&later, plan);
 	}
 	check_charge(record, bytes, size, plan, orderly);
-	check_convert(record, plan, orderly);
+	check_migrate(record, plan, orderly);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

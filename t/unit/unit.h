@@ -98,7 +98,22 @@ static inline int64_t slow_wait(
 	return wait_ms;
 }
 
-/* The layout whose header is "1 s12 m8 1h,1d", or the like: see record.h. */
+/* The next moment: mostly soon, sometimes much later, or just when a wait is over. */
+static inline int64_t next_moment(uint64_t *seed, int64_t length_ms, int64_t wait_ms)
+{
+	switch (random_below(seed, 8)) {
+	case 0:
+		return (int64_t)random_below(seed, (uint64_t)length_ms * 2);
+	case 1:
+		return length_ms;
+	case 2:
+		return wait_ms != WINDOW_NEVER ? wait_ms : 0;
+	default:
+		return (int64_t)random_below(seed, (uint64_t)length_ms / 8);
+	}
+}
+
+/* The layout whose header is "2 s12 m8 1h,1d", or the like: see record.h. */
 static inline struct record_layout layout_of(const char *header)
 {
 	struct record_layout layout = {.windows = 0};

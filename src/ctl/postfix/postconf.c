@@ -5,6 +5,7 @@
  */
 #include "ctl/postfix/postconf.h"
 
+#include "base/duration.h"
 #include "base/number.h"
 #include "ctl/common.h"
 
@@ -109,24 +110,16 @@ bool settings_yes(const struct settings *settings, const char *name)
 
 long settings_seconds(const struct settings *settings, const char *name)
 {
-	static const struct {
-		char unit;
-		long seconds;
-	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
 	const char *text = settings_text(settings, name);
+	enum duration_unit unit = UNIT_SECOND;
 	size_t digits = strspn(text, "0123456789");
 	uint64_t number;
-	char unit = text[digits] ? text[digits] : 's';
 
-	if (number_parse(text, digits, 1000000000, &number) || (text[digits] && text[digits + 1])) {
+	if (number_parse(text, digits, 1000000000, &number) || (text[digits] && text[digits + 1]) ||
+	    (text[digits] && duration_unit_parse(text + digits, 1, &unit))) {
 		return -1;
 	}
-	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++) {
-		if (units[i].unit == unit) {
-			return (long)number * units[i].seconds;
-		}
-	}
-	return -1;
+	return (long)number * (long)(duration_units[unit].ms / 1000);
 }
 
 /* What was written to the file, as a new string. */

@@ -1,6 +1,6 @@
 /*
- * Tests of src/counter.c: the same questions to records of all three strategies, and
- * what a counter remembers.
+ * Tests of src/count/counter.c: the same questions to counters of all strategies, and what
+ * a counter remembers.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -18,7 +18,7 @@
 #define DAY (24 * HOUR)
 #define NEVER WINDOW_NEVER
 
-static const char *const headers[] = {"1 f m8 1h,1d", "1 s12 m8 1h,1d", "1 m20 m8 1h,1d"};
+static const char *const headers[] = {"2 f m8 1h,1d", "2 s12 m8 1h,1d", "2 m20 m8 1h,1d"};
 
 static char bytes[65536];
 
@@ -32,7 +32,7 @@ static void write_and_read(struct record *record)
 	    error.text);
 }
 
-/* One after the other; what is used, and the wait for cost more, before the charge. */
+/* One step after the other: what is used and the wait for cost more, before the charge. */
 static void test_windows(void **state)
 {
 	static const struct {
@@ -90,7 +90,7 @@ static void test_windows(void **state)
 	}
 }
 
-/* A moving window is as exact as a log that is looked through. */
+/* A moving window is as exact as a slow log. */
 static void test_moving(void **state)
 {
 	struct slow_log log = {.events = 0};
@@ -99,7 +99,7 @@ static void test_moving(void **state)
 	struct record record;
 
 	(void)state;
-	new_record(&record, "1 m1000 r1 5m,1h", bytes);
+	new_record(&record, "2 m1000 r1 5m,1h", bytes);
 	while (log.events < 500) {
 		uint64_t cost = random_below(&seed, 4), limit = 4 + random_below(&seed, 40);
 
@@ -120,7 +120,7 @@ static void test_moving(void **state)
 	}
 }
 
-/* What keeps a counter: use of any window, or a refusal for 7 days. */
+/* What keeps a counter: use of any window, or a denial for 7 days. */
 static void test_alive(void **state)
 {
 	static const struct {
@@ -133,12 +133,12 @@ static void test_alive(void **state)
 	    {"used", 1, 0, 0, true},
 	    {"used in the day", 1, 0, 2 * HOUR, true},
 	    {"used before the longer one", 1, 0, 2 * DAY, false},
-	    {"refused", 0, 1, 0, true},
-	    {"refused, clock set back", 0, 1, -HOUR, true},
+	    {"denied", 0, 1, 0, true},
+	    {"denied, clock set back", 0, 1, -HOUR, true},
 	    {"both", 1, 7, 3 * DAY, true},
-	    {"refused, nearly 7 days ago", 0, 1, 7 * DAY - 1, true},
-	    {"refused, 7 days ago", 0, 1, 7 * DAY, false},
-	    {"refused, 7 days and a second ago", 0, 1, 7 * DAY + SECOND, false},
+	    {"denied, nearly 7 days ago", 0, 1, 7 * DAY - 1, true},
+	    {"denied, 7 days ago", 0, 1, 7 * DAY, false},
+	    {"denied, 7 days and a second ago", 0, 1, 7 * DAY + SECOND, false},
 	    {"both, 7 days ago", 1, 1, 7 * DAY, false},
 	};
 
@@ -162,7 +162,7 @@ static void test_alive(void **state)
 	}
 }
 
-/* Stamps of the record, and of a moving window's events, that lie ahead of the clock. */
+/* Stamps of a record, and of a moving window's events, that are ahead of the clock. */
 static void test_ahead(void **state)
 {
 	static const int64_t nows_ms[] = {DAY, 0, -1, -1000, -1001, -DAY};
@@ -193,8 +193,8 @@ static void test_ahead(void **state)
 }
 
 /*
- * What a clock that is years ahead leaves behind is gone one window after the clock was
- * put right, refusals after 7 days.
+ * What was charged while the clock was years ahead is gone one window after the clock was
+ * set right, denials after 7 days.
  */
 static void test_set_back(void **state)
 {
@@ -208,7 +208,7 @@ static void test_set_back(void **state)
 		new_record(&record, header, bytes);
 		counter_advance(&record, START_MS + ahead_ms[i / 3]);
 		counter_charge(&record, bytes, 5);
-		counter_deny(&record);
+		counter_deny(&record, NULL);
 		write_and_read(&record);
 		counter_advance(&record, START_MS);
 		for (unsigned window = 0; window < 2; window++) {
@@ -221,18 +221,18 @@ static void test_set_back(void **state)
 		}
 		check(record.denied_s * SECOND <= START_MS + 2 * SECOND &&
 			record.denied_first_s <= record.denied_s,
-		    "%s: refused in the future", header);
+		    "%s: denied in the future", header);
 		record_log_clamp(&record, bytes, START_MS);
 		write_and_read(&record);
 		counter_advance(&record, START_MS + 26 * HOUR);
 		check(counter_used(&record, 1) == 0, "%s: stays too long", header);
-		check(counter_is_alive(&record), "%s: the refusal is gone", header);
+		check(counter_is_alive(&record), "%s: the denial is gone", header);
 		counter_advance(&record, START_MS + 7 * DAY + 2 * SECOND);
-		check(!counter_is_alive(&record), "%s: the refusal stays", header);
+		check(!counter_is_alive(&record), "%s: the denial stays", header);
 	}
 }
 
-/* A calendar window that is over does not end once more because the clock was set back a little. */
+/* A calendar window does not end twice because the clock was set back a little. */
 static void test_fixed_set_back(void **state)
 {
 	static const struct {
@@ -258,7 +258,7 @@ static void test_fixed_set_back(void **state)
 		counter_charge(&record, bytes, 5);
 		write_and_read(&record);
 		counter_advance(&record, midnight_ms - back_ms);
-		/* Charged, or only looked at, before midnight comes again. */
+		/* Charged or only read, before midnight comes again. */
 		if (i % 2) {
 			counter_charge(&record, bytes, 1);
 			write_and_read(&record);
@@ -278,27 +278,66 @@ static void test_fixed_set_back(void **state)
 	}
 }
 
-/* Each letter of heard is a transaction that is charged once more than before. */
+/* The address of the last denial is kept until another denial or a reset. */
+static void test_denied_client(void **state)
+{
+	static const uint8_t none[RECORD_CLIENT_BYTES] = {0};
+	static const uint8_t ipv4[RECORD_CLIENT_BYTES] = {
+	    [10] = 0xff, 0xff, 192, 0, 2, 10}; /* 192.0.2.10 */
+	static const uint8_t ipv6[RECORD_CLIENT_BYTES] = {0x20, 0x01, 0x0d, 0xb8, 0xff, 0xff, 0xff,
+	    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+	static const struct {
+		const char *name;
+		const uint8_t *client, *expected;
+	} cases[] = {{"IPv4", ipv4, ipv4}, {"IPv6", ipv6, ipv6}, {"unknown", NULL, none},
+	    {"IPv4 again", ipv4, ipv4}};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(headers); i++) {
+		struct record record;
+
+		new_record(&record, headers[i], bytes);
+		for (size_t j = 0; j < COUNT_OF(cases); j++) {
+			counter_advance(&record, START_MS + (int64_t)j * HOUR);
+			counter_deny(&record, cases[j].client);
+			write_and_read(&record);
+			/* A charge keeps it. */
+			counter_charge(&record, bytes, 1);
+			write_and_read(&record);
+			check(memcmp(record.denied_client, cases[j].expected,
+				  RECORD_CLIENT_BYTES) == 0,
+			    "%s: %s", headers[i], cases[j].name);
+			check(record.denied == j + 1, "%s: %llu denials", headers[i],
+			    (unsigned long long)record.denied);
+		}
+		counter_reset(&record);
+		write_and_read(&record);
+		check(memcmp(record.denied_client, none, RECORD_CLIENT_BYTES) == 0,
+		    "%s: kept after a reset", headers[i]);
+	}
+}
+
+/* Each letter of heard is a transaction, charged once more each time. */
 static void test_transactions(void **state)
 {
 	static const struct {
 		const char *header, *heard, *remembered; /* newest first, '.' for none */
 	} cases[] = {
-	    {"1 f m4 1h", "", "...."},
-	    {"1 f m4 1h", "a", "a..."},
-	    {"1 f m4 1h", "abc", "cba."},
-	    {"1 f m4 1h", "abcd", "dcba"},
-	    {"1 f m4 1h", "abcde", "edcb"},
-	    {"1 f m4 1h", "aa", "a..."},
-	    {"1 f m4 1h", "abcda", "adcb"},
-	    {"1 f m4 1h", "abcdb", "bdca"},
-	    {"1 f m4 1h", "abcdd", "dcba"},
-	    {"1 f m4 1h", "abcdae", "eadc"},
-	    {"1 f m4 1h", "abab", "ba.."},
-	    {"1 s2 r1 1h", "ab", "b"},
-	    {"1 s2 r1 1h", "abb", "b"},
-	    {"1 m2 b2 1h", "aba", "ab"},
-	    {"1 m2 b2 1h", "abac", "ca"},
+	    {"2 f m4 1h", "", "...."},
+	    {"2 f m4 1h", "a", "a..."},
+	    {"2 f m4 1h", "abc", "cba."},
+	    {"2 f m4 1h", "abcd", "dcba"},
+	    {"2 f m4 1h", "abcde", "edcb"},
+	    {"2 f m4 1h", "aa", "a..."},
+	    {"2 f m4 1h", "abcda", "adcb"},
+	    {"2 f m4 1h", "abcdb", "bdca"},
+	    {"2 f m4 1h", "abcdd", "dcba"},
+	    {"2 f m4 1h", "abcdae", "eadc"},
+	    {"2 f m4 1h", "abab", "ba.."},
+	    {"2 s2 r1 1h", "ab", "b"},
+	    {"2 s2 r1 1h", "abb", "b"},
+	    {"2 m2 b2 1h", "aba", "ab"},
+	    {"2 m2 b2 1h", "abac", "ca"},
 	};
 
 	static const char digits[] =
@@ -339,7 +378,7 @@ static void test_transactions(void **state)
 	}
 }
 
-/* By its length, but of a fixed window by its calendar unit as well. */
+/* A window is found by its length; a fixed one by its unit too. */
 static void test_window(void **state)
 {
 	static const struct {
@@ -357,10 +396,10 @@ static void test_window(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
-		new_record(&record, "1 s12 m8 1h,24h,1w", bytes);
+		new_record(&record, "2 s12 m8 1h,24h,1w", bytes);
 		check(counter_window(&record, &cases[i].window) == cases[i].sliding, "sliding %zu",
 		    i);
-		new_record(&record, "1 f m8 1h,24h,1w", bytes);
+		new_record(&record, "2 f m8 1h,24h,1w", bytes);
 		check(counter_window(&record, &cases[i].window) == cases[i].fixed, "fixed %zu", i);
 	}
 }
@@ -374,6 +413,7 @@ int main(void)
 	    cmocka_unit_test(test_ahead),
 	    cmocka_unit_test(test_set_back),
 	    cmocka_unit_test(test_fixed_set_back),
+	    cmocka_unit_test(test_denied_client),
 	    cmocka_unit_test(test_transactions),
 	    cmocka_unit_test(test_window),
 	};

@@ -26,7 +26,7 @@
 static const int64_t unit_ms[] = {SECOND, MINUTE, HOUR, DAY, 7 * DAY, 30 * DAY, 365 * DAY};
 
 static void check_limit(
-    const char *name, const struct limit *got, uint64_t count, unsigned n, enum limit_unit unit)
+    const char *name, const struct limit *got, uint64_t count, unsigned n, enum duration_unit unit)
 {
 	check(got->count == count, "%s: expected %llu, got %llu", name, (unsigned long long)count,
 	    (unsigned long long)got->count);
@@ -46,7 +46,7 @@ static void test_windows(void **state)
 		struct {
 			uint64_t count;
 			unsigned n;
-			enum limit_unit unit;
+			enum duration_unit unit;
 		} at[3];
 	} cases[] = {
 	    {"100/hour", M, 1, {{100, 1, UNIT_HOUR}}},
@@ -94,7 +94,7 @@ static void test_units(void **state)
 {
 	static const struct {
 		const char *words[5];
-		enum limit_unit unit;
+		enum duration_unit unit;
 	} cases[] = {
 	    {{"second", "seconds", "Second", "SECONDS", "s"}, UNIT_SECOND},
 	    {{"minute", "minutes", "Minute", "MINUTES", "m"}, UNIT_MINUTE},
@@ -333,42 +333,6 @@ static void test_window_names(void **state)
 	}
 }
 
-static void test_duration(void **state)
-{
-	static const struct {
-		int64_t ms;
-		const char *expected;
-	} cases[] = {
-	    {0, "0s"},
-	    {1, "1s"},
-	    {1000, "1s"},
-	    {1001, "2s"},
-	    {35 * SECOND, "35s"},
-	    {59 * SECOND, "59s"},
-	    {59 * SECOND + 1, "1m"},
-	    {MINUTE, "1m"},
-	    {MINUTE + 1, "2m"},
-	    {119 * MINUTE, "119m"},
-	    {119 * MINUTE + 1, "2h"},
-	    {2 * HOUR + 1, "3h"},
-	    {47 * HOUR, "47h"},
-	    {47 * HOUR + 1, "2d"},
-	    {2 * DAY + 1, "3d"},
-	    {365 * DAY, "365d"},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < COUNT_OF(cases); i++) {
-		char buffer[32];
-		struct strbuf text;
-
-		strbuf_init(&text, buffer, sizeof(buffer));
-		duration_format(cases[i].ms, &text);
-		check(strcmp(buffer, cases[i].expected) == 0, "%lld ms: expected %s, got %s",
-		    (long long)cases[i].ms, cases[i].expected, buffer);
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -379,7 +343,6 @@ int main(void)
 	    cmocka_unit_test(test_format_and_shorten),
 	    cmocka_unit_test(test_round_trip),
 	    cmocka_unit_test(test_window_names),
-	    cmocka_unit_test(test_duration),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -1,6 +1,6 @@
 /*
- * Tests of src/record.c: what is written reads back, whatever becomes of the bytes
- * meanwhile, and goes over into another layout.
+ * Tests of src/count/record*.c: what is written reads back, torn and damaged bytes are noticed,
+ * people can read the slots, and another layout keeps the state.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -10,31 +10,39 @@
 #include "count/counter.h"
 #include "count/record.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
 #define GUARDED 65536
 #define HOUR INT64_C(3600000)
+#define DENIED_MAX 9999999
 #define START_MS INT64_C(1705312800000) /* 2024-01-15 10:00 UTC */
 
-static const char *const headers[] = {"1 s12 m8 1h,1d", "1 f m2 1h,1d", "1 f m8 1h", "1 s3 b1 1h",
-    "1 m5 r2 1h,1d", "1 m2 b1 1h", "1 m5 m8 1d", "1 f r64 1M", "1 s1 r1 1s", "1 m300 m8 1w",
-    "1 s60 b64 1s,1m,1h,1d,1w,1M,1y,10000y"};
+static const char *const headers[] = {"2 s12 m8 1h,1d", "2 f m2 1h,1d", "2 f m8 1h", "2 s3 b1 1h",
+    "2 m5 r2 1h,1d", "2 m2 b1 1h", "2 m5 m8 1d", "2 f r64 1M", "2 s1 r1 1s", "2 m300 m8 1w",
+    "2 s60 b64 1s,1m,1h,1d,1w,1M,1y,10000y"};
 #define SMALL_HEADERS 7 /* as many of them are tested byte by byte */
 
-/* Charges something, as a writer would, and writes it. */
+/* Changes everything that a writer may change, and writes it. */
 static void change(struct record *record, char *bytes, uint64_t *seed)
 {
 	const struct record_layout *layout = &record->layout;
 	uint64_t max = layout->count == COUNT_BYTES ? LIMIT_BYTES_MAX : LIMIT_COUNT_MAX;
 
 	record->stamp_ms = START_MS + (int64_t)(random_next(seed) >> 24);
-	record->denied = random_next(seed) >> 34;
+	record->denied = random_below(seed, DENIED_MAX + 1);
 	record->denied_s = (int64_t)(random_next(seed) >> 28);
+	record->denied_first_s = (int64_t)(random_next(seed) >> 28);
+	for (size_t i = 0; i < RECORD_CLIENT_BYTES; i++) {
+		record->denied_client[i] = (uint8_t)random_next(seed);
+	}
 	for (unsigned i = 0; i < layout->windows && layout->strategy != STRATEGY_MOVING; i++) {
 		for (unsigned j = 0; j <= layout->resolution; j++) {
-			record->window[i].bucket[j] = random_next(seed) & max;
+			/* Their sum has to fit into the largest count. */
+			record->window[i].bucket[j] =
+			    random_below(seed, max / (layout->resolution + 1) + 1);
 		}
 	}
 	for (unsigned i = 0; i < layout->transactions; i++) {
@@ -52,8 +60,11 @@ static bool same(const struct record *a, const struct record *b)
 {
 	struct event_log a_log = record_log(a), b_log = record_log(b);
 	bool same = record_layout_same(&a->layout, &b->layout) && a->stamp_ms == b->stamp_ms &&
-	    a->denied == b->denied && a->denied_s == b->denied_s && a_log.events == b_log.events &&
-	    a_log.total == b_log.total && memcmp(a->window, b->window, sizeof(a->window)) == 0 &&
+	    a->denied == b->denied && a->denied_s == b->denied_s &&
+	    a->denied_first_s == b->denied_first_s &&
+	    memcmp(a->denied_client, b->denied_client, RECORD_CLIENT_BYTES) == 0 &&
+	    a_log.events == b_log.events && a_log.total == b_log.total &&
+	    memcmp(a->window, b->window, sizeof(a->window)) == 0 &&
 	    memcmp(a->transactions, b->transactions, sizeof(a->transactions)) == 0;
 
 	for (size_t i = 0; same && i < a_log.events; i++) {
@@ -75,7 +86,7 @@ static size_t slot_offset(const char *bytes, unsigned slot)
 	return (size_t)(p - bytes);
 }
 
-/* The slot that differs; 2 if both do, or none. */
+/* The slot that differs; 2 if both do or neither does. */
 static unsigned changed_slot(const char *a, const char *b)
 {
 	size_t first = slot_offset(a, 0), second = slot_offset(a, 1), end = slot_offset(a, 2);
@@ -85,7 +96,7 @@ static unsigned changed_slot(const char *a, const char *b)
 	return in_first == in_second ? 2 : in_second;
 }
 
-/* Slots are written in turn, when the sequence number starts again from 0 too. */
+/* The slots are written in turn, also when the sequence number wraps around. */
 static void test_round_trip(void **state)
 {
 	static char bytes[65536], before[65536];
@@ -121,7 +132,7 @@ static void test_round_trip(void **state)
 			check(memcmp(bytes, header, strlen(header)) == 0 &&
 				bytes[strlen(header)] == '|',
 			    "%s: begins with %.40s", header, bytes);
-			/* By turns what was read is changed, and what was written. */
+			/* Change what was read and what was written in turn. */
 			record = step % 3 ? record : read;
 			memcpy(before, bytes, size);
 			change(&record, bytes, &seed);
@@ -133,8 +144,8 @@ static void test_round_trip(void **state)
 }
 
 /*
- * A write that was broken off anywhere, or whose first half is missing, and a byte of
- * the newest slot that turned into another: the last state counts, or the new one.
+ * If a write stopped anywhere, or its first part is missing, the old or the new state is
+ * read; if a byte of the newest slot changed, the old one.
  */
 static void test_torn_and_corrupted(void **state)
 {
@@ -181,7 +192,7 @@ static void test_torn_and_corrupted(void **state)
 
 				new_bytes[p] = *other;
 				good = record_read(&read, new_bytes, size, &error) == 0;
-				/* Only within the checksum may what is no digit go for one. */
+				/* Within the checksum, a byte that is no digit may count as one. */
 				check(good &&
 					(same(&read, &old) || *other == right ||
 					    (p >= end - 6 && same(&read, &record))),
@@ -205,7 +216,7 @@ static char *guarded(const char *bytes, size_t size)
 	return memcpy(pages + GUARDED - size, bytes, size);
 }
 
-/* Reads start and zeros, which are good digits. expected: the error, or NULL for any. */
+/* Reads start and then zeros, which are digits. expected: the error, or NULL for any. */
 static void check_bad(const char *start, size_t size, const char *expected)
 {
 	char bytes[4096];
@@ -222,29 +233,30 @@ static void check_bad(const char *start, size_t size, const char *expected)
 static void test_bad_records(void **state)
 {
 	static const char no_check[] = "neither of its two slots has a good checksum";
-	static const char no_version[] = "not a counter of version 1";
+	static const char no_version[] = "not a counter of version 2";
 	static const struct {
 		const char *start;
 		size_t size;
 		const char *error;
 	} cases[] = {
-	    {"1 m5 m8 1d|", 430, no_check},
-	    {"1 f m8 1h|", 352, no_check},
-	    {"1 m5 m8 1d|", 431, "431 bytes long instead of 430"},
-	    {"1 m5 m8 1d|", 429, "429 bytes long instead of 430"},
-	    {"1 m5 m8 1d|", 11, "11 bytes long instead of 430"},
-	    {"1 f m8 1h|", 430, "430 bytes long instead of 352"},
-	    {"2 m5 m8 1d|", 430, no_version},
-	    {"10 m5 m8 1d|", 431, no_version},
+	    {"2 m5 m8 1d|", 516, no_check},
+	    {"2 f m8 1h|", 424, no_check},
+	    {"2 m5 m8 1d|", 517, "517 bytes long instead of 516"},
+	    {"2 m5 m8 1d|", 515, "515 bytes long instead of 516"},
+	    {"2 m5 m8 1d|", 11, "11 bytes long instead of 516"},
+	    {"2 f m8 1h|", 516, "516 bytes long instead of 424"},
+	    {"1 m5 m8 1d|", 516, no_version},
+	    {"3 m5 m8 1d|", 516, no_version},
+	    {"20 m5 m8 1d|", 517, no_version},
 	};
 	/* None of these is a layout. */
-	static const char *const junk[] = {"", "|", "||||||||||||", "1|", "1 s12 m8 |", "1 s12 m8|",
-	    "1 s12|", "1 s0 m8 1h|", "1 s61 m8 1h|", "1 s m8 1h|", "1 s-1 m8 1h|", "1 x12 m8 1h|",
-	    "1 f12 m8 1h|", "1 m1 m8 1h|", "1 m10003 m8 1h|", "1 s12 x8 1h|", "1 s12 m0 1h|",
-	    "1 s12 m65 1h|", "1 s12 m 1h|", "1 s12 m99999999999999999999 1h|", "1 s12 m8 1x|",
-	    "1 s12 m8 0h|", "1 s12 m8 ,1h|", "1 s12 m8 1h 1d|", "1s12 m8 1h|",
-	    "1 s12 m8 1s,2s,3s,4s,5s,6s,7s,8s,9s|", "1 s12         |", "1 f      |",
-	    "1 s12 m8 1h,1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h|"};
+	static const char *const junk[] = {"", "|", "||||||||||||", "2|", "2 s12 m8 |", "2 s12 m8|",
+	    "2 s12|", "2 s0 m8 1h|", "2 s61 m8 1h|", "2 s m8 1h|", "2 s-1 m8 1h|", "2 x12 m8 1h|",
+	    "2 f12 m8 1h|", "2 m1 m8 1h|", "2 m10003 m8 1h|", "2 s12 x8 1h|", "2 s12 m0 1h|",
+	    "2 s12 m65 1h|", "2 s12 m 1h|", "2 s12 m99999999999999999999 1h|", "2 s12 m8 1x|",
+	    "2 s12 m8 0h|", "2 s12 m8 ,1h|", "2 s12 m8 1h 1d|", "2s12 m8 1h|",
+	    "2 s12 m8 1s,2s,3s,4s,5s,6s,7s,8s,9s|", "2 s12         |", "2 f      |",
+	    "2 s12 m8 1h,1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h|"};
 	static const size_t sizes[] = {0, 1, 9, 10, 11, 20, 40, 100, 300, 1000};
 
 	(void)state;
@@ -256,13 +268,13 @@ static void test_bad_records(void **state)
 	}
 }
 
-/* Headers that are longer than a writer's, of records that are as long as a writer's. */
+/* Headers that say the same as a writer's in another way. */
 static void test_other_spellings(void **state)
 {
-	static const char *const starts[] = {"1 s12 m8 1h,|",
-	    "1 s0000000000000000000000000000000012 m8 1h|",
-	    "1 s12 m8 0000000000000000000000000000000001h|"};
-	struct record_layout layout = layout_of("1 s12 m8 1h");
+	static const char *const starts[] = {"2 s12 m8 1h,|",
+	    "2 s0000000000000000000000000000000012 m8 1h|",
+	    "2 s12 m8 0000000000000000000000000000000001h|"};
+	struct record_layout layout = layout_of("2 s12 m8 1h");
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(starts); i++) {
@@ -270,7 +282,7 @@ static void test_other_spellings(void **state)
 	}
 }
 
-/* Thousands of records with bytes changed, added and missing: no crash, no other numbers. */
+/* Thousands of records with bytes changed, added or missing: no crash, no wrong numbers. */
 static void test_mutated(void **state)
 {
 	static const char likely[] = "0123456789smfrb ,|hdM";
@@ -302,7 +314,7 @@ static void test_mutated(void **state)
 	}
 }
 
-/* What windows show of 3 at START_MS and 2 two hours later, in the old layout and the new. */
+/* Of 3 at START_MS and 2 two hours later, what is used of each window of the new layout. */
 static void test_convert(void **state)
 {
 	static const struct {
@@ -310,23 +322,24 @@ static void test_convert(void **state)
 		const char *from, *to;
 		uint64_t used[3];
 	} cases[] = {
-	    {"window gained", "1 s12 m8 1h,1d", "1 s12 m8 1h,1d,1w", {2, 5, 0}},
-	    {"window lost", "1 s12 m8 1h,1w,1d", "1 s12 m8 1d,1h", {5, 2}},
-	    {"other unit", "1 s12 m8 1h,1d", "1 s12 m8 60m,24h", {2, 5}},
-	    {"finer", "1 s12 m8 1h,1d", "1 s60 m8 1h,1d", {2, 5}},
-	    {"sliding to fixed", "1 s12 m8 1h,1d", "1 f m8 1h,1d", {2, 5}},
-	    {"fixed to sliding", "1 f m8 1d,1h", "1 s12 m8 1h,1d", {2, 5}},
-	    {"sliding to moving", "1 s12 m8 1h,1d", "1 m11 m8 1h,1d,1w", {2, 5, 5}},
-	    {"fixed to moving", "1 f m8 1d,1h", "1 m11 m8 1h,1d", {2, 5}},
-	    {"moving to sliding", "1 m11 m8 1h,1d", "1 s12 m8 1d,1h", {5, 2}},
-	    {"moving to fixed", "1 m11 m8 1h,1d", "1 f m8 1h,1d,1w", {2, 5, 0}},
-	    {"longer log", "1 m11 m8 1h", "1 m300 m8 1h,1d", {2, 5}},
-	    {"log for one event", "1 m11 m8 1h,1d", "1 m2 m8 1h,1d", {5, 5}},
-	    {"fewer transactions", "1 s12 m8 1h,1d", "1 s12 m1 1h,1d", {2, 5}},
-	    {"more transactions", "1 m11 m8 1h,1d", "1 m11 m64 1h,1d", {2, 5}},
-	    {"other count", "1 s12 m8 1h,1d", "1 s12 r8 1h,1d", {0, 0}},
-	    {"other count, moving", "1 m11 r8 1h,1d", "1 m11 b8 1h,1d", {0, 0}},
+	    {"window gained", "2 s12 m8 1h,1d", "2 s12 m8 1h,1d,1w", {2, 5, 0}},
+	    {"window lost", "2 s12 m8 1h,1w,1d", "2 s12 m8 1d,1h", {5, 2}},
+	    {"other unit", "2 s12 m8 1h,1d", "2 s12 m8 60m,24h", {2, 5}},
+	    {"finer", "2 s12 m8 1h,1d", "2 s60 m8 1h,1d", {2, 5}},
+	    {"sliding to fixed", "2 s12 m8 1h,1d", "2 f m8 1h,1d", {2, 5}},
+	    {"fixed to sliding", "2 f m8 1d,1h", "2 s12 m8 1h,1d", {2, 5}},
+	    {"sliding to moving", "2 s12 m8 1h,1d", "2 m11 m8 1h,1d,1w", {2, 5, 5}},
+	    {"fixed to moving", "2 f m8 1d,1h", "2 m11 m8 1h,1d", {2, 5}},
+	    {"moving to sliding", "2 m11 m8 1h,1d", "2 s12 m8 1d,1h", {5, 2}},
+	    {"moving to fixed", "2 m11 m8 1h,1d", "2 f m8 1h,1d,1w", {2, 5, 0}},
+	    {"longer log", "2 m11 m8 1h", "2 m300 m8 1h,1d", {2, 5}},
+	    {"log for one event", "2 m11 m8 1h,1d", "2 m2 m8 1h,1d", {5, 5}},
+	    {"fewer transactions", "2 s12 m8 1h,1d", "2 s12 m1 1h,1d", {2, 5}},
+	    {"more transactions", "2 m11 m8 1h,1d", "2 m11 m64 1h,1d", {2, 5}},
+	    {"other count", "2 s12 m8 1h,1d", "2 s12 r8 1h,1d", {0, 0}},
+	    {"other count, moving", "2 m11 r8 1h,1d", "2 m11 b8 1h,1d", {0, 0}},
 	};
+	static const uint8_t client[RECORD_CLIENT_BYTES] = {0x20, 0x01, 0x0d, 0xb8, [15] = 9};
 	const struct record_transaction transaction = {1234, 5, 6789};
 
 	(void)state;
@@ -342,6 +355,7 @@ static void test_convert(void **state)
 		counter_advance(&old, START_MS + 2 * HOUR);
 		counter_charge(&old, old_bytes, 2);
 		record_remember(&old, &transaction);
+		memcpy(old.denied_client, client, sizeof(client));
 		old.denied = 7;
 		old.denied_s = START_MS / 1000;
 		new_record(&record, cases[i].to, bytes);
@@ -350,8 +364,9 @@ static void test_convert(void **state)
 		check(record_read(&record, bytes, record_size(&record.layout), &error) == 0,
 		    "%s: %s", cases[i].name, error.text);
 		check(record.stamp_ms == START_MS + 2 * HOUR && record.denied == 7 &&
-			record.denied_s == START_MS / 1000,
-		    "%s: lost refusals", cases[i].name);
+			record.denied_s == START_MS / 1000 &&
+			memcmp(record.denied_client, client, sizeof(client)) == 0,
+		    "%s: lost denials", cases[i].name);
 		check(old.layout.count != record.layout.count ||
 			record_transaction(&record, 1234, &found),
 		    "%s: lost the transaction", cases[i].name);
@@ -364,11 +379,11 @@ static void test_convert(void **state)
 	}
 }
 
-/* No event of a window's length is forgotten when resolution or strategy change. */
+/* No event of a window is forgotten when the resolution or the strategy changes. */
 static void test_convert_keeps_use(void **state)
 {
-	static const char *const from[] = {"1 s12 m8 1h,1d", "1 s1 m8 1h,1d", "1 m99 m8 1d,1h"};
-	static const char *const to[] = {"1 s60 m8 1d,1h", "1 s3 m8 1h,1d", "1 m99 m8 1h,1d"};
+	static const char *const from[] = {"2 s12 m8 1h,1d", "2 s1 m8 1h,1d", "2 m99 m8 1d,1h"};
+	static const char *const to[] = {"2 s60 m8 1d,1h", "2 s3 m8 1h,1d", "2 m99 m8 1h,1d"};
 	uint64_t seed = random_seed("converted records", 1123581);
 
 	(void)state;
@@ -398,16 +413,192 @@ static void test_convert_keeps_use(void **state)
 	}
 }
 
+/* What a person reads off a slot: sscanf skips the blanks as an eye would. */
+struct seen {
+	unsigned long long seconds, ms, denied, used[2];
+};
+
+static void look(const char *bytes, unsigned slot, struct seen *seen)
+{
+	char label[5];
+	const char *text = bytes + slot_offset(bytes, slot);
+	int fields =
+	    sscanf(text, "%c%llu.%3llu %c%llu %c%llu %c%llu ", &label[0], &seen->seconds, &seen->ms,
+		&label[1], &seen->denied, &label[2], &seen->used[0], &label[3], &seen->used[1]);
+
+	label[4] = '\0';
+	check(fields == 9, "%d fields in \"%.60s\"", fields, text);
+	check_string(label, "tduu", text);
+}
+
+/* Each slot says in decimal when it was charged, how many denials there were, what is used. */
+static void test_decimal(void **state)
+{
+	static const char *const layouts[] = {"2 s12 r8 1h,1d", "2 f m8 1h,1d", "2 m99 r8 1h,1d",
+	    "2 s60 b8 1h,1d", "2 f b1 1h,1d", "2 m99 b8 1h,1d"};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(layouts); i++) {
+		char bytes[16384] = "";
+		uint64_t used[2] = {0, 0};
+		struct record record;
+		struct seen now, before = {0};
+
+		new_record(&record, layouts[i], bytes);
+		look(bytes, 0, &now);
+		check(memcmp(&now, &before, sizeof(now)) == 0, "%s: not empty", layouts[i]);
+		for (uint64_t step = 1; step <= 40; step++, before = now) {
+			/* Every tenth charge comes after two hours. */
+			int64_t now_ms = START_MS + (int64_t)(step / 10) * 2 * HOUR + (int64_t)step;
+
+			counter_advance(&record, now_ms);
+			used[0] = (step % 10 ? used[0] : 0) + step;
+			used[1] += step;
+			counter_charge(&record, bytes, step);
+			if (step % 3 == 0) {
+				counter_deny(&record, NULL);
+			}
+			record_write(&record, bytes);
+			look(bytes, record.slot, &now);
+			check((int64_t)(now.seconds * 1000 + now.ms) == now_ms, "%s: at %llu.%llu",
+			    layouts[i], now.seconds, now.ms);
+			check(now.denied == step / 3, "%s: %llu denied", layouts[i], now.denied);
+			check(now.used[0] == used[0] && now.used[1] == used[1],
+			    "%s, step %llu: %llu and %llu used", layouts[i],
+			    (unsigned long long)step, now.used[0], now.used[1]);
+			/* The other slot still has the charge before. */
+			look(bytes, !record.slot, &now);
+			check(memcmp(&now, &before, sizeof(now)) == 0, "%s: the other slot",
+			    layouts[i]);
+			look(bytes, record.slot, &now);
+		}
+	}
+}
+
+/* A key with two windows takes at most 1,000 bytes of the file, of which TDB takes its part. */
+static void test_size(void **state)
+{
+	struct record_layout layout = layout_of("2 s12 r8 1h,1d");
+
+	(void)state;
+	check(record_size(&layout) <= 750, "%zu bytes", record_size(&layout));
+}
+
+/* Numbers that fill their fields, for a person too; a number that is too large stays largest. */
+static void test_decimal_saturation(void **state)
+{
+	static const struct {
+		const char *header;
+		uint64_t charge, denied;
+		unsigned long long used, shown_denied;
+	} cases[] = {
+	    {"2 s12 r8 1h,1d", LIMIT_COUNT_MAX, 9999999, 68719476735, 9999999},
+	    {"2 s12 r8 1h,1d", LIMIT_COUNT_MAX, 10000000, 68719476735, 9999999},
+	    {"2 s12 r8 1h,1d", UINT64_C(1) << 40, UINT64_C(1) << 40, 68719476735, 9999999},
+	    {"2 f b8 1h,1d", LIMIT_BYTES_MAX, 1, 18014398509481983, 1},
+	    {"2 f b8 1h,1d", LIMIT_BYTES_MAX + UINT64_C(1), 1, 18014398509481983, 1},
+	};
+	char bytes[4096] = "";
+	struct record record, read;
+	struct error error;
+	struct seen seen;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		new_record(&record, cases[i].header, bytes);
+		counter_advance(&record, START_MS);
+		counter_charge(&record, bytes, cases[i].charge);
+		record.denied = cases[i].denied;
+		record_write(&record, bytes);
+		look(bytes, record.slot, &seen);
+		check(seen.used[0] == cases[i].used && seen.denied == cases[i].shown_denied,
+		    "case %zu: %llu used, %llu denied", i, seen.used[0], seen.denied);
+	}
+	/* Sub-buckets that are full, one after the other: more than the decimal field holds. */
+	new_record(&record, "2 s12 r8 1h,1d", bytes);
+	for (unsigned step = 0; step < 13; step++) {
+		uint64_t used = (step + UINT64_C(1)) * LIMIT_COUNT_MAX;
+
+		counter_advance(&record, START_MS + step * HOUR / 12);
+		counter_charge(&record, bytes, LIMIT_COUNT_MAX);
+		record_write(&record, bytes);
+		look(bytes, record.slot, &seen);
+		check(seen.used[0] == (used < 99999999999 ? used : 99999999999),
+		    "step %u: %llu used", step, seen.used[0]);
+		check(record_read(&read, bytes, record_size(&record.layout), &error) == 0, "%s",
+		    error.text);
+		check(counter_used(&read, 0) >= LIMIT_COUNT_MAX, "step %u: room again", step);
+	}
+}
+
+/* The newest sub-bucket is not written; it is what is used, less the others. */
+static void test_newest_bucket(void **state)
+{
+	uint64_t seed = random_seed("newest buckets", 14142135);
+
+	(void)state;
+	for (unsigned round = 0; round < 2000; round++) {
+		const char *header = round % 2 ? "2 s12 r8 1h,1d" : "2 s60 b1 1h,1d";
+		char bytes[8192] = "";
+		struct record record, read;
+		struct error error;
+
+		new_record(&record, header, bytes);
+		for (unsigned step = 0; step < 8; step++) {
+			for (unsigned i = 0; i < 2; i++) {
+				for (unsigned age = 0; age <= record.layout.resolution; age++) {
+					record.window[i].bucket[age] = random_below(&seed, 3)
+					    ? 0
+					    : random_below(&seed, 1000000);
+				}
+			}
+			record_write(&record, bytes);
+			check(record_read(&read, bytes, record_size(&record.layout), &error) == 0,
+			    "%s", error.text);
+			for (unsigned i = 0; i < 2; i++) {
+				check(memcmp(record.window[i].bucket, read.window[i].bucket,
+					  sizeof(read.window[i].bucket)) == 0,
+				    "%s: window %u", header, i);
+			}
+		}
+	}
+}
+
+/* A time that a slot has no room for is written as the nearest one it has room for. */
+static void test_far_times(void **state)
+{
+	static const struct {
+		int64_t stamp_ms, read_ms;
+	} cases[] = {{-1, 0}, {INT64_MIN, 0}, {0, 0}, {999, 999}, {9999999999999, 4398046511103},
+	    {INT64_MAX, 4398046511103}, {4398046511103, 4398046511103}};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases) * 3; i++) {
+		const char *header = headers[(size_t[]){0, 2, 6}[i % 3]];
+		char bytes[4096] = "";
+		struct record record, read;
+		struct error error;
+
+		new_record(&record, header, bytes);
+		record.stamp_ms = cases[i / 3].stamp_ms;
+		record_write(&record, bytes);
+		check(record_read(&read, bytes, record_size(&record.layout), &error) == 0, "%s",
+		    error.text);
+		check(read.stamp_ms == cases[i / 3].read_ms, "%s, case %zu: %lld", header, i / 3,
+		    (long long)read.stamp_ms);
+	}
+}
+
 static void test_saturation(void **state)
 {
 	static const struct {
 		const char *header;
 		uint64_t most, used;
-	} cases[] = {{"1 f m2 1h", LIMIT_COUNT_MAX, LIMIT_COUNT_MAX},
-	    {"1 f b2 1h", LIMIT_BYTES_MAX, LIMIT_BYTES_MAX},
-	    {"1 s12 r2 1h", LIMIT_COUNT_MAX, LIMIT_COUNT_MAX},
+	} cases[] = {{"2 f m2 1h", LIMIT_COUNT_MAX, LIMIT_COUNT_MAX},
+	    {"2 f b2 1h", LIMIT_BYTES_MAX, LIMIT_BYTES_MAX},
+	    {"2 s12 r2 1h", LIMIT_COUNT_MAX, LIMIT_COUNT_MAX},
 	    /* The most that one event may count, so that five of them have a sum, and 5. */
-	    {"1 m5 b2 1h", LIMIT_BYTES_MAX, LIMIT_BYTES_MAX / 5 + 5}};
+	    {"2 m5 b2 1h", LIMIT_BYTES_MAX, LIMIT_BYTES_MAX / 5 + 5}};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -420,7 +611,7 @@ static void test_saturation(void **state)
 		counter_advance(&record, START_MS);
 		counter_charge(&record, bytes, cases[i].most);
 		counter_charge(&record, bytes, 5);
-		record.denied = UINT64_C(1) << 30;
+		record.denied = DENIED_MAX + 1;
 		record.denied_s = INT64_C(1) << 36;
 		transaction.charged = RECORD_CHARGED_MAX + 1;
 		record_remember(&record, &transaction);
@@ -428,17 +619,17 @@ static void test_saturation(void **state)
 		record_read(&record, bytes, record_size(&record.layout), &error);
 		check(counter_used(&record, 0) == cases[i].used, "%s: %llu used", cases[i].header,
 		    (unsigned long long)counter_used(&record, 0));
-		check(record.denied == (1 << 30) - 1 && record.denied_s == (INT64_C(1) << 36) - 1 &&
+		check(record.denied == DENIED_MAX && record.denied_s == (INT64_C(1) << 36) - 1 &&
 			record_transaction(&record, 1234, &transaction) &&
 			transaction.charged == RECORD_CHARGED_MAX,
 		    "%s: a number wrapped", cases[i].header);
 	}
 }
 
-/* A log that is never without an event counts right when its sum of all costs comes to an end. */
+/* A log that is never empty counts right when the sum of all its costs wraps around. */
 static void test_endless_log(void **state)
 {
-	static const char *const headers[] = {"1 m5 m8 1h", "1 m10002 b8 1h"};
+	static const char *const headers[] = {"2 m5 m8 1h", "2 m10002 b8 1h"};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(headers); i++) {
@@ -465,25 +656,25 @@ static void test_endless_log(void **state)
 	}
 }
 
-/* Events that would have come before 1970 are not taken for some that are to come. */
+/* Events before 1970 are not taken for events in the future. */
 static void test_before_1970(void **state)
 {
 	char old_bytes[4096] = "", bytes[4096] = "";
 	struct record old, record;
 
 	(void)state;
-	new_record(&old, "1 f m8 100y,9000y", old_bytes);
+	new_record(&old, "2 f m8 100y,9000y", old_bytes);
 	counter_advance(&old, START_MS);
 	old.window[0].bucket[0] = 3;
 	old.window[1].bucket[0] = 5;
-	new_record(&record, "1 m9 m8 100y,9000y", bytes);
+	new_record(&record, "2 m9 m8 100y,9000y", bytes);
 	record_migrate(&old, &record, bytes);
 	check(counter_used(&record, 1) == 5, "%llu used of the longer window",
 	    (unsigned long long)counter_used(&record, 1));
 	check(!counter_is_ahead(&record, START_MS), "an event to come");
 }
 
-/* A log whose sum of all costs can't grow any more still counts what comes. */
+/* A log whose sum of all costs is at its largest still counts new events. */
 static void test_saturated_log(void **state)
 {
 	char bytes[4096] = "";
@@ -491,7 +682,7 @@ static void test_saturated_log(void **state)
 	struct error error;
 
 	(void)state;
-	new_record(&record, "1 m5 m8 1h", bytes);
+	new_record(&record, "2 m5 m8 1h", bytes);
 	counter_advance(&record, START_MS);
 	counter_charge(&record, bytes, LIMIT_COUNT_MAX);
 	counter_advance(&record, START_MS + 2 * HOUR);
@@ -502,7 +693,7 @@ static void test_saturated_log(void **state)
 	    (unsigned long long)counter_used(&record, 0));
 }
 
-/* The oldest event goes, stamps never fall, and a clock that was set back clamps them. */
+/* The oldest event is dropped, stamps never fall, and stamps in the future are clamped. */
 static void test_log(void **state)
 {
 	static const int64_t stamps_ms[] = {10, 20, 30, 25, 40};
@@ -519,7 +710,7 @@ static void test_log(void **state)
 		struct error error = {""};
 		struct event_log log;
 
-		new_record(&record, "1 m5 m8 1h", bytes);
+		new_record(&record, "2 m5 m8 1h", bytes);
 		for (size_t j = 0; j < COUNT_OF(stamps_ms); j++) {
 			record_log_add(&record, bytes, START_MS + stamps_ms[j], j + 1);
 		}
@@ -549,8 +740,8 @@ static char *event_bytes(const struct record *record, char *bytes, size_t number
 	return bytes + size - (record->layout.events - number) * 13;
 }
 
-/* Pages of two moments in a log: what comes before an event that can't be is forgotten. */
-static void test_log_mend(void **state)
+/* Pages of two moments in a log: an impossible event and all older ones are dropped. */
+static void test_log_repair(void **state)
 {
 	static const struct {
 		const char *name;
@@ -573,9 +764,9 @@ static void test_log_mend(void **state)
 		struct error error = {""};
 		struct event_log log;
 		int64_t stamp_ms = 0;
-		bool mended;
+		bool repaired;
 
-		new_record(&record, "1 m9 m8 1h", bytes);
+		new_record(&record, "2 m9 m8 1h", bytes);
 		for (int64_t j = 0; j < 8; j++) {
 			record_log_add(&record, bytes, START_MS + j, 10);
 		}
@@ -588,8 +779,8 @@ static void test_log_mend(void **state)
 		}
 		check(record_read(&record, bytes, record_size(&record.layout), &error) == 0,
 		    "%s: %s", cases[i].name, error.text);
-		mended = record_log_mend(&record);
-		check(mended == (cases[i].left < 8), "%s: mended %d", cases[i].name, mended);
+		repaired = record_log_repair(&record);
+		check(repaired == (cases[i].left < 8), "%s: repaired %d", cases[i].name, repaired);
 		record_write(&record, bytes);
 		check(record_read(&again, bytes, record_size(&record.layout), &error) == 0,
 		    "%s: %s", cases[i].name, error.text);
@@ -605,11 +796,11 @@ static void test_log_mend(void **state)
 		}
 		check(event_log_used(&log, HOUR, START_MS + 100) <= 80, "%s: %llu are used",
 		    cases[i].name, (unsigned long long)event_log_used(&log, HOUR, START_MS + 100));
-		check(!record_log_mend(&again), "%s: mended twice", cases[i].name);
+		check(!record_log_repair(&again), "%s: repaired twice", cases[i].name);
 	}
 }
 
-/* Logs made of two moments of one, event by event: never more is used than was charged. */
+/* Logs mixed from two moments, event by event: never more is used than was charged. */
 static void test_log_mixed(void **state)
 {
 	uint64_t seed = random_seed("mixed logs", 20261121);
@@ -623,7 +814,7 @@ static void test_log_mixed(void **state)
 		uint64_t charged = 0, used;
 		size_t start;
 
-		new_record(&record, "1 m20 m1 1h", first);
+		new_record(&record, "2 m20 m1 1h", first);
 		start = (size_t)(event_bytes(&record, first, 0) - first);
 		for (uint64_t j = random_below(&seed, 60); j > 0; j--) {
 			charged += 3;
@@ -645,7 +836,7 @@ static void test_log_mixed(void **state)
 		if (record_read(&record, second, record_size(&record.layout), &error)) {
 			continue;
 		}
-		record_log_mend(&record);
+		record_log_repair(&record);
 		log = record_log(&record);
 		used = event_log_used(&log, HOUR, START_MS + (int64_t)charged);
 		check(used <= charged, "round %d: %llu of %llu", round, (unsigned long long)used,
@@ -660,18 +851,19 @@ static void test_is_newer(void **state)
 		size_t size;
 		bool newer;
 	} cases[] = {
-	    {"2 s12 m8 1h|", 12, true},
-	    {"2 m5 r2 1h|", 11, true},
+	    {"3 s12 m8 1h|", 12, true},
+	    {"9 m5 r2 1h|", 11, true},
 	    {"17 f m8 1h|", 11, true},
+	    {"2 s12 m8 1h|", 12, false},
 	    {"1 s12 m8 1h|", 12, false},
-	    {"02 s12 m8 1h|", 13, false},
+	    {"03 s12 m8 1h|", 13, false},
 	    {"0 s12 m8 1h|", 12, false},
-	    {"2 x12 m8 1h|", 12, false},
-	    {"2\0s12 m8 1h|", 12, false},
-	    {"2 \0"
+	    {"3 x12 m8 1h|", 12, false},
+	    {"3\0s12 m8 1h|", 12, false},
+	    {"3 \0"
 	     "12 m8 1h|",
 		12, false},
-	    {"2 s", 2, false},
+	    {"3 s", 2, false},
 	    {"22222", 5, false},
 	    {"", 0, false},
 	    {" s12", 4, false},
@@ -690,7 +882,7 @@ static void test_is_later(void **state)
 	struct record first, second, other;
 
 	(void)state;
-	new_record(&first, "1 s12 m8 1h", bytes);
+	new_record(&first, "2 s12 m8 1h", bytes);
 	first.stamp_ms = START_MS;
 	record_write(&first, bytes);
 	second = first;
@@ -700,7 +892,7 @@ static void test_is_later(void **state)
 	check(!record_is_later(&first, &second), "the first, within a millisecond");
 	first.stamp_ms++;
 	check(record_is_later(&first, &second), "by its stamp");
-	new_record(&other, "1 s12 m8 1d", bytes);
+	new_record(&other, "2 s12 m8 1d", bytes);
 	other.stamp_ms = second.stamp_ms;
 	check(!record_is_later(&other, &second) && !record_is_later(&second, &other),
 	    "of another layout");
@@ -716,12 +908,17 @@ int main(void)
 	    cmocka_unit_test(test_mutated),
 	    cmocka_unit_test(test_convert),
 	    cmocka_unit_test(test_convert_keeps_use),
+	    cmocka_unit_test(test_decimal),
+	    cmocka_unit_test(test_size),
+	    cmocka_unit_test(test_decimal_saturation),
+	    cmocka_unit_test(test_newest_bucket),
+	    cmocka_unit_test(test_far_times),
 	    cmocka_unit_test(test_saturation),
 	    cmocka_unit_test(test_saturated_log),
 	    cmocka_unit_test(test_endless_log),
 	    cmocka_unit_test(test_before_1970),
 	    cmocka_unit_test(test_log),
-	    cmocka_unit_test(test_log_mend),
+	    cmocka_unit_test(test_log_repair),
 	    cmocka_unit_test(test_log_mixed),
 	    cmocka_unit_test(test_is_newer),
 	    cmocka_unit_test(test_is_later),
