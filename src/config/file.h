@@ -25,23 +25,20 @@
 
 enum config_log { CONFIG_LOG_NONE, CONFIG_LOG_DENIED, CONFIG_LOG_ALL };
 
-/* Something of a request that keys and matches look at. */
+/* What a key or a match names: an attribute of a request, or one derived from it. */
 struct config_attribute {
-	const char *field; /* as the file says it: "sasl_domain" */
-	size_t field_length;
-	const char *attribute; /* where it comes from: "sasl_username" */
-	size_t attribute_length;
+	const char *name; /* as the file has it: "sasl_domain" */
+	const char *source; /* the attribute that Postfix sends: "sasl_username" */
 	enum key_kind kind;
 };
 
-/* Finds what a name in the file means; field is name itself. 0, -1: Postfix sends no such thing. */
+/* Finds the attribute with that name. Returns 0, or -1 if there is none. */
 int config_attribute_find(struct config_attribute *attribute, const char *name, size_t length);
 
 /* One alternative of a key, an attribute or a pair of them. */
 struct config_key {
 	struct config_attribute part[2];
 	unsigned parts;
-	const char *field; /* "sasl_username+client_address" */
 };
 
 #define CONFIG_KEYS_MAX 8

@@ -9,7 +9,7 @@
 #include "base/number.h"
 #include "config/selector.h"
 #include "base/log.h"
-#include "policy/protocol.h"
+#include "policy/attributes.h"
 #include "policy/template.h"
 
 #include <limits.h>
@@ -168,7 +168,7 @@ static int parse_plain_action(const struct config_option *option, void *section,
 static int parse_template_action(const struct config_option *option, void *section, void *field,
     const char *value, struct error *error)
 {
-	if (template_check(value, attributes_known, error)) {
+	if (template_check(value, attributes_is_sent, error)) {
 		return -1;
 	}
 	return parse_plain_action(option, section, field, value, error);

@@ -417,8 +417,7 @@ static void check_states(struct finishing *finishing)
 		for (unsigned j = 0; j < rule->matches; j++) {
 			const struct config_match *match = &rule->match[j];
 
-			if (ascii_same(match->attribute.attribute,
-				match->attribute.attribute_length, "protocol_state") &&
+			if (strcmp(match->attribute.source, "protocol_state") == 0 &&
 			    !config_matches(match, states[i], strlen(states[i]))) {
 				possible = false;
 				line = rule->match_lines.line[j].line;

@@ -7,54 +7,24 @@
 
 #include "base/suggest.h"
 #include "config/options.h"
-#include "policy/protocol.h"
+#include "policy/attributes.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static const struct {
-	const char *field;
-	const char *attribute;
-} domains[] = {
-    {"sasl_domain", "sasl_username"},
-    {"sender_domain", "sender"},
-    {"recipient_domain", "recipient"},
-};
-
-static const char *const mailboxes[] = {"sasl_username", "sasl_sender", "sender", "recipient"};
-static const char *const addresses[] = {"client_address", "server_address"};
-
-static bool is_one_of(const char *name, size_t length, const char *const *words, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (strlen(words[i]) == length && memcmp(words[i], name, length) == 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
 int config_attribute_find(struct config_attribute *attribute, const char *name, size_t length)
 {
-	*attribute = (struct config_attribute){.field = name,
-	    .field_length = length,
-	    .attribute = name,
-	    .attribute_length = length,
-	    .kind = KEY_TEXT};
-	for (size_t i = 0; i < sizeof(domains) / sizeof(*domains); i++) {
-		if (is_one_of(name, length, &domains[i].field, 1)) {
-			attribute->attribute = domains[i].attribute;
-			attribute->attribute_length = strlen(domains[i].attribute);
-			attribute->kind = KEY_DOMAIN;
-			return 0;
-		}
+	static const enum key_kind kinds[] = {[ATTRIBUTE_TEXT] = KEY_TEXT,
+	    [ATTRIBUTE_MAILBOX] = KEY_MAILBOX,
+	    [ATTRIBUTE_ADDRESS] = KEY_ADDRESS,
+	    [ATTRIBUTE_DOMAIN] = KEY_DOMAIN};
+	const struct attribute *found = attributes_find(name, length);
+
+	if (!found) {
+		return -1;
 	}
-	if (is_one_of(name, length, mailboxes, sizeof(mailboxes) / sizeof(*mailboxes))) {
-		attribute->kind = KEY_MAILBOX;
-	} else if (is_one_of(name, length, addresses, sizeof(addresses) / sizeof(*addresses))) {
-		attribute->kind = KEY_ADDRESS;
-	}
-	return attributes_known(name, length) ? 0 : -1;
+	*attribute = (struct config_attribute){found->name, found->source, kinds[found->kind]};
+	return 0;
 }
 
 static int unknown_attribute(const char *name, size_t length, const char *more, struct error *error)
@@ -68,11 +38,8 @@ static int unknown_attribute(const char *name, size_t length, const char *more, 
 		    more);
 	}
 	suggest_init(&near, name, length);
-	for (size_t i = 0; attributes_names[i]; i++) {
-		suggest_try(&near, attributes_names[i]);
-	}
-	for (size_t i = 0; i < sizeof(domains) / sizeof(*domains); i++) {
-		suggest_try(&near, domains[i].field);
+	for (const struct attribute *attribute = attributes; attribute->name; attribute++) {
+		suggest_try(&near, attribute->name);
 	}
 	if (strstr(more, "everything")) {
 		suggest_try(&near, "everything");

@@ -40,7 +40,7 @@ static void add_field(const struct verdict *verdict, struct strbuf *text)
 	}
 	for (unsigned i = 0; source && i < source->parts; i++) {
 		strbuf_puts(text, i ? "+" : "");
-		strbuf_add(text, source->part[i].field, source->part[i].field_length);
+		strbuf_puts(text, source->part[i].name);
 	}
 }
 

@@ -81,7 +81,7 @@ unsigned request_matches(const struct rule *rule, const struct policy_request *r
 	for (; i < rule->matches; i++) {
 		const struct config_attribute *attribute = &rule->match[i].attribute;
 		const struct policy_attribute *found =
-		    policy_find(request, attribute->attribute, attribute->attribute_length);
+		    policy_find(request, attribute->source, strlen(attribute->source));
 		const char *value = found ? found->value : "";
 		size_t length = found ? found->value_length : 0;
 
@@ -148,7 +148,7 @@ bool request_find_key(const struct rule *rule, const struct policy_request *requ
 		for (unsigned j = 0; j < key->source->parts; j++) {
 			const struct config_attribute *part = &key->source->part[j];
 			const struct policy_attribute *attribute =
-			    policy_find(request, part->attribute, part->attribute_length);
+			    policy_find(request, part->source, strlen(part->source));
 
 			if (!attribute ||
 			    !key_add(&text, attribute->value, attribute->value_length, part->kind,

@@ -54,7 +54,7 @@ static bool check_request(
 {
 	bool good = true;
 
-	/* From the last line on: of an attribute that comes twice the last one holds. */
+	/* From the last line to the first: if an attribute is repeated, the last one wins. */
 	for (size_t end = size - 1; end > 0;) {
 		size_t start = end - 1;
 		const uint8_t *equals;
@@ -93,7 +93,7 @@ static void check_strings(const struct policy_request *request)
 {
 	must(request->attributes <= POLICY_ATTRIBUTES_MAX, "too many attributes");
 	for (size_t i = 0; i < request->attributes; i++) {
-		const struct policy_attribute *attribute = policy_attribute(request, i);
+		const struct policy_attribute *attribute = &request->attribute[i];
 
 		must(attribute->name >= reader.buffer &&
 			attribute->value + attribute->value_length <
@@ -106,7 +106,7 @@ static void check_strings(const struct policy_request *request)
 		must(!strpbrk(attribute->name, "=\n") && !strchr(attribute->value, '\n'),
 		    "a separator within a string");
 		must(policy_find(request, attribute->name, attribute->name_length) >= attribute,
-		    "an attribute that comes twice: not the last one");
+		    "a repeated attribute: not the last one");
 	}
 }
 
@@ -145,7 +145,7 @@ static void read_all(int fd, const uint8_t *bytes, size_t size)
 			must(!good || result == POLICY_REQUEST ||
 				request.attributes == POLICY_ATTRIBUTES_MAX ||
 				(kind[0] && strcmp(kind, "smtpd_access_policy") != 0),
-			    "refused for nothing: %s", error.text);
+			    "bad for nothing: %s", error.text);
 		}
 		bytes += length;
 		size -= length;

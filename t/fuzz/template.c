@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/strbuf.h"
-#include "policy/protocol.h"
+#include "policy/attributes.h"
 #include "policy/template.h"
 
 #include <stdio.h>
@@ -23,7 +23,7 @@ static bool is_placeholder(const char *name, size_t length)
 			return true;
 		}
 	}
-	return attributes_known(name, length);
+	return attributes_is_sent(name, length);
 }
 
 static const char *look_up(const void *data, const char *name, size_t length, size_t *value_length)
@@ -64,7 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!is_clean(template, length, "\t")) {
 		goto out;
 	}
-	if (template_check(template, attributes_known, &error)) {
+	if (template_check(template, attributes_is_sent, &error)) {
 		must(error.text[0] && strchr(template, '{'), "an error text, and a reason");
 		goto out;
 	}
