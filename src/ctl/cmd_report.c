@@ -82,7 +82,7 @@ static void print_row(const struct ctl_row *row, struct table *table)
 	cell[n++] = table_number((uint64_t)row->denied_first_s, since);
 	cell[n++] = table_number((uint64_t)row->denied_s, last);
 	cell[n++] = table_number((uint64_t)limit->window.length_ms / 1000, NULL);
-	cell[n++] = table_string(config_count_words[row->rule->count]);
+	cell[n++] = table_string(options_count_words[row->rule->count]);
 	cell[n] = table_number(limit->count, limit_text);
 	cell[n++].json = limit->count == LIMIT_UNLIMITED ? TABLE_NULL : TABLE_NUMBER;
 	cell[n++] = table_number(row->used, used);

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "base/clock.h"
+#include "config/rule.h"
 #include "count/counter.h"
 #include "ctl/main.h"
 #include "ctl/table.h"

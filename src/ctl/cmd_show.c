@@ -62,8 +62,8 @@ static void print_row(int64_t now_ms, const struct ctl_row *row, struct table *t
 	cell[n++] = table_string(rule->name);
 	cell[n++] = table_string(row->key);
 	cell[n++] = table_number((uint64_t)limit->window.length_ms / 1000, NULL);
-	cell[n++] = table_string(config_strategy_words[rule->strategy]);
-	cell[n++] = table_string(config_count_words[rule->count]);
+	cell[n++] = table_string(options_strategy_words[rule->strategy]);
+	cell[n++] = table_string(options_count_words[rule->count]);
 	cell[n] = table_number(limit->count, limit_text);
 	cell[n++].json = unlimited ? TABLE_NULL : TABLE_NUMBER;
 	cell[n++] = table_number(row->used, used);

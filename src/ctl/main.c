@@ -183,13 +183,17 @@ static bool is_user(const struct config *config)
 static int run(struct ctl *ctl, const struct command *command, int argc, char **argv)
 {
 	struct store_options options = {.access = command->access};
+	enum config_result loaded;
 	struct config_stamp stamp;
 	int status = EX_CONFIG;
 
 	/* Each command has options of its own. */
 	optind = 0;
-	ctl->config_is_bad =
-	    config_load(ctl->config_path, &ctl->config, &stamp, print_complaint, NULL) != 0;
+	loaded = config_load(ctl->config_path, &ctl->config, &stamp, print_complaint, NULL);
+	if (loaded == CONFIG_NO_MEMORY) {
+		return EX_OSERR;
+	}
+	ctl->config_is_bad = loaded != CONFIG_OK;
 	/* Only what looks for faults may go on with one. */
 	if (!ctl->config_is_bad || command->run == cmd_check) {
 		status = command->prepare ? command->prepare(ctl, argc, argv) : 0;

@@ -7,6 +7,7 @@
 
 #include "base/number.h"
 #include "base/clock.h"
+#include "config/rule.h"
 #include "count/counter.h"
 #include "ctl/table.h"
 #include "engine/limits.h"

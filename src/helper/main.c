@@ -5,6 +5,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "config/file.h"
 #include "helper/confine.h"
@@ -41,10 +42,17 @@
 /* From sysexits.h, which not every libc has. */
 #define EXIT_USAGE 64
 
+/* A configuration, and what judges requests by it. */
+struct setup {
+	struct config config;
+	struct store *store;
+	struct judge *judge; /* NULL: the configuration is bad, only its [global] is used */
+};
+
 struct helper {
 	const char *config_path;
-	struct config config; /* the last one read, for [global] even if it is bad */
-	bool usable; /* config holds rules to judge by */
+	struct setup setup[2];
+	struct setup *now; /* the one in force; the other is free for the next */
 	struct config_stamp stamp; /* of the file that was read last, good or bad */
 	struct config_stamp seen; /* of a changed file that has not been taken up yet */
 	int64_t seen_ms;
@@ -101,63 +109,67 @@ static void keep_complaint(void *data, const char *message)
 	}
 }
 
-static void drop_config(struct helper *helper)
+static void close_setup(struct setup *setup)
 {
-	judge_free(helper->judge);
-	store_close(helper->store);
-	helper->judge = NULL;
-	helper->store = NULL;
-	helper->usable = false;
-	config_free(&helper->config);
+	judge_free(setup->judge);
+	store_close(setup->store);
+	config_free(&setup->config);
+	*setup = (struct setup){.judge = NULL};
 }
 
-/* Makes what judges requests from a good configuration. */
-static void use_config(struct helper *helper)
+/* Makes what judges requests by a good configuration. Returns -1 if out of memory. */
+static int open_setup(struct setup *setup)
 {
-	const struct config *config = &helper->config;
+	const struct config *config = &setup->config;
 	struct store_options options = {.path = config->database,
 	    .mode = config->database_mode,
 	    .max_size = config->database_max_size,
 	    .lock_timeout_ms = config->lock_timeout_ms,
 	    .salvage = &retention_salvage};
 
-	helper->store = store_new(&options);
-	helper->judge = helper->store ? judge_new(config, helper->store) : NULL;
-	helper->usable = helper->judge != NULL;
-	confine_files(helper->config_path, config->database, config->log_path);
+	setup->store = store_new(&options);
+	setup->judge = setup->store ? judge_new(config, setup->store) : NULL;
+	return setup->judge ? 0 : -1;
 }
 
 /*
- * Where a changed configuration names files that this process can't reach any more, those of
- * the present one remain.
+ * If a changed configuration names files that this process can't reach, puts those of the old one
+ * in their place, with a warning. Returns 0, or -1 if out of memory.
  */
-static void keep_places(const struct helper *helper, struct config *config, struct config *old)
+static int keep_places(const struct helper *helper, struct config *config, const struct config *old)
 {
 	char line[LINE_MAX_BYTES];
 	struct strbuf text;
+	struct error error;
 
 	strbuf_init(&text, line, sizeof(line));
 	if (!confine_reaches_database(config->database)) {
-		char *database = config->database;
+		char *database = alloc_copy(old->database, &error);
 
-		strbuf_printf(&text, "%s: database = %s", helper->config_path, database);
-		config->database = old->database;
-		old->database = database;
+		if (!database) {
+			return -1;
+		}
+		strbuf_printf(&text, "%s: database = %s", helper->config_path, config->database);
+		free(config->database);
+		config->database = database;
 	}
 	if (config->log_path && !confine_reaches_log(config->log_path)) {
-		struct config other = *config;
+		char *target = alloc_copy(old->log_target, &error);
 
+		if (!target) {
+			return -1;
+		}
 		if (text.length > 0) {
 			strbuf_puts(&text, " and log_target = ");
 		} else {
 			strbuf_printf(&text, "%s: log_target = ", helper->config_path);
 		}
-		strbuf_puts(&text, other.log_target);
-		config->log_target = old->log_target;
+		strbuf_puts(&text, config->log_target);
+		free(config->log_target);
+		config->log_target = target;
 		config->log_facility = old->log_facility;
-		config->log_path = old->log_path;
-		old->log_target = other.log_target;
-		old->log_path = other.log_path;
+		config->log_path =
+		    old->log_path ? target + (old->log_path - old->log_target) : NULL;
 	}
 	if (text.length > 0 && config->log != CONFIG_LOG_NONE) {
 		strbuf_puts(&text,
@@ -165,42 +177,65 @@ static void keep_places(const struct helper *helper, struct config *config, stru
 		    "connection ends (postfix reload)");
 		log_line(LOG_LEVEL_WARNING, line);
 	}
+	return 0;
 }
 
-/* Reads the file. A bad one replaces a bad one, but a good one stays in force. */
+/* Reads the file into a setup. */
+static enum config_result load_setup(
+    struct helper *helper, struct setup *setup, struct complaints *complaints)
+{
+	enum config_result result = config_load(
+	    helper->config_path, &setup->config, &helper->stamp, keep_complaint, complaints);
+
+	if (result != CONFIG_OK) {
+		return result;
+	}
+	if ((helper->now->judge && keep_places(helper, &setup->config, &helper->now->config)) ||
+	    open_setup(setup)) {
+		close_setup(setup);
+		keep_complaint(complaints, "out of memory");
+		/* No file has this stamp: it is read again. */
+		helper->stamp.size = -1;
+		return CONFIG_NO_MEMORY;
+	}
+	return CONFIG_OK;
+}
+
+/*
+ * Reads the file. A good configuration replaces the one in force. A bad one replaces only a bad
+ * one. Without memory for it, nothing changes.
+ */
 static void load_config(struct helper *helper)
 {
 	struct complaints complaints = {.lines = 0};
 	struct config_stamp before = helper->stamp;
-	struct config config;
-	bool changed;
-	bool good = config_load(helper->config_path, &config, &helper->stamp, keep_complaint,
-			&complaints) == 0;
+	struct setup *old = helper->now;
+	struct setup *next = old == helper->setup ? helper->setup + 1 : helper->setup;
+	enum config_result result = load_setup(helper, next, &complaints);
+	bool changed = !config_stamp_same(&before, &helper->stamp);
+	const struct config *config = &next->config;
 
-	changed = !config_stamp_same(&before, &helper->stamp);
-	if (good || !helper->usable) {
-		if (good && helper->usable) {
-			keep_places(helper, &config, &helper->config);
-		}
-		drop_config(helper);
-		helper->config = config;
-		log_to(config.log_facility, config.log_path);
-		if (good) {
-			use_config(helper);
-		}
+	if (result == CONFIG_OK || (result == CONFIG_BAD && !old->judge)) {
+		helper->now = next;
+		log_to(config->log_facility, config->log_path);
+		close_setup(old);
 	} else {
-		config_free(&config);
+		close_setup(next);
 	}
+	if (result == CONFIG_OK) {
+		confine_files(helper->config_path, config->database, config->log_path);
+	}
+	config = &helper->now->config;
 	for (size_t i = 0; i < complaints.lines; i++) {
-		if (helper->config.log != CONFIG_LOG_NONE &&
+		if (config->log != CONFIG_LOG_NONE &&
 		    (changed || is_news(helper, complaints.line[i]))) {
 			log_line(LOG_LEVEL_ERROR, complaints.line[i]);
 		}
 		free(complaints.line[i]);
 	}
-	if (!good && changed && helper->config.log != CONFIG_LOG_NONE) {
+	if (result != CONFIG_OK && changed && config->log != CONFIG_LOG_NONE) {
 		log_line(LOG_LEVEL_ERROR,
-		    helper->usable
+		    helper->now->judge
 			? "the changed configuration is not used; the last good one stays in force"
 			: "no usable configuration; every request is answered on_error");
 	}
@@ -267,7 +302,7 @@ static void refresh_config(struct helper *helper)
 static void log_verdict(
     struct helper *helper, const struct verdict *verdict, const struct error *error)
 {
-	enum config_log log = helper->config.log;
+	enum config_log log = helper->now->config.log;
 	char buffer[LINE_MAX_BYTES];
 	struct strbuf text;
 
@@ -278,18 +313,18 @@ static void log_verdict(
 	}
 	strbuf_init(&text, buffer, sizeof(buffer));
 	reply_log_line(verdict, &helper->request, error, &text);
-	log_line(error                              ? LOG_LEVEL_ERROR
+	log_line(error                               ? LOG_LEVEL_ERROR
 		: verdict->status == VERDICT_WARNING ? LOG_LEVEL_WARNING
-						    : LOG_LEVEL_INFO,
+						     : LOG_LEVEL_INFO,
 	    buffer);
 }
 
 /* What was done to a damaged file. */
 static void log_notice(struct helper *helper)
 {
-	const char *notice = helper->store ? store_notice(helper->store) : NULL;
+	const char *notice = helper->now->store ? store_notice(helper->now->store) : NULL;
 
-	if (notice && helper->config.log != CONFIG_LOG_NONE) {
+	if (notice && helper->now->config.log != CONFIG_LOG_NONE) {
 		log_line(LOG_LEVEL_ERROR, notice);
 	}
 }
@@ -306,16 +341,21 @@ static int answer(struct helper *helper, const struct error *bad)
 
 	helper->notes.notes = 0;
 	error.text[0] = '\0';
-	if (!bad && helper->usable) {
-		judge_request(helper->judge, &helper->request, &verdict, &helper->notes, &error);
+	if (!bad && helper->now->judge) {
+		judge_request(
+		    helper->now->judge, &helper->request, &verdict, &helper->notes, &error);
 		if (verdict.status == VERDICT_ERROR && is_news(helper, error.text)) {
 			bad = &error;
 		}
 	}
 	strbuf_init(&text, buffer, sizeof(buffer));
-	action = reply_action(&verdict, &helper->config, &helper->request, &text);
+	action = reply_action(&verdict, &helper->now->config, &helper->request, &text);
+	if (!action) {
+		/* There has not been memory for any configuration yet. */
+		action = "DUNNO";
+	}
 	/* A syslog that nobody reads blocks: first the answer. A file doesn't. */
-	if (!helper->config.log_path) {
+	if (!helper->now->config.log_path) {
 		result = protocol_answer(STDOUT_FILENO, action);
 	}
 	log_notice(helper);
@@ -323,7 +363,7 @@ static int answer(struct helper *helper, const struct error *bad)
 		log_verdict(helper, &helper->notes.note[i], NULL);
 	}
 	log_verdict(helper, &verdict, bad);
-	return helper->config.log_path ? protocol_answer(STDOUT_FILENO, action) : result;
+	return helper->now->config.log_path ? protocol_answer(STDOUT_FILENO, action) : result;
 }
 
 /* House-keeping that a new counter made due; the answer is out already. */
@@ -334,11 +374,11 @@ static void keep_house(struct helper *helper)
 	    .keep = retention_keep, .data = &keeping, .only_if_due = true};
 	struct error error;
 
-	if (!helper->store || !store_rewrite_due(helper->store)) {
+	if (!helper->now->store || !store_rewrite_due(helper->now->store)) {
 		return;
 	}
-	if (store_rewrite(helper->store, &rewriting, &error) != STORE_OK &&
-	    helper->config.log != CONFIG_LOG_NONE && is_news(helper, error.text)) {
+	if (store_rewrite(helper->now->store, &rewriting, &error) != STORE_OK &&
+	    helper->now->config.log != CONFIG_LOG_NONE && is_news(helper, error.text)) {
 		log_line(LOG_LEVEL_ERROR, error.text);
 	}
 	free(keeping.buffer);
@@ -350,10 +390,11 @@ static void serve(struct helper *helper)
 	struct error error;
 
 	for (;;) {
-		enum policy_result result = protocol_read(&helper->reader, &helper->request, &error);
+		enum policy_result result =
+		    protocol_read(&helper->reader, &helper->request, &error);
 
 		if (result == POLICY_END) {
-			if (error.text[0] && helper->config.log != CONFIG_LOG_NONE) {
+			if (error.text[0] && helper->now->config.log != CONFIG_LOG_NONE) {
 				log_line(LOG_LEVEL_WARNING, error.text);
 			}
 			return;
@@ -408,6 +449,8 @@ int main(int argc, char **argv)
 	int option;
 
 	helper.config_path = DEFAULT_CONFIG;
+	helper.now = helper.setup;
+	helper.now->config.log = CONFIG_LOG_DENIED;
 	confine_environment();
 	secure_descriptors();
 	signal(SIGPIPE, SIG_IGN);
@@ -443,6 +486,6 @@ int main(int argc, char **argv)
 		    "-c FILE");
 	}
 	serve(&helper);
-	drop_config(&helper);
+	close_setup(helper.now);
 	return EXIT_SUCCESS;
 }
