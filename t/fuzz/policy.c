@@ -1,7 +1,6 @@
 /*
- * Fuzz target: the request reader. Every input is read as one file and, where the first
- * byte asks for it, in pieces; both must give what an obvious parser finds that has all
- * of the input before it.
+ * Fuzz target: the request reader. Every input is read as one file and, if the first byte says so,
+ * in pieces of that size. Both must give what a simple parser of the whole input finds.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -48,7 +47,7 @@ static bool has(const struct policy_request *request, const uint8_t *name, size_
 	    memcmp(found->value, value, value_length) == 0;
 }
 
-/* Looks at the lines one by one; whether they make a request to be judged. */
+/* Checks each line; returns whether all of them are good. */
 static bool check_request(
     const struct policy_request *request, const uint8_t *bytes, size_t size, bool judged)
 {
@@ -196,7 +195,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t piece = input_byte(&input);
 
 	read_all(memory_file(input.bytes, input.size, NULL), input.bytes, input.size);
-	/* A buffer that is nearly full would cut a piece: that is how this kind of socket is. */
+	/* A read into a buffer that is nearly full would cut a packet of this kind of socket. */
 	if (piece > 0 && input.size <= PIECES_MAX * piece && input.size < POLICY_REQUEST_MAX / 2) {
 		int fd = open_pieces(input.bytes, input.size, piece);
 
