@@ -167,4 +167,11 @@ for my $command ($help =~ /^  ([a-z]+) /mg) {
     }
 }
 
+# Nor an attribute.
+my @sent = slurp(source_dir() . '/src/policy/attributes.c') =~ /^    \{"(\w+)", "\1", /mg;
+for my $file (sort keys %text) {
+    my ($offered) = $text{$file} =~ /\battributes=['(]([^')]+)/;
+    is_deeply([sort split ' ', $offered // ''], [sort @sent], "attributes in $file");
+}
+
 done_testing;

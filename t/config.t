@@ -212,6 +212,24 @@ subtest 'a bad file, and one that is mended' => sub {
     is($helper->ask, 'REJECT better', 'an absent one too leaves the last good one');
 };
 
+subtest 'a changed file for which there is no memory' => sub {
+    my $good = "[rule r]\nkey = everything\nlimit = 0/hour\naction = REJECT good\n";
+    my $t = RateTest->new(rules => $good);
+    my $helper = $t->helper;
+    my $limit = sub { run('prlimit', '--pid', $helper->{pid}, "--as=$_[0]:") };
+    is($helper->ask, 'REJECT good', 'the first one');
+    my ($size) = slurp("/proc/$helper->{pid}/status") =~ /^VmSize:\s+(\d+) kB/m;
+    plan skip_all => 'a sanitizer takes all addresses there are' if $size > 1 << 30;
+    plan skip_all => 'needs prlimit (Debian: util-linux)' if ($limit->($size << 10))[0];
+    $t->configure(rules => $good =~ s/good/large/r . join '', map {"exempt = user$_\@example.com\n"} 1 .. 20_000);
+    my $end = time + 10;
+    sleep 0.02 while $helper->ask eq 'REJECT good' && $t->log_text !~ /last good/ && time < $end;
+    like($t->log_text, qr/\Q$t->{config}\E: out of memory\n.*last good one stays in force/, 'the log says so');
+    is($helper->ask, 'REJECT good', 'the old one stays in force');
+    $limit->('unlimited');
+    ok(becomes($helper, 'REJECT large'), 'memory is back: the file is taken up as it is');
+};
+
 subtest 'a file that others may write' => sub {
     my $t = RateTest->new;
     my $good = "[rule r]\nkey = everything\nlimit = 0/hour\naction = REJECT good\n";

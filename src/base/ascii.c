@@ -13,7 +13,7 @@ void ascii_lower(char *bytes, size_t length)
 	for (size_t i = 0; i < length; i++) {
 		unsigned char byte = (unsigned char)bytes[i];
 
-		/* No branch: the compiler can do many at once. */
+		/* Without a branch, so that the compiler can vectorise the loop. */
 		bytes[i] = (char)(byte | ((unsigned char)(byte - 'A') < 26 ? 'a' - 'A' : 0));
 	}
 }

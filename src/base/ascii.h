@@ -1,5 +1,5 @@
 /*
- * Letter case of ASCII, whatever the locale: domain names and protocol words.
+ * Letter case of ASCII, whatever the locale: for domain names and protocol words.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -9,8 +9,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* ASCII letters only: what is compared here are domain names and protocol words. */
+/* Changes A to Z into a to z; all other bytes stay as they are. */
 void ascii_lower(char *bytes, size_t length);
+
+/* Whether the length bytes at a are the string b, but for the case of ASCII letters. */
 bool ascii_same(const char *a, size_t a_length, const char *b);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * The one caller of the clock.
+ * The time: see clock.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

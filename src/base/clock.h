@@ -1,5 +1,5 @@
 /*
- * The one caller of the clock. Everything else gets the time as an argument.
+ * The time. Nothing else reads the system's clocks; most functions get the time as an argument.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -8,16 +8,16 @@
 
 #include <stdint.h>
 
-/* Milliseconds since the epoch, by the wall clock: what windows are counted in. */
+/* Milliseconds since the epoch by the wall clock: what windows are counted in. */
 int64_t clock_now_ms(void);
 
-/* Milliseconds since some start, never set back: for waits within one process. */
+/* Milliseconds since an arbitrary start; never set back. For waits within one process. */
 int64_t clock_monotonic_ms(void);
 
-/* CPU time that this process has used. */
+/* Milliseconds of CPU time that this process has used. */
 int64_t clock_cpu_ms(void);
 
-/* As clock_monotonic_ms, some milliseconds late, for much less. */
+/* Like clock_monotonic_ms, but up to 10 ms late and much cheaper. */
 int64_t clock_coarse_ms(void);
 
 #endif

@@ -15,5 +15,13 @@ int error_set(struct error *error, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(error->text, sizeof(error->text), format, args);
 	va_end(args);
+	error->no_memory = false;
+	return -1;
+}
+
+int error_no_memory(struct error *error)
+{
+	error_set(error, "out of memory");
+	error->no_memory = true;
 	return -1;
 }

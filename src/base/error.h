@@ -1,22 +1,27 @@
 /*
- * Why something failed, as a text for the caller to print, to log or to drop.
+ * Why something failed, as a text that the caller prints, logs or drops.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #ifndef ERROR_H
 #define ERROR_H
 
+#include <stdbool.h>
 
-/* Why something failed, for the caller to print or to drop. */
+/* Valid after a function that takes it has failed. */
 struct error {
-	char text[400];
+	char text[400]; /* one line, NUL-terminated */
+	bool no_memory; /* the input may be good: trying again later can succeed */
 };
 
 /*
- * Sets the text as printf does and returns -1, so that `return error_set(…)` reads well. cold:
- * the compiler takes whatever leads here out of the way of what happens with each request.
+ * Sets the text as printf does, cut to its size. Always returns -1, so that `return error_set(…)`
+ * reads well. cold: the compiler moves code that leads here out of the way of the usual path.
  */
 int error_set(struct error *error, const char *format, ...)
     __attribute__((cold, format(printf, 2, 3)));
+
+/* Sets the text "out of memory", and no_memory. Always returns -1. */
+int error_no_memory(struct error *error) __attribute__((cold));
 
 #endif

@@ -36,7 +36,7 @@ static uint64_t little_endian(const uint8_t *bytes, size_t length)
 	return word;
 }
 
-/* The same of eight bytes, at once. */
+/* The same for eight bytes. */
 static uint64_t little_endian_word(const uint8_t *bytes)
 {
 	uint64_t word;

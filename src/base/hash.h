@@ -1,5 +1,5 @@
 /*
- * Hashes: one against accidents, one with a secret key.
+ * Hashes: a checksum, and a hash with a secret key.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -12,13 +12,16 @@
 #define HASH_KEY_BYTES 16
 
 /*
- * A check against accidents, a few instructions for eight bytes: words, little-endian and
- * the last one filled up with zeros, multiplied and mixed as MurmurHash3's finalizer does;
- * four side by side as long as there are so many, for a processor can do that at once.
+ * A checksum against accidental damage, not against attackers. Takes the bytes as little-endian
+ * words of 64 bits, the last one padded with zeros, and mixes each in as MurmurHash3's finalizer
+ * does (Appleby); 32 bytes or more go through four lanes side by side.
  */
 uint64_t hash_quick(uint64_t seed, const void *bytes, size_t length);
 
-/* SipHash-1-3 (Aumasson and Bernstein), 64 bits: can't be steered without the key. */
+/*
+ * SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF"). Without the key nobody
+ * can choose inputs whose hashes collide.
+ */
 uint64_t hash_keyed(const uint8_t key[HASH_KEY_BYTES], const void *bytes, size_t length);
 
 #endif

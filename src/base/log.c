@@ -1,5 +1,5 @@
 /*
- * The one logger: see log.h.
+ * The log: see log.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -43,7 +43,7 @@ static const struct {
     {"local7", LOG_LOCAL7},
 };
 
-/* The state of the process's connection to syslog is global in libc; so is this. */
+/* libc keeps one connection to syslog for the whole process, so these are global too. */
 static char file_path[PATH_MAX];
 static int current_facility = -1;
 
@@ -66,7 +66,7 @@ void log_to(int facility, const char *path)
 	}
 }
 
-/* Opened for each line, so that a log file that was moved away is never written to. */
+/* Opens the file for each line: logrotate(8) may have moved it away. */
 static int write_file(const char *line)
 {
 	char buffer[8192];

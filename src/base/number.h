@@ -1,5 +1,5 @@
 /*
- * Decimal numbers, read strictly.
+ * Decimal numbers, parsed strictly.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -9,10 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A decimal number of digits alone, at most max. Returns 0, or -1 if it is anything else. */
+/*
+ * Parses length bytes that are one decimal number: digits alone, no sign, no blanks. Returns 0 and
+ * sets *number; or -1, with *number unchanged, if it is no number or greater than max.
+ */
 int number_parse(const char *string, size_t length, uint64_t max, uint64_t *number);
 
-/* As number_parse, with an optional K, M or G (1024s): a size in bytes. */
+/* Like number_parse, for a whole string that may end in K, M or G: units of 1024. */
 int size_parse(const char *string, uint64_t max, uint64_t *bytes);
 
 /* a / b, rounded down; b > 0. */

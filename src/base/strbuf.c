@@ -1,5 +1,5 @@
 /*
- * A text in a buffer of fixed size: see strbuf.h.
+ * Building a text: see strbuf.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -21,7 +21,7 @@ void strbuf_init(struct strbuf *text, char *buffer, size_t size)
 	buffer[0] = '\0';
 }
 
-/* After a cut nothing more goes in: the text would go on in the middle. */
+/* Leaves no room: what follows a cut would look as if it belonged there. */
 static void close_text(struct strbuf *text)
 {
 	text->size = text->length + 1;
@@ -34,7 +34,7 @@ void strbuf_add(struct strbuf *text, const char *bytes, size_t length)
 
 	if (cut) {
 		length = room;
-		/* The byte that doesn't fit any more must be the first of a character. */
+		/* The first byte that does not fit must start a character. */
 		while (length > 0 && ((unsigned char)bytes[length] & 0xc0) == 0x80) {
 			length--;
 		}
@@ -67,7 +67,7 @@ void strbuf_printf(struct strbuf *text, const char *format, ...)
 	} else if ((size_t)length < room) {
 		text->length += (size_t)length;
 	} else {
-		/* Cut by vsnprintf, maybe within a character, which then goes as a whole. */
+		/* vsnprintf may have cut within a character: drop all of it. */
 		size_t kept = room - 1;
 		size_t first = kept;
 		uint32_t code;

@@ -1,5 +1,5 @@
 /*
- * A text that is appended to in a buffer of fixed size.
+ * Building a text in a buffer of fixed size.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -9,26 +9,28 @@
 #include <stddef.h>
 
 /*
- * A text that is appended to in a buffer of the caller's; what does not fit is
- * cut, on a UTF-8 boundary, and nothing is added after that. Always terminated; length
- * excludes the NUL.
+ * A text in the caller's buffer. It is always NUL-terminated. What does not fit is cut at the end
+ * of a UTF-8 character, and everything appended later is dropped.
  */
 struct strbuf {
 	char *buffer;
-	size_t size;
-	size_t length;
+	size_t size; /* bytes of the buffer, with the NUL */
+	size_t length; /* bytes of the text, without the NUL */
 };
 
+/* Starts an empty text in a buffer of size bytes, at least 1. */
 void strbuf_init(struct strbuf *text, char *buffer, size_t size);
+
+/* Append length bytes, a string, what printf would print. */
 void strbuf_add(struct strbuf *text, const char *bytes, size_t length);
 void strbuf_puts(struct strbuf *text, const char *string);
-void strbuf_printf(struct strbuf *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void strbuf_printf(struct strbuf *text, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /*
- * Appends bytes of any origin as printable UTF-8: a control character (C0, DEL,
- * C1, line separators, those for direction and other invisible ones) and every byte
- * that isn't part of well-formed UTF-8 (RFC 3629) become '?'. escape: these characters become \xHH
- * instead of themselves, NULL for none.
+ * Appends untrusted bytes as printable UTF-8. An invisible character (utf8_is_invisible) and every
+ * byte that is not part of well-formed UTF-8 become '?'. Characters in the string escape, which
+ * are ASCII, become \xHH; escape may be NULL.
  */
 void strbuf_printable(struct strbuf *text, const char *bytes, size_t length, const char *escape);
 

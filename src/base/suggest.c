@@ -1,12 +1,11 @@
 /*
- * Finding the name that somebody meant: see suggest.h.
+ * Finding the closest name: see suggest.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "base/suggest.h"
 
 #include <string.h>
-
 
 #define NAME_MAX_LENGTH 48
 
@@ -15,7 +14,7 @@ void suggest_init(struct suggestion *suggestion, const char *wrong, size_t lengt
 	*suggestion = (struct suggestion){.wrong = wrong, .length = length, .distance = 4};
 }
 
-/* Levenshtein's distance: insertions, deletions and replacements of a character. */
+/* Computes the Levenshtein distance, row by row. */
 void suggest_try(struct suggestion *suggestion, const char *right)
 {
 	unsigned row[NAME_MAX_LENGTH + 1];
@@ -39,7 +38,7 @@ void suggest_try(struct suggestion *suggestion, const char *right)
 			row[j] = replaced < least + 1 ? replaced : least + 1;
 		}
 	}
-	/* Of a short word half must be right, three slips need a long one. */
+	/* Half of a short name must be right; three mistakes are for long names only. */
 	if (row[length] < suggestion->distance && row[length] * 2 <= length &&
 	    (row[length] < 3 || length >= 10)) {
 		suggestion->distance = row[length];

@@ -1,5 +1,5 @@
 /*
- * The name that somebody probably meant to write.
+ * "Did you mean ...?": finds the name that is closest to a misspelt one.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -8,10 +8,7 @@
 
 #include <stddef.h>
 
-/*
- * Finding what somebody meant to write: suggest_init, suggest_try with each name that would be
- * right, then suggest_best is the one that differs least, or NULL if none is close.
- */
+/* Call suggest_init, then suggest_try with each valid name, then suggest_best. */
 struct suggestion {
 	const char *wrong;
 	size_t length;
@@ -19,8 +16,13 @@ struct suggestion {
 	unsigned distance;
 };
 
+/* Starts a search; wrong is not copied. */
 void suggest_init(struct suggestion *suggestion, const char *wrong, size_t length);
+
+/* Compares with one valid name, which is not copied. */
 void suggest_try(struct suggestion *suggestion, const char *right);
+
+/* The name with the smallest Levenshtein distance, or NULL if none is close. */
 const char *suggest_best(const struct suggestion *suggestion);
 
 #endif

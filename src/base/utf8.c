@@ -5,7 +5,6 @@
  */
 #include "base/utf8.h"
 
-
 size_t utf8_length(const char *bytes, size_t length, uint32_t *code)
 {
 	static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
@@ -36,7 +35,6 @@ size_t utf8_length(const char *bytes, size_t length, uint32_t *code)
 	return size;
 }
 
-/* Control characters, and those that change the order or the look of what stands around them. */
 bool utf8_is_invisible(uint32_t code)
 {
 	return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0xad ||

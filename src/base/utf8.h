@@ -1,5 +1,5 @@
 /*
- * UTF-8 (RFC 3629), character by character.
+ * UTF-8 (RFC 3629), one character at a time.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -11,12 +11,12 @@
 #include <stdint.h>
 
 /*
- * Length in bytes of the UTF-8 character that starts at bytes, or 0 if it is
- * not well-formed; *code is set to its code point.
+ * The size in bytes of the character at the start of bytes, with its code point in *code; 0 if
+ * it is not well-formed within length bytes.
  */
 size_t utf8_length(const char *bytes, size_t length, uint32_t *code);
 
-/* Control characters, and those that change the order or the look of the text around them. */
+/* Whether it is a control character, or one that hides or reorders the text around it. */
 bool utf8_is_invisible(uint32_t code);
 
 #endif

@@ -1,15 +1,15 @@
 /*
- * The configuration file: see config.h.
+ * The configuration file: see file.h.
  *
- * inih 55 gives no line numbers, splits long lines, cuts " ;" off a value and takes
- * an indented line for more of the one above. So it reads through a function of
- * ours, which counts lines, takes indentation off and refuses what would not arrive
- * as it was written.
+ * inih 55 gives no line numbers, splits long lines, cuts a value at " ;", and appends an indented
+ * line to the one above. So it reads through next_line, which counts lines, removes indentation,
+ * and reports lines that inih would change.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "config/file.h"
 
+#include "base/array.h"
 #include "base/ascii.h"
 #include "base/error.h"
 #include "base/strbuf.h"
@@ -29,24 +29,27 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LINE_LENGTH_MAX 198 /* inih 55 */
+#define LINE_LENGTH_MAX 198 /* bytes; of inih 55 */
 #define FILE_SIZE_MAX (64 * 1024 * 1024)
-#define READ_TRIES 3
+#define STAMP_NO_FILE (-1) /* a size that no file has */
+#define READ_TRIES 3 /* if the file changes while it is read */
 
-/* The file while it is being read. */
+/* A file that is being read. */
 struct parse {
 	const char *path;
-	const char *next; /* what inih has not been given yet */
+	const char *next; /* the next line for inih */
 	const char *end;
 	unsigned line;
-	int mistakes;
+	unsigned mistakes;
+	bool no_memory; /* stop reading */
 	config_report *report;
 	void *data;
 
 	struct config *config;
 	enum { IN_NOTHING, IN_GLOBAL, IN_RULE, IN_UNKNOWN } section;
 	struct rule *rule;
-	unsigned option_line[2][OPTIONS_MAX]; /* by table and option: where it was set, 0 = not */
+	unsigned global_line; /* where [global] stands; 0: not yet */
+	unsigned option_line[2][OPTIONS_MAX]; /* where each option of [global], of rule is set */
 };
 
 static void complain(struct parse *parse, unsigned line, const char *format, ...)
@@ -75,17 +78,18 @@ static void complain(struct parse *parse, unsigned line, const char *format, ...
 	parse->mistakes++;
 }
 
+/* The line that sets an option of the current rule; 0: none does. */
 static unsigned option_line(const struct parse *parse, const char *name)
 {
-	for (size_t i = 0; rule_options[i].name; i++) {
-		if (strcmp(rule_options[i].name, name) == 0) {
+	for (size_t i = 0; options_rule[i].name; i++) {
+		if (strcmp(options_rule[i].name, name) == 0) {
 			return parse->option_line[1][i];
 		}
 	}
 	return 0;
 }
 
-static void complain_of_rule(void *data, unsigned line, const char *message)
+static void complain_about_rule(void *data, unsigned line, const char *message)
 {
 	complain(data, line, "%s", message);
 }
@@ -93,8 +97,9 @@ static void complain_of_rule(void *data, unsigned line, const char *message)
 static void end_section(struct parse *parse)
 {
 	if (parse->section == IN_RULE) {
-		config_finish_rule(parse->rule, option_line(parse, "key"),
-		    option_line(parse, "limit"), complain_of_rule, parse);
+		parse->no_memory |=
+		    rule_finish(parse->rule, option_line(parse, "key"), option_line(parse, "limit"),
+			complain_about_rule, parse) != 0;
 	}
 	parse->section = IN_UNKNOWN;
 	parse->rule = NULL;
@@ -132,13 +137,17 @@ static void begin_rule(struct parse *parse, const char *name, size_t length)
 		complain(parse, parse->line, "more than %d rules", CONFIG_RULES_MAX);
 		return;
 	}
-	rule = reallocarray(config->rule, config->rules + 1, sizeof(*rule));
+	rule = array_grow(config->rule, config->rules, sizeof(*rule));
 	if (!rule) {
-		abort();
+		parse->no_memory = true;
+		return;
 	}
 	config->rule = rule;
 	rule += config->rules++;
-	rule_init(rule);
+	if (options_init_rule(rule)) {
+		parse->no_memory = true;
+		return;
+	}
 	rule->line = parse->line;
 	memcpy(rule->name, name, length);
 	memset(parse->option_line[1], 0, sizeof(parse->option_line[1]));
@@ -146,7 +155,7 @@ static void begin_rule(struct parse *parse, const char *name, size_t length)
 	parse->rule = rule;
 }
 
-/* A line that starts with '['. inih would not tell of a section without options. */
+/* A line that starts with '['. inih does not report a section without options. */
 static void begin_section(struct parse *parse, const char *line, size_t length)
 {
 	const char *close = memchr(line, ']', length);
@@ -176,12 +185,12 @@ static void begin_section(struct parse *parse, const char *line, size_t length)
 		size--;
 	}
 	if (size == 6 && memcmp(name, "global", 6) == 0) {
-		if (parse->option_line[0][OPTIONS_MAX - 1]) {
+		if (parse->global_line) {
 			complain(parse, parse->line, "a second [global], the first is in line %u",
-			    parse->option_line[0][OPTIONS_MAX - 1]);
+			    parse->global_line);
 			return;
 		}
-		parse->option_line[0][OPTIONS_MAX - 1] = parse->line;
+		parse->global_line = parse->line;
 		parse->section = IN_GLOBAL;
 	} else if (size > 4 && memcmp(name, "rule", 4) == 0 && isspace((unsigned char)name[4])) {
 		size_t blanks = 4 + strspn(name + 4, " \t");
@@ -217,12 +226,12 @@ static void complain_unknown_option(
 	}
 }
 
-/* inih's handler: one option. Always content; mistakes are counted in parse. */
+/* The handler for inih: takes one option. Always returns 1; mistakes are counted in parse. */
 static int take_option(void *user, const char *section, const char *name, const char *value)
 {
 	struct parse *parse = user;
 	int table = parse->section == IN_RULE;
-	const struct config_option *options = table ? rule_options : global_options;
+	const struct config_option *options = table ? options_rule : options_global;
 	void *target = table ? (void *)parse->rule : parse->config;
 	const struct config_option *option = options;
 	struct error error;
@@ -256,7 +265,11 @@ static int take_option(void *user, const char *section, const char *name, const 
 	}
 	*seen = parse->line;
 	if (option->parse(option, target, (char *)target + option->offset, value, &error)) {
-		complain(parse, parse->line, "%s: %s", name, error.text);
+		if (error.no_memory) {
+			parse->no_memory = true;
+		} else {
+			complain(parse, parse->line, "%s: %s", name, error.text);
+		}
 	} else if (option->many) {
 		struct config_lines *lines = (void *)((char *)target + option->offset);
 
@@ -265,7 +278,7 @@ static int take_option(void *user, const char *section, const char *name, const 
 	return 1;
 }
 
-/* Whether inih would pass the line on as it is written; complains if not. */
+/* Whether inih would pass the line on unchanged; complains if not. */
 static bool check_line(struct parse *parse, const char *line, size_t length)
 {
 	size_t equals;
@@ -298,7 +311,7 @@ static bool check_line(struct parse *parse, const char *line, size_t length)
 		    "in one line with its option");
 		return false;
 	}
-	/* Behind the '=' inih lets it be, but not if there were a blank. */
+	/* inih keeps a "=;", but cuts "= ;": the blank must make no difference. */
 	for (size_t i = 0; i + 1 < length; i++) {
 		if ((isspace((unsigned char)line[i]) || i == equals) && line[i + 1] == ';') {
 			complain(parse, parse->line,
@@ -311,12 +324,12 @@ static bool check_line(struct parse *parse, const char *line, size_t length)
 	return true;
 }
 
-/* inih's reader: the next line that holds something, cleaned, into buffer; NULL at the end. */
+/* The reader for inih: puts the next line with a section or an option into buffer. NULL: end. */
 static char *next_line(char *buffer, int size, void *stream)
 {
 	struct parse *parse = stream;
 
-	while (parse->next < parse->end) {
+	while (parse->next < parse->end && !parse->no_memory) {
 		const char *line = parse->next;
 		const char *newline = memchr(line, '\n', (size_t)(parse->end - line));
 		size_t length = (size_t)((newline ? newline : parse->end) - line);
@@ -393,7 +406,10 @@ static size_t read_all(int fd, char *bytes, size_t size)
 	return done;
 }
 
-/* The whole file, to be freed; NULL and errno, or *exposed if others may write it. */
+/*
+ * The contents of the file, NUL-terminated, for the caller to free, and their stamp. Returns NULL
+ * and sets errno, or sets *exposed if others may write the file.
+ */
 static char *read_file(const char *path, size_t *size, struct config_stamp *stamp, bool *exposed)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -422,11 +438,10 @@ static char *read_file(const char *path, size_t *size, struct config_stamp *stam
 			break;
 		}
 		*size = read_all(fd, bytes, (size_t)st.st_size);
-		/* Terminated, since lines are looked at with string functions. */
 		bytes[*size] = '\0';
 		after = fstat(fd, &st) == 0 ? stamp_of(&st) : *stamp;
 		if (!config_stamp_same(stamp, &after) && i < READ_TRIES - 1) {
-			/* Somebody wrote meanwhile. */
+			/* The file changed meanwhile. */
 			free(bytes);
 			bytes = NULL;
 		}
@@ -435,7 +450,18 @@ static char *read_file(const char *path, size_t *size, struct config_stamp *stam
 	return bytes;
 }
 
-int config_load(const char *path, struct config *config, struct config_stamp *stamp,
+/* Reports that there is no memory, now that there may be some for the report. Leaves config empty,
+ * and *stamp so that reading is tried again.
+ */
+static enum config_result give_up(struct parse *parse, struct config_stamp *stamp)
+{
+	config_free(parse->config);
+	complain(parse, 0, "out of memory");
+	stamp->size = STAMP_NO_FILE;
+	return CONFIG_NO_MEMORY;
+}
+
+enum config_result config_load(const char *path, struct config *config, struct config_stamp *stamp,
     config_report *report, void *data)
 {
 	struct parse parse = {.path = path, .config = config, .report = report, .data = data};
@@ -443,34 +469,45 @@ int config_load(const char *path, struct config *config, struct config_stamp *st
 	char *bytes;
 	size_t size = 0;
 
-	config_init(config);
 	*stamp = config_stamp_get(path);
+	if (options_init_global(config)) {
+		return give_up(&parse, stamp);
+	}
 	bytes = read_file(path, &size, stamp, &exposed);
 	if (exposed) {
 		complain(
 		    &parse, 0, "others may write it, so it is not used; chmod o-w %.400s", path);
-		return -1;
+		return CONFIG_BAD;
+	}
+	if (!bytes && errno == ENOMEM) {
+		return give_up(&parse, stamp);
 	}
 	if (!bytes) {
 		complain(&parse, 0, "can't be read: %s", strerror(errno));
-		/* It may be readable next time without having changed. */
-		stamp->size = errno == ENOENT ? stamp->size : -1;
-		return -1;
+		/* It may become readable without a change of the file. */
+		stamp->size = errno == ENOENT ? stamp->size : STAMP_NO_FILE;
+		return CONFIG_BAD;
 	}
 	parse.next = bytes;
 	parse.end = bytes + size;
-	if (ini_parse_stream(next_line, &parse, take_option, &parse) && !parse.mistakes) {
+	if (ini_parse_stream(next_line, &parse, take_option, &parse) && !parse.mistakes &&
+	    !parse.no_memory) {
 		complain(&parse, 0, "a line that inih does not understand");
 	}
-	end_section(&parse);
+	if (!parse.no_memory) {
+		end_section(&parse);
+	}
 	free(bytes);
-	return parse.mistakes ? -1 : 0;
+	if (parse.no_memory) {
+		return give_up(&parse, stamp);
+	}
+	return parse.mistakes ? CONFIG_BAD : CONFIG_OK;
 }
 
 void config_free(struct config *config)
 {
 	for (size_t i = 0; i < config->rules; i++) {
-		config_free_rule(&config->rule[i]);
+		rule_free(&config->rule[i]);
 	}
 	free(config->rule);
 	free(config->database);
@@ -481,7 +518,7 @@ void config_free(struct config *config)
 	*config = (struct config){0};
 }
 
-/* usual: a section with all defaults. */
+/* usual is a section of the same kind with all defaults. */
 static void print_section(const char *section_name, const void *section, const void *usual,
     const struct config_option *options, config_emit *emit, void *data)
 {
@@ -512,21 +549,20 @@ static void print_section(const char *section_name, const void *section, const v
 	}
 }
 
-void config_print(const struct config *config, config_emit *emit, void *data)
+int config_print(const struct config *config, config_emit *emit, void *data)
 {
 	struct config usual;
+	struct rule usual_rule = {.keys = 0};
+	int result = options_init_global(&usual) || options_init_rule(&usual_rule) ? -1 : 0;
 
-	config_init(&usual);
-	usual.rule = calloc(1, sizeof(*usual.rule));
-	if (!usual.rule) {
-		abort();
+	if (result == 0) {
+		print_section("global", config, &usual, options_global, emit, data);
 	}
-	rule_init(usual.rule);
-	usual.rules = 1;
-	print_section("global", config, &usual, global_options, emit, data);
-	for (size_t i = 0; i < config->rules; i++) {
+	for (size_t i = 0; i < config->rules && result == 0; i++) {
 		print_section(
-		    config->rule[i].name, &config->rule[i], usual.rule, rule_options, emit, data);
+		    config->rule[i].name, &config->rule[i], &usual_rule, options_rule, emit, data);
 	}
+	rule_free(&usual_rule);
 	config_free(&usual);
+	return result;
 }

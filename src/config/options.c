@@ -1,15 +1,17 @@
 /*
- * The options of the configuration file: see config_options.h.
+ * The options of the configuration file: see options.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "config/options.h"
 
+#include "base/alloc.h"
+#include "base/array.h"
 #include "base/ascii.h"
+#include "base/log.h"
 #include "base/number.h"
 #include "config/selector.h"
-#include "base/log.h"
-#include "policy/protocol.h"
+#include "policy/attributes.h"
 #include "policy/template.h"
 
 #include <limits.h>
@@ -20,21 +22,18 @@
 #define DEFAULT_ACTION                                                                             \
 	"DEFER_IF_PERMIT 4.7.1 Limit of {limit} reached for {key}, try again in {retry_after}"
 
-char *config_copy(const char *string)
+/* Replaces the string that *field owns by a copy of value. */
+static int replace(void *field, const char *value, struct error *error)
 {
-	char *copy = strdup(string);
+	char **string = field;
+	char *copy = alloc_copy(value, error);
 
-	/* Only while a configuration is read; without memory for it nothing can go on. */
 	if (!copy) {
-		abort();
+		return -1;
 	}
-	return copy;
-}
-
-static void replace(char **string, const char *value)
-{
 	free(*string);
-	*string = config_copy(value);
+	*string = copy;
+	return 0;
 }
 
 static void print_string(
@@ -45,7 +44,7 @@ static void print_string(
 	strbuf_puts(text, *(char *const *)field);
 }
 
-/* One of some words, as their index: an enum. */
+/* Parses one of option->words into its index: an enum, or 0 and 1. */
 static int parse_word(const struct config_option *option, void *section, void *field,
     const char *value, struct error *error)
 {
@@ -76,8 +75,8 @@ static void print_word(
 }
 
 static const char *const log_words[] = {"none", "denied", "all", NULL};
-const char *const config_count_words[] = {"messages", "recipients", "bytes", NULL};
-const char *const config_strategy_words[] = {
+const char *const options_count_words[] = {"messages", "recipients", "bytes", NULL};
+const char *const options_strategy_words[] = {
     "fixed-window", "sliding-window", "moving-window", NULL};
 static const char *const mode_words[] = {"enforce", "observe", NULL};
 static const char *const boolean_words[] = {"no", "yes", NULL};
@@ -90,11 +89,10 @@ static int parse_path(const struct config_option *option, void *section, void *f
 	if (value[0] != '/' || strlen(value) >= PATH_MAX) {
 		return error_set(error, "\"%.60s\" is not an absolute path", value);
 	}
-	replace(field, value);
-	return 0;
+	return replace(field, value, error);
 }
 
-/* Actions of access(5) that a policy server may answer; true: something must follow. */
+/* The actions of access(5) that make sense as an answer. argument: it needs one. */
 static const struct {
 	const char *word;
 	bool argument;
@@ -161,14 +159,13 @@ static int parse_plain_action(const struct config_option *option, void *section,
 	if (check_action(value, error)) {
 		return -1;
 	}
-	replace(field, value);
-	return 0;
+	return replace(field, value, error);
 }
 
 static int parse_template_action(const struct config_option *option, void *section, void *field,
     const char *value, struct error *error)
 {
-	if (template_check(value, attributes_known, error)) {
+	if (template_check(value, attributes_is_sent, error)) {
 		return -1;
 	}
 	return parse_plain_action(option, section, field, value, error);
@@ -240,8 +237,7 @@ static int parse_user(const struct config_option *option, void *section, void *f
 	if (!value[0] || strpbrk(value, " \t:/")) {
 		return error_set(error, "\"%.60s\" is not the name of an account", value);
 	}
-	replace(field, value);
-	return 0;
+	return replace(field, value, error);
 }
 
 static int parse_timeout(const struct config_option *option, void *section, void *field,
@@ -270,7 +266,8 @@ static void print_timeout(
 
 	(void)option;
 	(void)section;
-	strbuf_printf(text, ms % 1000 ? "%lldms" : "%llds", (long long)(ms % 1000 ? ms : ms / 1000));
+	strbuf_printf(
+	    text, ms % 1000 ? "%lldms" : "%llds", (long long)(ms % 1000 ? ms : ms / 1000));
 }
 
 static int parse_log_target(const struct config_option *option, void *section, void *field,
@@ -295,7 +292,9 @@ static int parse_log_target(const struct config_option *option, void *section, v
 		return error_set(
 		    error, "\"%.60s\" is not syslog, syslog:FACILITY or file:/PATH", value);
 	}
-	replace(field, value);
+	if (replace(field, value, error)) {
+		return -1;
+	}
 	config->log_facility = facility;
 	config->log_path = path ? config->log_target + path : NULL;
 	return 0;
@@ -305,28 +304,34 @@ static int parse_key(const struct config_option *option, void *section, void *fi
     const char *value, struct error *error)
 {
 	(void)option;
-	if (config_key_parse(section, value, error)) {
+	if (selector_parse_key(section, value, error)) {
 		return -1;
 	}
-	replace(field, value);
-	return 0;
+	return replace(field, value, error);
 }
 
 static int parse_lines(const struct config_option *option, void *section, void *field,
     const char *value, struct error *error)
 {
 	struct config_lines *lines = field;
+	struct config_line *line;
 
 	(void)option;
 	(void)section;
 	if (!value[0]) {
 		return error_set(error, "nothing stands behind the '='");
 	}
-	lines->line = reallocarray(lines->line, lines->lines + 1, sizeof(*lines->line));
-	if (!lines->line) {
-		abort();
+	line = array_grow(lines->line, lines->lines, sizeof(*line));
+	if (!line) {
+		return error_no_memory(error);
 	}
-	lines->line[lines->lines++] = (struct config_line){.text = config_copy(value)};
+	lines->line = line;
+	line += lines->lines;
+	*line = (struct config_line){.text = alloc_copy(value, error)};
+	if (!line->text) {
+		return -1;
+	}
+	lines->lines++;
 	return 0;
 }
 
@@ -396,19 +401,16 @@ static int parse_delimiters(const struct config_option *option, void *section, v
 		return error_set(
 		    error, "\"%.60s\" is not a recipient_delimiter of Postfix, such as +", value);
 	}
-	replace(field, value);
-	return 0;
+	return replace(field, value, error);
 }
 
-/* Only kept: which suffixes a number may have depends on `count`, which may come later. */
+/* Only stores the text: `count`, which may come later, says which suffixes are allowed. */
 static int parse_limit(const struct config_option *option, void *section, void *field,
     const char *value, struct error *error)
 {
 	(void)option;
 	(void)section;
-	(void)error;
-	replace(field, value);
-	return 0;
+	return replace(field, value, error);
 }
 
 static void print_limit(
@@ -446,67 +448,75 @@ static void print_number(
 
 #define GLOBAL(member) offsetof(struct config, member)
 
-const struct config_option global_options[] = {
-    {"database", parse_path, print_string, GLOBAL(database), NULL, false, false},
-    {"database_mode", parse_mode, print_mode, GLOBAL(database_mode), NULL, false, false},
-    {"database_max_size", parse_max_size, print_max_size, GLOBAL(database_max_size), NULL, false,
-	false},
-    {"user", parse_user, print_string, GLOBAL(user), NULL, false, false},
-    {"on_error", parse_plain_action, print_string, GLOBAL(on_error), NULL, false, false},
-    {"success_action", parse_plain_action, print_string, GLOBAL(success_action), NULL, false,
-	false},
-    {"lock_timeout", parse_timeout, print_timeout, GLOBAL(lock_timeout_ms), NULL, false, false},
-    {"log", parse_word, print_word, GLOBAL(log), log_words, false, false},
-    {"log_target", parse_log_target, print_string, GLOBAL(log_target), NULL, false, false},
-    {NULL, NULL, NULL, 0, NULL, false, false},
+const struct config_option options_global[] = {
+    {"database", parse_path, print_string, GLOBAL(database)},
+    {"database_mode", parse_mode, print_mode, GLOBAL(database_mode)},
+    {"database_max_size", parse_max_size, print_max_size, GLOBAL(database_max_size)},
+    {"user", parse_user, print_string, GLOBAL(user)},
+    {"on_error", parse_plain_action, print_string, GLOBAL(on_error)},
+    {"success_action", parse_plain_action, print_string, GLOBAL(success_action)},
+    {"lock_timeout", parse_timeout, print_timeout, GLOBAL(lock_timeout_ms)},
+    {"log", parse_word, print_word, GLOBAL(log), log_words},
+    {"log_target", parse_log_target, print_string, GLOBAL(log_target)},
+    {NULL},
 };
 
 #define RULE(member) offsetof(struct rule, member)
 
-const struct config_option rule_options[] = {
-    {"key", parse_key, print_string, RULE(key_text), NULL, false, true},
-    {"limit", parse_limit, print_limit, RULE(plan.text), NULL, false, true},
-    {"count", parse_word, print_word, RULE(count), config_count_words, false, false},
-    {"strategy", parse_word, print_word, RULE(strategy), config_strategy_words, false, false},
-    {"resolution", parse_resolution, print_number, RULE(resolution), NULL, false, false},
-    {"match", parse_lines, NULL, RULE(match_lines), NULL, true, false},
-    {"override", parse_lines, NULL, RULE(override_lines), NULL, true, false},
-    {"exempt", parse_lines, NULL, RULE(exempt_lines), NULL, true, false},
-    {"action", parse_template_action, print_string, RULE(action), NULL, false, false},
-    {"mode", parse_word, print_word, RULE(mode), mode_words, false, false},
-    {"count_denied", parse_word, print_word, RULE(count_denied), boolean_words, false, false},
-    {"warn_at", parse_percent, print_percent, RULE(warn_percent), NULL, false, false},
-    {"ipv4_prefix", parse_ipv4_prefix, print_number, RULE(ipv4_prefix), NULL, false, false},
-    {"ipv6_prefix", parse_ipv6_prefix, print_number, RULE(ipv6_prefix), NULL, false, false},
-    {"fold_case", parse_word, print_word, RULE(fold_case), boolean_words, false, false},
-    {"strip_extension", parse_delimiters, print_string, RULE(strip_extension), NULL, false, false},
-    {NULL, NULL, NULL, 0, NULL, false, false},
+const struct config_option options_rule[] = {
+    {"key", parse_key, print_string, RULE(key_text), .required = true},
+    {"limit", parse_limit, print_limit, RULE(plan.text), .required = true},
+    {"count", parse_word, print_word, RULE(count), options_count_words},
+    {"strategy", parse_word, print_word, RULE(strategy), options_strategy_words},
+    {"resolution", parse_resolution, print_number, RULE(resolution)},
+    {"match", parse_lines, NULL, RULE(match_lines), .many = true},
+    {"override", parse_lines, NULL, RULE(override_lines), .many = true},
+    {"exempt", parse_lines, NULL, RULE(exempt_lines), .many = true},
+    {"action", parse_template_action, print_string, RULE(action)},
+    {"mode", parse_word, print_word, RULE(mode), mode_words},
+    {"count_denied", parse_word, print_word, RULE(count_denied), boolean_words},
+    {"warn_at", parse_percent, print_percent, RULE(warn_percent)},
+    {"ipv4_prefix", parse_ipv4_prefix, print_number, RULE(ipv4_prefix)},
+    {"ipv6_prefix", parse_ipv6_prefix, print_number, RULE(ipv6_prefix)},
+    {"fold_case", parse_word, print_word, RULE(fold_case), boolean_words},
+    {"strip_extension", parse_delimiters, print_string, RULE(strip_extension)},
+    {NULL},
 };
 
-void config_init(struct config *config)
+_Static_assert(sizeof(options_global) / sizeof(*options_global) <= OPTIONS_MAX, "OPTIONS_MAX");
+_Static_assert(sizeof(options_rule) / sizeof(*options_rule) <= OPTIONS_MAX, "OPTIONS_MAX");
+
+int options_init_global(struct config *config)
 {
-	*config = (struct config){.database = config_copy(DEFAULT_DATABASE),
-	    .database_mode = 0640,
+	struct error error;
+
+	*config = (struct config){.database_mode = 0640,
 	    .database_max_size = 256 << 20,
-	    .user = config_copy(DEFAULT_USER),
-	    .on_error = config_copy("DUNNO"),
-	    .success_action = config_copy("DUNNO"),
 	    .lock_timeout_ms = 2000,
 	    .log = CONFIG_LOG_DENIED,
-	    .log_target = config_copy("syslog"),
 	    .log_facility = LOG_MAIL};
+	return replace(&config->database, DEFAULT_DATABASE, &error) ||
+		replace(&config->user, DEFAULT_USER, &error) ||
+		replace(&config->on_error, "DUNNO", &error) ||
+		replace(&config->success_action, "DUNNO", &error) ||
+		replace(&config->log_target, "syslog", &error)
+	    ? -1
+	    : 0;
 }
 
-void rule_init(struct rule *rule)
+int options_init_rule(struct rule *rule)
 {
-	*rule = (struct rule){.key_text = config_copy(""),
-	    .plan = {.text = config_copy("")},
-	    .strip_extension = config_copy(""),
-	    .ipv4_prefix = 32,
+	struct error error;
+
+	*rule = (struct rule){.ipv4_prefix = 32,
 	    .ipv6_prefix = 64,
 	    .count = COUNT_RECIPIENTS,
 	    .strategy = STRATEGY_SLIDING,
 	    .resolution = 12,
-	    .action = config_copy(DEFAULT_ACTION),
 	    .fold_case = 1};
+	return replace(&rule->key_text, "", &error) || replace(&rule->plan.text, "", &error) ||
+		replace(&rule->strip_extension, "", &error) ||
+		replace(&rule->action, DEFAULT_ACTION, &error)
+	    ? -1
+	    : 0;
 }

@@ -1,48 +1,30 @@
 /*
- * What follows from the options of a rule: see config_rule.h.
+ * What follows from the options of a rule: see rule.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "config/rule.h"
 
+#include "base/alloc.h"
+#include "base/array.h"
 #include "base/ascii.h"
 #include "base/strbuf.h"
-#include "config/selector.h"
 #include "config/options.h"
+#include "config/selector.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* Transactions that a counter remembers; one for the whole server sees many at once. */
 #define TRANSACTIONS_PER_KEY 8
-/* One counter for the whole server sees many transactions at once. */
 #define TRANSACTIONS_EVERYTHING RECORD_TRANSACTIONS_MAX
 
-/* A rule while its section ends. */
-struct finishing {
-	struct rule *rule;
-	config_complain *report;
-	void *data;
-};
-
-static void complain(struct finishing *finishing, unsigned line, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void complain(struct finishing *finishing, unsigned line, const char *format, ...)
-{
-	char message[1024];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(message, sizeof(message), format, args);
-	va_end(args);
-	finishing->report(finishing->data, line, message);
-}
-
 /*
- * The most events that a log must hold: one for each of the largest limit, one more, by
- * which refused tries that count are over it, and a free place (record_log_add).
+ * Raises *events to what the log of a moving window must hold: as many events as the largest limit
+ * allows, one more, which a denied request that is counted can add, and a free place for
+ * record_log_add.
  */
 static int events_needed(const struct limits *limits, unsigned *events, struct error *error)
 {
@@ -63,7 +45,7 @@ static int events_needed(const struct limits *limits, unsigned *events, struct e
 	return 0;
 }
 
-/* Adds the windows of a plan's limits to its layout, where it has none of that length. */
+/* Adds to the layout of a plan the windows of its limits that it does not have yet. */
 static int add_windows(struct config_plan *plan, struct error *error)
 {
 	struct record_layout *layout = &plan->layout;
@@ -88,7 +70,7 @@ static int add_windows(struct config_plan *plan, struct error *error)
 	return 0;
 }
 
-/* Reads plan->text, which stands in that line, on top of the layout that the plan has. */
+/* Parses plan->text and adds what its limits need to the plan's layout. */
 static int read_plan(const struct rule *rule, struct config_plan *plan, struct error *error)
 {
 	if (limits_parse(plan->text, rule->count, &plan->limits, error)) {
@@ -104,7 +86,7 @@ static int read_plan(const struct rule *rule, struct config_plan *plan, struct e
 	return add_windows(plan, error);
 }
 
-/* The record of a new key, when the layout is final. -1: out of memory. */
+/* Makes the record of a new counter; the layout must be final. Returns -1 if out of memory. */
 static int make_empty_record(struct config_plan *plan, bool exception)
 {
 	struct record record;
@@ -123,13 +105,6 @@ static int make_empty_record(struct config_plan *plan, bool exception)
 	return 0;
 }
 
-static void finish_plan(struct config_plan *plan)
-{
-	if (make_empty_record(plan, false)) {
-		abort();
-	}
-}
-
 struct config_plan *config_plan_new(const struct rule *rule, const struct config_plan *file,
     const struct limits *limits, struct error *error)
 {
@@ -137,7 +112,7 @@ struct config_plan *config_plan_new(const struct rule *rule, const struct config
 	unsigned events = 0;
 
 	if (!plan) {
-		error_set(error, "out of memory");
+		error_no_memory(error);
 		return NULL;
 	}
 	plan->limits = *limits;
@@ -162,7 +137,7 @@ struct config_plan *config_plan_new(const struct rule *rule, const struct config
 		goto fail;
 	}
 	if (make_empty_record(plan, true)) {
-		error_set(error, "out of memory");
+		error_no_memory(error);
 		goto fail;
 	}
 	return plan;
@@ -171,6 +146,63 @@ fail:
 	return NULL;
 }
 
+const struct config_plan *config_plan_of(const struct rule *rule, const char *key, size_t length)
+{
+	const struct config_plan *plan = NULL;
+
+	if (rule->overrides) {
+		plan = pattern_map_find(rule->overrides, key, length);
+	}
+	return plan ? plan : &rule->plan;
+}
+
+static void free_plan(struct config_plan *plan)
+{
+	free(plan->text);
+	free(plan->empty_record);
+}
+
+void config_plan_free(struct config_plan *plan)
+{
+	if (plan) {
+		free_plan(plan);
+		free(plan);
+	}
+}
+
+/* A rule that is being finished. */
+struct finishing {
+	struct rule *rule;
+	rule_complain *complain;
+	void *data;
+};
+
+static void complain(struct finishing *finishing, unsigned line, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void complain(struct finishing *finishing, unsigned line, const char *format, ...)
+{
+	char message[1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(message, sizeof(message), format, args);
+	va_end(args);
+	finishing->complain(finishing->data, line, message);
+}
+
+/* Complains about the value of an option. Returns 0, or -1 if it is for lack of memory. */
+static int complain_error(
+    struct finishing *finishing, unsigned line, const char *option, const struct error *error)
+{
+	if (error->no_memory) {
+		return -1;
+	}
+	complain(finishing, line, "%s: %s", option, error->text);
+	return 0;
+}
+
+/* Whether every alternative of the key is a single attribute of that kind. */
 static bool has_only(const struct rule *rule, enum key_kind kind)
 {
 	for (unsigned i = 0; i < rule->keys; i++) {
@@ -181,7 +213,7 @@ static bool has_only(const struct rule *rule, enum key_kind kind)
 	return rule->keys > 0;
 }
 
-static bool has_pairs_alone(const struct rule *rule)
+static bool has_only_pairs(const struct rule *rule)
 {
 	for (unsigned i = 0; i < rule->keys; i++) {
 		if (rule->key[i].parts == 1) {
@@ -191,7 +223,7 @@ static bool has_pairs_alone(const struct rule *rule)
 	return rule->keys > 0;
 }
 
-/* A pattern for keys that are addresses: a network that shares no counter with others. */
+/* A pattern for keys that are IP addresses. A part of what shares one counter is an error. */
 static int fold_network(
     const struct rule *rule, const char *pattern, struct strbuf *text, struct error *error)
 {
@@ -213,17 +245,16 @@ static int fold_network(
 	return 0;
 }
 
-/* Brings a pattern into the form in which override_find looks for it. */
+/* Appends a pattern in the form that pattern_map_find expects. Returns -1 with the reason. */
 static int fold_pattern(
     const struct rule *rule, const char *pattern, struct strbuf *text, struct error *error)
 {
 	size_t length = strlen(pattern);
 	struct netaddr network;
-
 	size_t address_length = strcspn(pattern, "/");
 
 	if (has_only(rule, KEY_ADDRESS) ||
-	    (config_key_can_be(rule, KEY_ADDRESS) &&
+	    (selector_key_can_be(rule, KEY_ADDRESS) &&
 		netaddr_parse(pattern, address_length, &network) == 0)) {
 		return fold_network(rule, pattern, text, error);
 	}
@@ -234,13 +265,13 @@ static int fold_pattern(
 		if (length == 1) {
 			return error_set(error, "\"%s\" is not followed by a domain", pattern);
 		}
-		if (has_pairs_alone(rule)) {
+		if (has_only_pairs(rule)) {
 			return error_set(error,
 			    "\"%s\" is a domain, but the key is a pair; write all of it, "
 			    "VALUE+VALUE",
 			    pattern);
 		}
-		/* Where the key is a domain already, it is the whole key. */
+		/* If the key itself is a domain, "@domain" means all of it. */
 		strbuf_puts(text, pattern + (pattern[0] == '@' && has_only(rule, KEY_DOMAIN)));
 		if (rule->fold_case) {
 			ascii_lower(text->buffer, text->length);
@@ -253,41 +284,52 @@ static int fold_pattern(
 		    pattern);
 	}
 	if (!key_add(text, pattern, length,
-		config_key_can_be(rule, KEY_MAILBOX) ? KEY_MAILBOX : KEY_TEXT, false,
+		selector_key_can_be(rule, KEY_MAILBOX) ? KEY_MAILBOX : KEY_TEXT, false,
 		&rule->folding)) {
 		return error_set(error, "a key is missing");
 	}
 	return 0;
 }
 
-/* The plan for that text of limits: one that there is already, or a new one. */
+/*
+ * The plan for limits as in the file: that of an earlier override with the same text, or a new
+ * one. plans maps texts to plans.
+ */
 static struct config_plan *plan_for(
     struct rule *rule, struct pattern_map *plans, const char *limits, struct error *error)
 {
 	struct config_plan *plan = pattern_map_find(plans, limits, strlen(limits));
+	struct config_plan **all;
 
 	if (plan) {
 		return plan;
 	}
+	all = array_grow(rule->override_plan, rule->override_plans, sizeof(struct config_plan *));
+	if (!all) {
+		error_no_memory(error);
+		return NULL;
+	}
+	rule->override_plan = all;
 	plan = calloc(1, sizeof(*plan));
-	rule->override_plan = reallocarray(
-	    rule->override_plan, rule->override_plans + 1, sizeof(*rule->override_plan));
-	if (!plan || !rule->override_plan) {
-		abort();
+	if (!plan) {
+		error_no_memory(error);
+		return NULL;
 	}
 	rule->override_plan[rule->override_plans++] = plan;
-	plan->text = config_copy(limits);
+	plan->text = alloc_copy(limits, error);
 	plan->layout = rule->plan.layout;
-	if (read_plan(rule, plan, error)) {
+	if (!plan->text || read_plan(rule, plan, error)) {
 		return NULL;
 	}
 	if (pattern_map_add(plans, limits, strlen(limits), plan) < 0) {
-		abort();
+		error_no_memory(error);
+		return NULL;
 	}
 	return plan;
 }
 
-static void add_override(struct finishing *finishing, struct pattern_map *plans, unsigned line,
+/* Adds one pattern with its limits; option is where it stands. Returns -1 if out of memory. */
+static int add_override(struct finishing *finishing, struct pattern_map *plans, unsigned line,
     const char *option, const char *pattern, const char *limits)
 {
 	struct rule *rule = finishing->rule;
@@ -299,111 +341,130 @@ static void add_override(struct finishing *finishing, struct pattern_map *plans,
 
 	strbuf_init(&text, buffer, sizeof(buffer));
 	if (fold_pattern(rule, pattern, &text, &error)) {
-		complain(finishing, line, "%s: %s", option, error.text);
-		return;
+		return complain_error(finishing, line, option, &error);
 	}
 	plan = plan_for(rule, plans, limits, &error);
 	if (!plan) {
-		complain(finishing, line, "%s: %s", option, error.text);
-		return;
+		return complain_error(finishing, line, option, &error);
 	}
 	added = pattern_map_add(rule->overrides, buffer, text.length, plan);
-	if (added < 0) {
-		abort();
-	}
 	if (added > 0) {
 		complain(
 		    finishing, line, "%s: a second one for \"%s\"; a key has one", option, pattern);
 	}
+	return added < 0 ? -1 : 0;
 }
 
-/* Splits "PATTERN LIMITS", and "PATTERN, PATTERN". */
-static void read_overrides(struct finishing *finishing)
+/* "PATTERN LIMITS"; text is cut up. Returns -1 if out of memory. */
+static int read_override(
+    struct finishing *finishing, struct pattern_map *plans, unsigned line, char *text)
+{
+	size_t length = strcspn(text, " \t");
+
+	if (!text[length]) {
+		complain(finishing, line,
+		    "override: \"%.60s\" is not PATTERN LIMITS, such as "
+		    "boss@example.com 5000/day",
+		    text);
+		return 0;
+	}
+	text[length++] = '\0';
+	return add_override(
+	    finishing, plans, line, "override", text, text + length + strspn(text + length, " \t"));
+}
+
+/* "PATTERN, PATTERN"; text is cut up. Returns -1 if out of memory. */
+static int read_exempt(
+    struct finishing *finishing, struct pattern_map *plans, unsigned line, char *text)
+{
+	for (char *s = text, *end; s; s = end) {
+		end = strchr(s, ',');
+		if (end) {
+			*end++ = '\0';
+		}
+		s += strspn(s, " \t");
+		for (size_t last = strlen(s); last > 0 && strchr(" \t", s[last - 1]); last--) {
+			s[last - 1] = '\0';
+		}
+		if (strpbrk(s, " \t")) {
+			complain(finishing, line,
+			    "exempt: \"%.60s\" has blanks in it; several patterns are "
+			    "separated by ','",
+			    s);
+		} else if (add_override(finishing, plans, line, "exempt", s, "unlimited")) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+typedef int read_line(
+    struct finishing *finishing, struct pattern_map *plans, unsigned line, char *text);
+
+static int read_lines(struct finishing *finishing, struct pattern_map *plans,
+    const struct config_lines *lines, read_line *read)
+{
+	for (size_t i = 0; i < lines->lines; i++) {
+		struct error error;
+		char *text = alloc_copy(lines->line[i].text, &error);
+		int result = text ? read(finishing, plans, lines->line[i].line, text) : -1;
+
+		free(text);
+		if (result) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* Returns -1 if out of memory. */
+static int read_overrides(struct finishing *finishing)
 {
 	struct rule *rule = finishing->rule;
 	struct pattern_map *plans;
+	int result = -1;
 
 	if (rule->override_lines.lines + rule->exempt_lines.lines == 0) {
-		return;
+		return 0;
 	}
 	plans = pattern_map_new();
 	rule->overrides = pattern_map_new();
-	if (!plans || !rule->overrides) {
-		abort();
-	}
-	for (size_t i = 0; i < rule->override_lines.lines; i++) {
-		const struct config_line *line = &rule->override_lines.line[i];
-		char *text = config_copy(line->text);
-		size_t length = strcspn(text, " \t");
-
-		if (!text[length]) {
-			complain(finishing, line->line,
-			    "override: \"%.60s\" is not PATTERN LIMITS, such as "
-			    "boss@example.com 5000/day",
-			    text);
-		} else {
-			text[length++] = '\0';
-			add_override(finishing, plans, line->line, "override", text,
-			    text + length + strspn(text + length, " \t"));
-		}
-		free(text);
-	}
-	for (size_t i = 0; i < rule->exempt_lines.lines; i++) {
-		const struct config_line *line = &rule->exempt_lines.line[i];
-		char *text = config_copy(line->text);
-
-		for (char *s = text, *end; s; s = end) {
-			end = strchr(s, ',');
-			if (end) {
-				*end++ = '\0';
-			}
-			s += strspn(s, " \t");
-			for (size_t last = strlen(s); last > 0 && strchr(" \t", s[last - 1]);
-			     last--) {
-				s[last - 1] = '\0';
-			}
-			if (strpbrk(s, " \t")) {
-				complain(finishing, line->line,
-				    "exempt: \"%.60s\" has blanks in it; several patterns are "
-				    "separated by ','",
-				    s);
-			} else {
-				add_override(
-				    finishing, plans, line->line, "exempt", s, "unlimited");
-			}
-		}
-		free(text);
+	if (plans && rule->overrides &&
+	    read_lines(finishing, plans, &rule->override_lines, read_override) == 0 &&
+	    read_lines(finishing, plans, &rule->exempt_lines, read_exempt) == 0) {
+		result = 0;
 	}
 	pattern_map_free(plans);
+	return result;
 }
 
-/* Whether all lines are good. */
-static bool read_matches(struct finishing *finishing)
+/* *good: no line has a mistake. Returns -1 if out of memory. */
+static int read_matches(struct finishing *finishing, bool *good)
 {
-	bool good = true;
 	struct rule *rule = finishing->rule;
 	struct error error;
 
+	*good = true;
 	for (size_t i = 0; i < rule->match_lines.lines; i++) {
 		const struct config_line *line = &rule->match_lines.line[i];
-		struct config_match *match = &rule->match[rule->matches];
 
 		if (rule->matches == CONFIG_MATCHES_MAX) {
 			complain(
 			    finishing, line->line, "match: more than %d lines", CONFIG_MATCHES_MAX);
-			return false;
+			*good = false;
+			return 0;
 		}
-		rule->matches++;
-		match->text = config_copy(line->text);
-		if (config_match_parse(match, match->text, &error)) {
-			complain(finishing, line->line, "match: %s", error.text);
-			good = false;
+		if (selector_parse_match(&rule->match[rule->matches++], line->text, &error)) {
+			if (complain_error(finishing, line->line, "match", &error)) {
+				return -1;
+			}
+			*good = false;
 		}
 	}
-	return good;
+	return 0;
 }
 
-/* A rule whose matches leave none of the protocol states in which it counts never applies. */
+/* A rule never applies if its matches exclude every protocol state in which it counts. */
 static void check_states(struct finishing *finishing)
 {
 	static const char *const states[] = {"END-OF-MESSAGE", "DATA", "RCPT"};
@@ -417,9 +478,8 @@ static void check_states(struct finishing *finishing)
 		for (unsigned j = 0; j < rule->matches; j++) {
 			const struct config_match *match = &rule->match[j];
 
-			if (ascii_same(match->attribute.attribute,
-				match->attribute.attribute_length, "protocol_state") &&
-			    !config_matches(match, states[i], strlen(states[i]))) {
+			if (strcmp(match->attribute.source, "protocol_state") == 0 &&
+			    !selector_matches(match, states[i], strlen(states[i]))) {
 				possible = false;
 				line = rule->match_lines.line[j].line;
 			}
@@ -429,33 +489,43 @@ static void check_states(struct finishing *finishing)
 		}
 	}
 	complain(finishing, line, "match: the rule can never apply: count = %s happens in %s",
-	    rule->count == COUNT_BYTES          ? "bytes"
-		: rule->count == COUNT_MESSAGES ? "messages"
-						: "recipients",
+	    options_count_words[rule->count],
 	    rule->count == COUNT_BYTES ? "END-OF-MESSAGE alone" : "RCPT, DATA and END-OF-MESSAGE");
 }
 
-bool config_matches(const struct config_match *match, const char *value, size_t length)
+/* Makes the empty records of all plans. Returns -1 if out of memory. */
+static int finish_plans(struct rule *rule)
 {
-	for (size_t i = 0; i < match->patterns; i++) {
-		if (pattern_match(&match->pattern[i], value, length)) {
-			return !match->negated;
+	struct record_layout *layout = &rule->plan.layout;
+
+	/* The logs of all keys have one length, so that an override may come and go. */
+	for (size_t i = 0; i < rule->override_plans; i++) {
+		unsigned events = rule->override_plan[i]->layout.events;
+
+		layout->events = events > layout->events ? events : layout->events;
+	}
+	if (make_empty_record(&rule->plan, false)) {
+		return -1;
+	}
+	for (size_t i = 0; i < rule->override_plans; i++) {
+		rule->override_plan[i]->layout.events = layout->events;
+		if (make_empty_record(rule->override_plan[i], false)) {
+			return -1;
 		}
 	}
-	return match->negated;
+	return 0;
 }
 
-/* What follows from a rule's options when all of them are known. */
-void config_finish_rule(
-    struct rule *rule, unsigned key_line, unsigned limit_line, config_complain *report, void *data)
+int rule_finish(struct rule *rule, unsigned key_line, unsigned limit_line,
+    rule_complain *complain_to, void *data)
 {
-	struct finishing whole = {rule, report, data};
-	struct finishing *finishing = &whole;
+	struct finishing finishing = {rule, complain_to, data};
 	struct record_layout *layout = &rule->plan.layout;
 	struct error error;
+	bool good;
 
 	if (!key_line) {
-		complain(finishing, rule->line,
+		complain(&finishing, rule->line,
 		    "[rule %s] has no key; say what is counted, such as key = "
 		    "sasl_username",
 		    rule->name);
@@ -469,40 +539,21 @@ void config_finish_rule(
 	layout->count = rule->count;
 	layout->transactions = rule->keys ? TRANSACTIONS_PER_KEY : TRANSACTIONS_EVERYTHING;
 	if (!limit_line) {
-		complain(finishing, rule->line,
+		complain(&finishing, rule->line,
 		    "[rule %s] has no limit; say how much, such as limit = "
 		    "100/hour",
 		    rule->name);
-	} else if (read_plan(rule, &rule->plan, &error)) {
-		complain(finishing, limit_line, "limit: %s", error.text);
+	} else if (read_plan(rule, &rule->plan, &error) &&
+	    complain_error(&finishing, limit_line, "limit", &error)) {
+		return -1;
 	}
-	if (read_matches(finishing)) {
-		check_states(finishing);
+	if (read_matches(&finishing, &good)) {
+		return -1;
 	}
-	read_overrides(finishing);
-
-	/* All keys of the rule have logs of the same length: an override may come and go. */
-	for (size_t i = 0; i < rule->override_plans; i++) {
-		unsigned events = rule->override_plan[i]->layout.events;
-
-		layout->events = events > layout->events ? events : layout->events;
+	if (good) {
+		check_states(&finishing);
 	}
-	finish_plan(&rule->plan);
-	for (size_t i = 0; i < rule->override_plans; i++) {
-		rule->override_plan[i]->layout.events = layout->events;
-		finish_plan(rule->override_plan[i]);
-	}
-}
-
-const struct config_plan *config_plan_of(
-    const struct rule *rule, const char *key, size_t length)
-{
-	const struct config_plan *plan = NULL;
-
-	if (rule->overrides) {
-		plan = pattern_map_find(rule->overrides, key, length);
-	}
-	return plan ? plan : &rule->plan;
+	return read_overrides(&finishing) || finish_plans(rule) ? -1 : 0;
 }
 
 static void free_lines(struct config_lines *lines)
@@ -513,36 +564,20 @@ static void free_lines(struct config_lines *lines)
 	free(lines->line);
 }
 
-static void free_plan(struct config_plan *plan)
-{
-	free(plan->text);
-	free(plan->empty_record);
-}
-
-void config_plan_free(struct config_plan *plan)
-{
-	if (plan) {
-		free_plan(plan);
-		free(plan);
-	}
-}
-
-void config_free_rule(struct rule *rule)
+void rule_free(struct rule *rule)
 {
 	free(rule->key_text);
-	free(rule->key_words);
 	free(rule->action);
 	free(rule->strip_extension);
 	free_lines(&rule->match_lines);
 	free_lines(&rule->override_lines);
 	free_lines(&rule->exempt_lines);
-	for (unsigned j = 0; j < rule->matches; j++) {
-		free(rule->match[j].text);
-		free(rule->match[j].pattern);
+	for (unsigned i = 0; i < rule->matches; i++) {
+		selector_free_match(&rule->match[i]);
 	}
 	free_plan(&rule->plan);
-	for (size_t j = 0; j < rule->override_plans; j++) {
-		config_plan_free(rule->override_plan[j]);
+	for (size_t i = 0; i < rule->override_plans; i++) {
+		config_plan_free(rule->override_plan[i]);
 	}
 	free(rule->override_plan);
 	pattern_map_free(rule->overrides);

@@ -1,6 +1,6 @@
 /*
- * What follows from the options of a rule when all of them are known: how its counters
- * are laid out, its overrides and matches, and whether it can ever apply.
+ * What follows from the options of a rule once all of them are known: the layout of its counters,
+ * its matches and overrides, and whether it can ever apply.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -8,21 +8,29 @@
 #define CONFIG_RULE_H
 
 #include "base/error.h"
-#include "config/file.h"
+#include "config/config.h"
 
-/* Is called once for each mistake, with the line that it is in. */
-typedef void config_complain(void *data, unsigned line, const char *message);
-
-/* key_line, limit_line: where these options stand, 0 if they are missing. */
-void config_finish_rule(struct rule *rule, unsigned key_line, unsigned limit_line,
-    config_complain *complain, void *data);
-
-void config_free_rule(struct rule *rule);
+/* Called for each mistake, with the number of its line and a message without file and line. */
+typedef void rule_complain(void *data, unsigned line, const char *message);
 
 /*
- * A plan with other limits than the configuration's, for a key that has file there; its
- * counter keeps the windows that file gives it. NULL and why: too many windows, or a moving window
- * above what the records of the rule have room for. The plan is the caller's, for config_plan_free.
+ * Completes a rule whose section has ended. key_line and limit_line are the lines of these
+ * options, 0 if they are missing. Mistakes are reported through complain alone. Returns 0, or -1
+ * if out of memory.
+ */
+int rule_finish(
+    struct rule *rule, unsigned key_line, unsigned limit_line, rule_complain *complain, void *data);
+
+/* Frees what the rule owns. */
+void rule_free(struct rule *rule);
+
+/* The plan for a key of the rule: an override's, or the rule's own. */
+const struct config_plan *config_plan_of(const struct rule *rule, const char *key, size_t length);
+
+/*
+ * Makes a plan with other limits, for a key whose plan in the configuration is file: its counter
+ * keeps the windows that file has. Returns NULL with the reason: too many windows, a moving window
+ * too large for the rule's records, or out of memory. The caller owns the plan.
  */
 struct config_plan *config_plan_new(const struct rule *rule, const struct config_plan *file,
     const struct limits *limits, struct error *error);

@@ -1,62 +1,34 @@
 /*
- * What `key` and `match` name: see config_key.h.
+ * The options `key` and `match`: see selector.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "config/selector.h"
 
+#include "base/alloc.h"
+#include "base/array.h"
 #include "base/suggest.h"
-#include "config/options.h"
-#include "policy/protocol.h"
+#include "policy/attributes.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static const struct {
-	const char *field;
-	const char *attribute;
-} domains[] = {
-    {"sasl_domain", "sasl_username"},
-    {"sender_domain", "sender"},
-    {"recipient_domain", "recipient"},
-};
-
-static const char *const mailboxes[] = {"sasl_username", "sasl_sender", "sender", "recipient"};
-static const char *const addresses[] = {"client_address", "server_address"};
-
-static bool is_one_of(const char *name, size_t length, const char *const *words, size_t n)
+int selector_find(struct config_attribute *attribute, const char *name, size_t length)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (strlen(words[i]) == length && memcmp(words[i], name, length) == 0) {
-			return true;
-		}
+	static const enum key_kind kinds[] = {[ATTRIBUTE_TEXT] = KEY_TEXT,
+	    [ATTRIBUTE_MAILBOX] = KEY_MAILBOX,
+	    [ATTRIBUTE_ADDRESS] = KEY_ADDRESS,
+	    [ATTRIBUTE_DOMAIN] = KEY_DOMAIN};
+	const struct attribute *found = attributes_find(name, length);
+
+	if (!found) {
+		return -1;
 	}
-	return false;
+	*attribute = (struct config_attribute){found->name, found->source, kinds[found->kind]};
+	return 0;
 }
 
-int config_attribute_find(struct config_attribute *attribute, const char *name, size_t length)
-{
-	*attribute = (struct config_attribute){.field = name,
-	    .field_length = length,
-	    .attribute = name,
-	    .attribute_length = length,
-	    .kind = KEY_TEXT};
-	for (size_t i = 0; i < sizeof(domains) / sizeof(*domains); i++) {
-		if (is_one_of(name, length, &domains[i].field, 1)) {
-			attribute->attribute = domains[i].attribute;
-			attribute->attribute_length = strlen(domains[i].attribute);
-			attribute->kind = KEY_DOMAIN;
-			return 0;
-		}
-	}
-	if (is_one_of(name, length, mailboxes, sizeof(mailboxes) / sizeof(*mailboxes))) {
-		attribute->kind = KEY_MAILBOX;
-	} else if (is_one_of(name, length, addresses, sizeof(addresses) / sizeof(*addresses))) {
-		attribute->kind = KEY_ADDRESS;
-	}
-	return attributes_known(name, length) ? 0 : -1;
-}
-
+/* more: what is allowed besides the attributes that Postfix sends. */
 static int unknown_attribute(const char *name, size_t length, const char *more, struct error *error)
 {
 	struct suggestion near;
@@ -68,11 +40,8 @@ static int unknown_attribute(const char *name, size_t length, const char *more, 
 		    more);
 	}
 	suggest_init(&near, name, length);
-	for (size_t i = 0; attributes_names[i]; i++) {
-		suggest_try(&near, attributes_names[i]);
-	}
-	for (size_t i = 0; i < sizeof(domains) / sizeof(*domains); i++) {
-		suggest_try(&near, domains[i].field);
+	for (const struct attribute *attribute = attributes; attribute->name; attribute++) {
+		suggest_try(&near, attribute->name);
 	}
 	if (strstr(more, "everything")) {
 		suggest_try(&near, "everything");
@@ -87,7 +56,10 @@ static int unknown_attribute(const char *name, size_t length, const char *more, 
 	    (int)(length < 60 ? length : 60), name, more);
 }
 
-/* Cuts a word, without the blanks around it, at *s up to one of the stops, which *stop tells. */
+/*
+ * Cuts the next word off *s: what stands before one of the stops, without blanks around it. *stop
+ * is set to that stop, or NUL at the end.
+ */
 static char *next_word(char **s, const char *stops, char *stop)
 {
 	char *word = *s + strspn(*s, " \t");
@@ -102,7 +74,7 @@ static char *next_word(char **s, const char *stops, char *stop)
 	return word;
 }
 
-bool config_key_can_be(const struct rule *rule, enum key_kind kind)
+bool selector_key_can_be(const struct rule *rule, enum key_kind kind)
 {
 	for (unsigned i = 0; i < rule->keys; i++) {
 		if (rule->key[i].parts == 1 && rule->key[i].part[0].kind == kind) {
@@ -112,74 +84,85 @@ bool config_key_can_be(const struct rule *rule, enum key_kind kind)
 	return false;
 }
 
-int config_key_parse(struct rule *rule, const char *value, struct error *error)
+/* Parses one alternative from *s on, ATTRIBUTE or ATTRIBUTE+ATTRIBUTE; *stop as for next_word. */
+static int parse_alternative(struct config_key *key, char **s, char *stop, struct error *error)
 {
-	static const char more[] =
-	    ", or sasl_domain, sender_domain, recipient_domain, or everything";
-	char *names = config_copy(value);
-	char *s = names;
-	char stop = ',';
-	unsigned keys = 0;
+	key->parts = 0;
+	do {
+		const char *word = next_word(s, ",+", stop);
 
-	while (stop == ',' && strcmp(value, "everything") != 0) {
-		struct config_key *key = &rule->key[keys];
-		const char *word;
-
-		if (keys++ == CONFIG_KEYS_MAX) {
-			free(names);
-			return error_set(
-			    error, "more than %d attributes to choose from", CONFIG_KEYS_MAX);
+		if (key->parts == 2) {
+			return error_set(error, "more than two attributes joined by '+'");
 		}
-		*key = (struct config_key){.parts = 0};
-		do {
-			word = next_word(&s, ",+", &stop);
-			if (key->parts == 2) {
-				free(names);
-				return error_set(error, "more than two attributes joined by '+'");
-			}
-			if (strcmp(word, "everything") == 0) {
-				free(names);
-				return error_set(error, "\"everything\" stands alone");
-			}
-			if (config_attribute_find(&key->part[key->parts++], word, strlen(word))) {
-				unknown_attribute(word, strlen(word), more, error);
-				free(names);
-				return -1;
-			}
-		} while (stop == '+');
-	}
-	free(rule->key_words);
-	rule->key_words = names;
-	rule->keys = keys;
+		if (strcmp(word, "everything") == 0) {
+			return error_set(error, "\"everything\" stands alone");
+		}
+		if (selector_find(&key->part[key->parts++], word, strlen(word))) {
+			return unknown_attribute(word, strlen(word),
+			    ", or sasl_domain, sender_domain, recipient_domain, or everything",
+			    error);
+		}
+	} while (*stop == '+');
 	return 0;
 }
 
-int config_match_parse(struct config_match *match, char *line, struct error *error)
+int selector_parse_key(struct rule *rule, const char *value, struct error *error)
 {
-	char *equals = strchr(line, '=');
-	char *s = line;
-	char *word;
+	char *names = alloc_copy(value, error);
+	char *s = names;
+	char stop = ',';
+	unsigned keys = 0;
+	int result = -1;
+
+	if (!names) {
+		return -1;
+	}
+	while (stop == ',' && strcmp(value, "everything") != 0) {
+		if (keys == CONFIG_KEYS_MAX) {
+			error_set(error, "more than %d attributes to choose from", CONFIG_KEYS_MAX);
+			goto out;
+		}
+		if (parse_alternative(&rule->key[keys++], &s, &stop, error)) {
+			goto out;
+		}
+	}
+	rule->keys = keys;
+	result = 0;
+out:
+	free(names);
+	return result;
+}
+
+int selector_parse_match(struct config_match *match, const char *value, struct error *error)
+{
+	char *equals, *s, *word;
 	char stop;
 
+	*match = (struct config_match){.text = alloc_copy(value, error)};
+	if (!match->text) {
+		return -1;
+	}
+	s = match->text;
+	equals = strchr(s, '=');
 	if (!equals) {
 		return error_set(
-		    error, "\"%.60s\" is not ATTRIBUTE = VALUE or ATTRIBUTE != VALUE", line);
+		    error, "\"%.60s\" is not ATTRIBUTE = VALUE or ATTRIBUTE != VALUE", s);
 	}
-	match->negated = equals > line && equals[-1] == '!';
+	match->negated = equals > s && equals[-1] == '!';
 	if (match->negated) {
 		equals[-1] = ' ';
 	}
 	word = next_word(&s, "=", &stop);
-	if (config_attribute_find(&match->attribute, word, strlen(word))) {
+	if (selector_find(&match->attribute, word, strlen(word))) {
 		return unknown_attribute(
 		    word, strlen(word), ", or sasl_domain, sender_domain, recipient_domain", error);
 	}
 	do {
 		struct pattern *pattern =
-		    reallocarray(match->pattern, match->patterns + 1, sizeof(*pattern));
+		    array_grow(match->pattern, match->patterns, sizeof(*pattern));
 
 		if (!pattern) {
-			abort();
+			return error_no_memory(error);
 		}
 		match->pattern = pattern;
 		word = next_word(&s, ",", &stop);
@@ -189,7 +172,7 @@ int config_match_parse(struct config_match *match, char *line, struct error *err
 		if (!word[0] && (stop || match->patterns > 0)) {
 			return error_set(error, "a value is missing beside a ','");
 		}
-		/* A derived domain has no '@' in it; "@domain" means the domain all the same. */
+		/* A derived domain has no '@', but "@domain" is what people write. */
 		word += word[0] == '@' && word[1] && match->attribute.kind == KEY_DOMAIN;
 		if (pattern_parse(&pattern[match->patterns++], word, strlen(word),
 			match->attribute.kind == KEY_ADDRESS, error)) {
@@ -197,4 +180,20 @@ int config_match_parse(struct config_match *match, char *line, struct error *err
 		}
 	} while (stop);
 	return 0;
+}
+
+void selector_free_match(struct config_match *match)
+{
+	free(match->text);
+	free(match->pattern);
+}
+
+bool selector_matches(const struct config_match *match, const char *value, size_t length)
+{
+	for (size_t i = 0; i < match->patterns; i++) {
+		if (pattern_match(&match->pattern[i], value, length)) {
+			return !match->negated;
+		}
+	}
+	return match->negated;
 }

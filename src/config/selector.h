@@ -1,6 +1,6 @@
 /*
- * What `key` and `match` name: attributes of a request, pairs of them, patterns for their
- * values.
+ * The options `key` and `match`: which attributes of a request a rule looks at, and which values
+ * it applies to.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -8,19 +8,31 @@
 #define SELECTOR_H
 
 #include "base/error.h"
-#include "config/file.h"
+#include "config/config.h"
 
-/* Reads the value of a `key` into rule->key; 0, or -1 and why, with the number of keys as it was.
- */
-int config_key_parse(struct rule *rule, const char *value, struct error *error);
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Finds the attribute with that name in policy/attributes.h. Returns 0, or -1 if there is none. */
+int selector_find(struct config_attribute *attribute, const char *name, size_t length);
 
 /*
- * Reads the value of a `match`; line is cut up, and what match points at lies in it.
- * 0, or -1 and why. match->pattern is to be freed in any case.
+ * Parses the value of a `key` into rule->key and rule->keys. Returns 0; or -1 with the reason, and
+ * rule->keys unchanged.
  */
-int config_match_parse(struct config_match *match, char *line, struct error *error);
+int selector_parse_key(struct rule *rule, const char *value, struct error *error);
 
-/* Whether the key can be a single attribute of that kind, not one of a pair. */
-bool config_key_can_be(const struct rule *rule, enum key_kind kind);
+/* Whether the key can be a single attribute of that kind; a part of a pair does not count. */
+bool selector_key_can_be(const struct rule *rule, enum key_kind kind);
+
+/*
+ * Parses the value of a `match`. Returns 0, or -1 with the reason. In both cases match is for
+ * selector_free_match.
+ */
+int selector_parse_match(struct config_match *match, const char *value, struct error *error);
+void selector_free_match(struct config_match *match);
+
+/* Whether a value of the attribute fulfils the match. */
+bool selector_matches(const struct config_match *match, const char *value, size_t length);
 
 #endif

@@ -55,7 +55,7 @@ void cells_make(const struct row *row, struct cells *cells)
 	cells->rule = table_string(rule->name);
 	cells->key = table_string(row->key);
 	cells->window = table_number((uint64_t)row->limit.window.length_ms / 1000, NULL);
-	cells->count = table_string(config_count_words[rule->count]);
+	cells->count = table_string(options_count_words[rule->count]);
 
 	strbuf_init(&text, cells->text[0], sizeof(cells->text[0]));
 	limit_format(&row->limit, rule->count, &text);

@@ -53,7 +53,9 @@ int cmd_config(struct ctl *ctl, int argc, char **argv)
 	if (printing.wanted && printing.changed_only) {
 		return CTL_USAGE;
 	}
-	config_print(&ctl->config, print_option, &printing);
+	if (config_print(&ctl->config, print_option, &printing)) {
+		errx(EX_OSERR, "out of memory");
+	}
 	if (printing.wanted && !printing.found) {
 		warnx("there is no setting \"%s\"; config without a name lists them all",
 		    printing.wanted);

@@ -12,6 +12,7 @@
 #include "ctl/when.h"
 #include "engine/judge.h"
 #include "engine/reply.h"
+#include "policy/attributes.h"
 
 #include <err.h>
 #include <stdio.h>
@@ -47,12 +48,14 @@ static int check_name(const char *line, struct error *error)
 	size_t length = strcspn(line, "=");
 	struct suggestion near;
 
-	if (attributes_known(line, length)) {
+	if (attributes_is_sent(line, length)) {
 		return 0;
 	}
 	suggest_init(&near, line, length);
-	for (size_t i = 0; attributes_names[i]; i++) {
-		suggest_try(&near, attributes_names[i]);
+	for (const struct attribute *attribute = attributes; attribute->name; attribute++) {
+		if (attribute->kind != ATTRIBUTE_DOMAIN) {
+			suggest_try(&near, attribute->name);
+		}
 	}
 	return suggest_best(&near)
 	    ? error_set(error, "Postfix sends no attribute \"%.*s\"; perhaps %s?", (int)length,
@@ -202,7 +205,7 @@ static void print_finding(
 	case FINDING_NO_MATCH:
 		match = &rule->match[finding->match];
 		attribute = policy_find(
-		    request, match->attribute.attribute, match->attribute.attribute_length);
+		    request, match->attribute.source, strlen(match->attribute.source));
 		printf("does not apply: match = %s: it is \"",
 		    rule->match_lines.line[finding->match].text);
 		print_value(

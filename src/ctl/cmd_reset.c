@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "base/error.h"
+#include "config/rule.h"
 #include "count/counter.h"
 #include "ctl/commands.h"
 #include "engine/limits.h"

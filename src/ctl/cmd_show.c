@@ -48,7 +48,7 @@ static void print_row(int64_t now_ms, const struct row *row, struct table *table
 		cells.rule,
 		cells.key,
 		cells.window,
-		table_string(config_strategy_words[row->rule->strategy]),
+		table_string(options_strategy_words[row->rule->strategy]),
 		cells.count,
 		cells.limit,
 		cells.used,

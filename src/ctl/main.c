@@ -130,13 +130,17 @@ static bool is_user(const struct config *config)
 static int run(struct ctl *ctl, const struct command *command, int argc, char **argv)
 {
 	struct store_options options = {.access = command->access};
+	enum config_result loaded;
 	struct config_stamp stamp;
 	struct error error;
 	int status = EX_CONFIG;
 
 	optind = 0; /* for the options of the command */
-	ctl->config_is_bad =
-	    config_load(ctl->config_path, &ctl->config, &stamp, print_complaint, NULL) != 0;
+	loaded = config_load(ctl->config_path, &ctl->config, &stamp, print_complaint, NULL);
+	if (loaded == CONFIG_NO_MEMORY) {
+		return EX_OSERR;
+	}
+	ctl->config_is_bad = loaded != CONFIG_OK;
 	/* Only check may continue: it looks for such faults. */
 	if (!ctl->config_is_bad || command->run == cmd_check) {
 		status = command->prepare ? command->prepare(ctl, argc, argv) : 0;

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/number.h"
+#include "config/rule.h"
 #include "count/counter.h"
 #include "engine/limits.h"
 

@@ -34,9 +34,9 @@ static int check_key(const struct rule *rule, const char *key, struct error *err
 {
 	static const char advice[] =
 	    "limits for many keys at once are override lines of the configuration";
-	bool address = config_key_can_be(rule, KEY_ADDRESS);
-	bool other = config_key_can_be(rule, KEY_TEXT) || config_key_can_be(rule, KEY_MAILBOX) ||
-	    config_key_can_be(rule, KEY_DOMAIN);
+	bool address = selector_key_can_be(rule, KEY_ADDRESS);
+	bool other = selector_key_can_be(rule, KEY_TEXT) || selector_key_can_be(rule, KEY_MAILBOX) ||
+	    selector_key_can_be(rule, KEY_DOMAIN);
 	struct netaddr network;
 
 	for (const char *s = key; *s; s++) {

@@ -8,7 +8,7 @@
 #define JUDGE_H
 
 #include "base/error.h"
-#include "config/file.h"
+#include "config/config.h"
 #include "policy/protocol.h"
 #include "engine/request.h"
 #include "store/store.h"

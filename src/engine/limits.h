@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "engine/exception.h"
-#include "config/file.h"
+#include "config/config.h"
 #include "store/store.h"
 
 /* Plans that were made for allowances. */

@@ -40,7 +40,7 @@ static void add_field(const struct verdict *verdict, struct strbuf *text)
 	}
 	for (unsigned i = 0; source && i < source->parts; i++) {
 		strbuf_puts(text, i ? "+" : "");
-		strbuf_add(text, source->part[i].field, source->part[i].field_length);
+		strbuf_puts(text, source->part[i].name);
 	}
 }
 
@@ -73,7 +73,7 @@ static bool own_value(
 	} else if (ascii_same(name, length, "remaining")) {
 		strbuf_printf(text, "%llu", (unsigned long long)verdict->remaining);
 	} else if (ascii_same(name, length, "count")) {
-		strbuf_puts(text, config_count_words[rule->count]);
+		strbuf_puts(text, options_count_words[rule->count]);
 	} else if (ascii_same(name, length, "window")) {
 		int64_t ms = verdict->limit ? verdict->limit->window.length_ms : 0;
 

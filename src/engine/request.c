@@ -7,6 +7,7 @@
 
 #include "base/number.h"
 #include "base/strbuf.h"
+#include "config/rule.h"
 #include "config/selector.h"
 
 #include <string.h>
@@ -81,7 +82,7 @@ unsigned request_matches(const struct rule *rule, const struct policy_request *r
 	for (; i < rule->matches; i++) {
 		const struct config_attribute *attribute = &rule->match[i].attribute;
 		const struct policy_attribute *found =
-		    policy_find(request, attribute->attribute, attribute->attribute_length);
+		    policy_find(request, attribute->source, strlen(attribute->source));
 		const char *value = found ? found->value : "";
 		size_t length = found ? found->value_length : 0;
 
@@ -91,7 +92,7 @@ unsigned request_matches(const struct rule *rule, const struct policy_request *r
 			length = domain == value ? 0 : length;
 			value = domain;
 		}
-		if (!config_matches(&rule->match[i], value, length)) {
+		if (!selector_matches(&rule->match[i], value, length)) {
 			break;
 		}
 	}
@@ -108,7 +109,7 @@ static const struct config_plan *plan_of(
 	struct netaddr network;
 
 	if (source && !(source->parts == 1 && source->part[0].kind == KEY_ADDRESS) &&
-	    config_key_can_be(rule, KEY_ADDRESS) &&
+	    selector_key_can_be(rule, KEY_ADDRESS) &&
 	    netaddr_read_network(key, length, &network) == 0) {
 		return &rule->plan;
 	}
@@ -148,7 +149,7 @@ bool request_find_key(const struct rule *rule, const struct policy_request *requ
 		for (unsigned j = 0; j < key->source->parts; j++) {
 			const struct config_attribute *part = &key->source->part[j];
 			const struct policy_attribute *attribute =
-			    policy_find(request, part->attribute, part->attribute_length);
+			    policy_find(request, part->source, strlen(part->source));
 
 			if (!attribute ||
 			    !key_add(&text, attribute->value, attribute->value_length, part->kind,
@@ -174,13 +175,13 @@ void request_parse_key(const struct rule *rule, const char *bytes, size_t length
 
 	strbuf_init(&text, buffer, sizeof(buffer));
 	key->source = NULL;
-	if (config_key_can_be(rule, KEY_ADDRESS) &&
+	if (selector_key_can_be(rule, KEY_ADDRESS) &&
 	    netaddr_read_network(bytes, length, &network) == 0) {
 		netaddr_mask(&network, network.bits == 32 ? rule->ipv4_prefix : rule->ipv6_prefix);
 		netaddr_format(&network, &text);
 	} else {
 		key_add(&text, bytes, length,
-		    config_key_can_be(rule, KEY_MAILBOX) ? KEY_MAILBOX : KEY_TEXT, false,
+		    selector_key_can_be(rule, KEY_MAILBOX) ? KEY_MAILBOX : KEY_TEXT, false,
 		    &rule->folding);
 	}
 	finish_key(rule, &text, secret, key);

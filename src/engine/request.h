@@ -8,7 +8,7 @@
 #define REQUEST_H
 
 #include "base/hash.h"
-#include "config/file.h"
+#include "config/config.h"
 #include "policy/protocol.h"
 
 #include <stdbool.h>

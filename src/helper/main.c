@@ -92,6 +92,10 @@ static int answer(struct helper *helper, const struct error *bad)
 	}
 	strbuf_init(&text, buffer, sizeof(buffer));
 	action = reply_action(&verdict, &setup->config, &helper->request, &text);
+	if (!action) {
+		/* There has not been memory for any configuration yet. */
+		action = "DUNNO";
+	}
 	/* A syslog daemon that has stopped reading blocks us, so the answer goes first. */
 	if (!setup->config.log_path) {
 		result = protocol_answer(STDOUT_FILENO, action);

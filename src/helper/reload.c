@@ -158,10 +158,13 @@ static void load(struct reload *reload)
 	struct mistakes mistakes = {.lines = 0};
 	char line[RELOAD_LINE_MAX];
 	struct strbuf notice;
+	enum config_result loaded;
 	bool good;
 
 	strbuf_init(&notice, line, sizeof(line));
-	good = config_load(reload->path, &new->config, &reload->stamp, add_mistake, &mistakes) == 0;
+	loaded =
+	    config_load(reload->path, &new->config, &reload->stamp, add_mistake, &mistakes);
+	good = loaded == CONFIG_OK;
 	if (good && complete_setup(reload, new, &notice)) {
 		good = false;
 		mistakes.out_of_memory = true;
@@ -173,7 +176,7 @@ static void load(struct reload *reload)
 	if (good) {
 		confine_files(reload->path, new->config.database, new->config.log_path);
 	}
-	if (good || !old->judge) {
+	if (good || (!old->judge && loaded != CONFIG_NO_MEMORY)) {
 		reload->in_force = !reload->in_force;
 		log_to(new->config.log_facility, new->config.log_path);
 		drop_setup(old);
@@ -221,6 +224,8 @@ void reload_start(struct reload *reload, const char *path, struct troubles *trou
 {
 	reload->path = path;
 	reload->troubles = troubles;
+	/* Until there is memory for a configuration. */
+	reload->setup[0].config.log = CONFIG_LOG_DENIED;
 	wait_until_settled(path);
 	load(reload);
 	reload->checked_ms = clock_coarse_ms();

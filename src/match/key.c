@@ -1,5 +1,5 @@
 /*
- * From the value of an attribute to the text of a key: see key.h.
+ * Keys of counters: see key.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -11,8 +11,7 @@
 
 #include <string.h>
 
-/* "~" and 64 bits in hex. */
-#define TAIL 17
+#define TAIL 17 /* bytes of "~" and a hash of 64 bits in hex */
 
 static bool add_address(
     struct strbuf *text, const char *value, size_t length, const struct key_folding *folding)
@@ -27,7 +26,7 @@ static bool add_address(
 	return true;
 }
 
-/* Where the extension of a mailbox starts; where its local part ends if it has none. */
+/* The offset of the extension in a local part of that length; its length if there is none. */
 static size_t find_extension(const char *value, size_t local, const char *delimiters)
 {
 	for (size_t i = 1; i < local; i++) {
@@ -38,7 +37,7 @@ static size_t find_extension(const char *value, size_t local, const char *delimi
 	return local;
 }
 
-/* A '+' in the first part of a pair would be taken for the one between the two. */
+/* Escapes '+' and '%' in the first part of a pair, so that its '+' is the only one. */
 static void escape_joint(struct strbuf *text)
 {
 	char part[KEY_VALUE_MAX];
@@ -58,8 +57,8 @@ static void escape_joint(struct strbuf *text)
 	}
 }
 
-bool key_add(struct strbuf *text, const char *value, size_t length, enum key_kind kind,
-    bool joined, const struct key_folding *folding)
+bool key_add(struct strbuf *text, const char *value, size_t length, enum key_kind kind, bool joined,
+    const struct key_folding *folding)
 {
 	size_t before = text->length;
 	size_t start;

@@ -1,12 +1,11 @@
 /*
- * From the value of an attribute to the text that a counter is kept under: letter
- * case, address extensions, networks, length. Pure.
+ * Makes the key of a counter from the values of attributes: letter case, address extensions,
+ * networks, length. Pure.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #ifndef KEY_H
 #define KEY_H
-
 
 #include "base/hash.h"
 #include "base/strbuf.h"
@@ -15,30 +14,39 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KEY_MAX 200 /* bytes; a longer key is cut and made unique again by a hash */
+#define KEY_MAX 200 /* bytes of a key; a longer one is cut, and a hash makes it unique again */
+#define KEY_VALUE_MAX 8192 /* bytes of a value */
 
-#define KEY_VALUE_MAX 8192 /* bytes of a value; text has room for two */
+/* How a value becomes a part of a key. */
+enum key_kind {
+	KEY_TEXT,
+	KEY_MAILBOX, /* may have an extension, and a domain that ends in dots */
+	KEY_ADDRESS, /* the network of an IP address */
+	KEY_DOMAIN, /* the domain of a mailbox: what follows its last '@' */
+};
 
-/* What a value is, as far as it matters for a key. */
-enum key_kind { KEY_TEXT, KEY_MAILBOX, KEY_ADDRESS, KEY_DOMAIN };
-
-/* How values that mean the same become the same. */
+/* Which values are the same to a rule. */
 struct key_folding {
 	bool fold_case; /* ASCII letters to lower case */
-	const char *strip_extension; /* recipient delimiters; NULL: none */
-	unsigned ipv4_prefix;
+	const char *strip_extension; /* recipient delimiters of mailboxes; NULL: none */
+	unsigned ipv4_prefix; /* bits of an address that count */
 	unsigned ipv6_prefix;
 };
 
 /*
- * Appends the value to text; joined: it makes a pair with what is there, and a '+'. KEY_DOMAIN
- * takes what is behind the last '@', KEY_ADDRESS the network of the prefix that folding says.
- * False, with nothing appended, if nothing is left: an empty value, no domain, no IP address.
+ * Appends a value of length bytes to text. If joined, it becomes the second part of a pair, after a
+ * '+'; in the first part, '+' becomes "%2b" and '%' becomes "%25". A pair of values as long as
+ * KEY_VALUE_MAX fits into 4 * KEY_VALUE_MAX + 2 bytes. Returns false with nothing appended if the
+ * value is empty, or no IP address or domain where kind needs one; a text with a first part is
+ * then of no use.
  */
 bool key_add(struct strbuf *text, const char *value, size_t length, enum key_kind kind, bool joined,
     const struct key_folding *folding);
 
-/* Cuts a key that is longer than KEY_MAX; secret makes what is put there hard to guess. */
+/*
+ * Shortens a key that is longer than KEY_MAX: its end is replaced by a keyed hash of all of it.
+ * Without the secret, nobody can make two such keys collide.
+ */
 void key_cut(struct strbuf *text, const uint8_t secret[HASH_KEY_BYTES]);
 
 #endif

@@ -15,7 +15,7 @@
 
 static const uint8_t mapped[MAPPED_BITS / 8] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
-/* Takes the ::ffff: off an IPv4-mapped address or network. */
+/* Turns an IPv4-mapped IPv6 address or network into IPv4. */
 static void unmap(struct netaddr *address)
 {
 	if (address->bits == 128 && address->prefix >= MAPPED_BITS &&
@@ -31,7 +31,7 @@ static int parse_address(const char *text, size_t length, struct netaddr *addres
 {
 	char copy[INET6_ADDRSTRLEN];
 
-	/* Most keys are none: that should not cost a copy. */
+	/* Most keys are no addresses: reject these without a copy. */
 	if (length == 0 || length >= sizeof(copy) ||
 	    !(isxdigit((unsigned char)*text) || *text == ':')) {
 		return -1;
@@ -54,7 +54,7 @@ int netaddr_parse(const char *text, size_t length, struct netaddr *address)
 	return 0;
 }
 
-/* Reads address and prefix, without looking at the bits behind the prefix. */
+/* Parses ADDRESS[/PREFIX]. Does not check the bits after the prefix. */
 static int read_both(const char *text, size_t length, struct netaddr *address, uint64_t *prefix)
 {
 	const char *slash = memchr(text, '/', length);

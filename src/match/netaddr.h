@@ -1,11 +1,10 @@
 /*
- * IP addresses and networks, as text and as bits. Pure.
+ * IP addresses and networks: parsing, comparing, printing. Pure.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #ifndef NETADDR_H
 #define NETADDR_H
-
 
 #include "base/error.h"
 #include "base/strbuf.h"
@@ -14,36 +13,35 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* An address is a network whose prefix is as long as it can be. Host bits are always 0. */
+/* A network; an address is a network with the longest prefix. Bits after the prefix are 0. */
 struct netaddr {
-	uint8_t bytes[16]; /* of an IPv4 address the first 4 */
-	uint8_t bits; /* 32 or 128: how long an address is */
-	uint8_t prefix;
+	uint8_t bytes[16]; /* IPv4: the first 4, then zeros */
+	uint8_t bits; /* of an address: 32 or 128 */
+	uint8_t prefix; /* bits */
 };
 
-/* "2001:db8:0:1::/64", terminated. */
-#define NETADDR_TEXT_SIZE 64
+#define NETADDR_TEXT_SIZE 64 /* bytes for "2001:db8:0:1::/64" and the like, with the NUL */
 
 /*
- * Reads an address; IPv4-mapped IPv6 (RFC 4291 2.5.5.2) becomes IPv4. 0, or -1 if it is
- * none: Postfix's client_address can be "unknown".
+ * Parses an address of length bytes. IPv4-mapped IPv6 (RFC 4291 2.5.5.2) becomes IPv4. Returns 0,
+ * or -1 if it is no address, such as the "unknown" that client_address can be.
  */
 int netaddr_parse(const char *text, size_t length, struct netaddr *address);
 
-/* Whether it is "ADDRESS" or "ADDRESS/PREFIX" without bits behind the prefix. 0 or -1. */
+/* Parses ADDRESS or ADDRESS/PREFIX. Returns 0, or -1, also if bits after the prefix are set. */
 int netaddr_read_network(const char *text, size_t length, struct netaddr *network);
 
-/* The same for what an administrator wrote. -1 and why. */
+/* Like netaddr_read_network, with the reason for -1 and, if possible, the right network. */
 int netaddr_parse_network(
     const char *text, size_t length, struct netaddr *network, struct error *error);
 
-/* Shortens the prefix, if it is longer than that. */
+/* Shortens the prefix to that length, and clears the bits after it; longer: does nothing. */
 void netaddr_mask(struct netaddr *address, unsigned prefix);
 
-/* Whether all addresses of inner are in outer. */
+/* Whether every address of inner is also in outer. */
 bool netaddr_contains(const struct netaddr *outer, const struct netaddr *inner);
 
-/* An address alone, or with "/PREFIX" if that is shorter: as RFC 5952 writes it. */
+/* Appends the address as in RFC 5952, with "/PREFIX" unless the prefix is the longest. */
 void netaddr_format(const struct netaddr *network, struct strbuf *text);
 
 #endif

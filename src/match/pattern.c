@@ -1,5 +1,5 @@
 /*
- * What match and override lines compare with: see pattern.h.
+ * Patterns: see pattern.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -43,7 +43,7 @@ const char *pattern_domain(const char *value, size_t length, size_t *domain_leng
 {
 	const char *at = memrchr(value, '@', length);
 
-	/* "example.com." is "example.com", and Postfix delivers to both. */
+	/* Postfix delivers to "example.com." as to "example.com". */
 	while (length > 0 && value[length - 1] == '.') {
 		length--;
 	}

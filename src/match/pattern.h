@@ -1,5 +1,5 @@
 /*
- * What match and override lines compare with: words, domains, networks. Pure.
+ * Patterns that values are compared with: words, domains, networks. Pure.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -13,9 +13,9 @@
 #include <stddef.h>
 
 enum pattern_kind {
-	PATTERN_EMPTY, /* nothing at all */
-	PATTERN_ANY, /* "*": anything but nothing */
-	PATTERN_WORD, /* the whole value, letter case ignored */
+	PATTERN_EMPTY, /* the empty value */
+	PATTERN_ANY, /* "*": every value but the empty one */
+	PATTERN_WORD, /* the whole value, but for the case of its letters */
 	PATTERN_DOMAIN, /* "@domain": the domain of an address */
 	PATTERN_SUBDOMAIN, /* ".domain": any domain below it */
 	PATTERN_NETWORK, /* an IP address or network */
@@ -23,21 +23,26 @@ enum pattern_kind {
 
 struct pattern {
 	enum pattern_kind kind;
-	const char *text; /* the caller's, of WORD, DOMAIN (without '@') and SUBDOMAIN (with '.') */
+	/* WORD, DOMAIN without the '@', SUBDOMAIN with the '.'; not owned */
+	const char *text;
 	size_t length;
-	struct netaddr network;
+	struct netaddr network; /* NETWORK */
 };
 
 /*
- * Reads one pattern from text, which must outlive it. address: it is to be compared with
- * IP addresses, where a word must be "unknown" or an address. 0, or -1 and why.
+ * Parses one pattern of length bytes; text must outlive it. address says that the values are IP
+ * addresses: the pattern must then be "unknown", an address or a network, or empty or "*".
+ * Returns 0, or -1 with the reason.
  */
 int pattern_parse(
     struct pattern *pattern, const char *text, size_t length, bool address, struct error *error);
 
+/* Whether a value of length bytes matches. */
 bool pattern_match(const struct pattern *pattern, const char *value, size_t length);
 
-/* The part of an address behind its last '@', or all of a text without one; less dots at its end.
+/*
+ * The domain of a mailbox: what follows the last '@', without dots at its end. Returns value
+ * itself if there is no '@'. *domain_length is in bytes.
  */
 const char *pattern_domain(const char *value, size_t length, size_t *domain_length);
 

@@ -1,5 +1,5 @@
 /*
- * A table from patterns to values: see override.h. Open addressing, linear probing.
+ * A map from patterns to values: see pattern_map.h. A hash table with linear probing.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -14,58 +14,58 @@
 #include <string.h>
 
 struct entry {
-	char *pattern; /* NULL: free */
+	char *pattern; /* owned; NULL: the entry is free */
 	size_t length;
 	void *value;
 };
 
 struct pattern_map {
 	struct entry *entry;
-	size_t size; /* a power of two */
+	size_t size; /* entries, a power of two */
 	size_t used;
-	size_t domains;
-	/* How many networks there are of each prefix: only those are looked for. */
+	size_t domains; /* patterns that are domains */
+	/* Networks of each prefix: the others need not be looked up. */
 	size_t networks4[33];
 	size_t networks6[129];
 };
 
-/* The file is the administrator's: nobody else chooses what is in the table. */
+/* Not secret: all patterns come from the administrator. */
 static const uint8_t hash_key[HASH_KEY_BYTES];
 
 struct pattern_map *pattern_map_new(void)
 {
-	struct pattern_map *table = calloc(1, sizeof(*table));
+	struct pattern_map *map = calloc(1, sizeof(*map));
 
-	if (table) {
-		table->size = 16;
-		table->entry = calloc(table->size, sizeof(*table->entry));
-		if (!table->entry) {
-			free(table);
+	if (map) {
+		map->size = 16;
+		map->entry = calloc(map->size, sizeof(*map->entry));
+		if (!map->entry) {
+			free(map);
 			return NULL;
 		}
 	}
-	return table;
+	return map;
 }
 
-void pattern_map_free(struct pattern_map *table)
+void pattern_map_free(struct pattern_map *map)
 {
-	if (!table) {
+	if (!map) {
 		return;
 	}
-	for (size_t i = 0; i < table->size; i++) {
-		free(table->entry[i].pattern);
+	for (size_t i = 0; i < map->size; i++) {
+		free(map->entry[i].pattern);
 	}
-	free(table->entry);
-	free(table);
+	free(map->entry);
+	free(map);
 }
 
-/* The entry of a pattern, or the free one where it belongs. */
-static struct entry *find(const struct pattern_map *table, const char *pattern, size_t length)
+/* The entry of a pattern, or the free entry for it. */
+static struct entry *find(const struct pattern_map *map, const char *pattern, size_t length)
 {
 	size_t i = hash_keyed(hash_key, pattern, length);
 
 	for (;; i++) {
-		struct entry *entry = &table->entry[i & (table->size - 1)];
+		struct entry *entry = &map->entry[i & (map->size - 1)];
 
 		if (!entry->pattern ||
 		    (entry->length == length && memcmp(entry->pattern, pattern, length) == 0)) {
@@ -74,38 +74,38 @@ static struct entry *find(const struct pattern_map *table, const char *pattern, 
 	}
 }
 
-static int grow(struct pattern_map *table)
+/* Makes room for one more pattern. Returns 0, or -1 if out of memory. */
+static int grow(struct pattern_map *map)
 {
-	struct pattern_map larger = *table;
+	struct pattern_map larger = *map;
 
-	if (table->used * 2 < table->size) {
+	if (map->used * 2 < map->size) {
 		return 0;
 	}
-	larger.size = table->size * 2;
+	larger.size = map->size * 2;
 	larger.entry = calloc(larger.size, sizeof(*larger.entry));
 	if (!larger.entry) {
 		return -1;
 	}
-	for (size_t i = 0; i < table->size; i++) {
-		if (table->entry[i].pattern) {
-			*find(&larger, table->entry[i].pattern, table->entry[i].length) =
-			    table->entry[i];
+	for (size_t i = 0; i < map->size; i++) {
+		if (map->entry[i].pattern) {
+			*find(&larger, map->entry[i].pattern, map->entry[i].length) = map->entry[i];
 		}
 	}
-	free(table->entry);
-	*table = larger;
+	free(map->entry);
+	*map = larger;
 	return 0;
 }
 
-int pattern_map_add(struct pattern_map *table, const char *pattern, size_t length, void *value)
+int pattern_map_add(struct pattern_map *map, const char *pattern, size_t length, void *value)
 {
 	struct netaddr network;
 	struct entry *entry;
 
-	if (grow(table)) {
+	if (grow(map)) {
 		return -1;
 	}
-	entry = find(table, pattern, length);
+	entry = find(map, pattern, length);
 	if (entry->pattern) {
 		return 1;
 	}
@@ -117,17 +117,17 @@ int pattern_map_add(struct pattern_map *table, const char *pattern, size_t lengt
 	entry->pattern[length] = '\0';
 	entry->length = length;
 	entry->value = value;
-	table->used++;
-	table->domains += pattern[0] == '@' || pattern[0] == '.';
+	map->used++;
+	map->domains += pattern[0] == '@' || pattern[0] == '.';
 	if (netaddr_read_network(pattern, length, &network) == 0) {
-		(network.bits == 32 ? table->networks4 : table->networks6)[network.prefix]++;
+		(network.bits == 32 ? map->networks4 : map->networks6)[network.prefix]++;
 	}
 	return 0;
 }
 
-static const struct entry *find_network(const struct pattern_map *table, struct netaddr network)
+static const struct entry *find_network(const struct pattern_map *map, struct netaddr network)
 {
-	const size_t *networks = network.bits == 32 ? table->networks4 : table->networks6;
+	const size_t *networks = network.bits == 32 ? map->networks4 : map->networks6;
 
 	for (unsigned prefix = network.prefix + 1U; prefix-- > 0;) {
 		char buffer[NETADDR_TEXT_SIZE];
@@ -140,7 +140,7 @@ static const struct entry *find_network(const struct pattern_map *table, struct 
 		netaddr_mask(&network, prefix);
 		strbuf_init(&text, buffer, sizeof(buffer));
 		netaddr_format(&network, &text);
-		entry = find(table, buffer, text.length);
+		entry = find(map, buffer, text.length);
 		if (entry->pattern) {
 			return entry;
 		}
@@ -149,7 +149,7 @@ static const struct entry *find_network(const struct pattern_map *table, struct 
 }
 
 static const struct entry *find_domain(
-    const struct pattern_map *table, const char *key, size_t length)
+    const struct pattern_map *map, const char *key, size_t length)
 {
 	const struct entry *entry;
 	size_t size;
@@ -157,13 +157,13 @@ static const struct entry *find_domain(
 	const char *end = domain + size;
 
 	if (domain != key) {
-		entry = find(table, domain - 1, size + 1);
+		entry = find(map, domain - 1, size + 1);
 		if (entry->pattern) {
 			return entry;
 		}
 	}
 	for (const char *dot = domain; (dot = memchr(dot, '.', (size_t)(end - dot))); dot++) {
-		entry = find(table, dot, (size_t)(end - dot));
+		entry = find(map, dot, (size_t)(end - dot));
 		if (entry->pattern) {
 			return entry;
 		}
@@ -171,31 +171,30 @@ static const struct entry *find_domain(
 	return NULL;
 }
 
-static const struct entry *find_best(
-    const struct pattern_map *table, const char *key, size_t length)
+static const struct entry *find_best(const struct pattern_map *map, const char *key, size_t length)
 {
-	const struct entry *entry = find(table, key, length);
+	const struct entry *entry = find(map, key, length);
 	struct netaddr network;
 
 	if (entry->pattern) {
 		return entry;
 	}
 	if (netaddr_read_network(key, length, &network) == 0) {
-		return find_network(table, network);
+		return find_network(map, network);
 	}
-	return table->domains ? find_domain(table, key, length) : NULL;
+	return map->domains ? find_domain(map, key, length) : NULL;
 }
 
-void *pattern_map_find(const struct pattern_map *table, const char *key, size_t length)
+void *pattern_map_find(const struct pattern_map *map, const char *key, size_t length)
 {
-	const struct entry *entry = find_best(table, key, length);
+	const struct entry *entry = find_best(map, key, length);
 
 	return entry ? entry->value : NULL;
 }
 
-const char *pattern_map_pattern(const struct pattern_map *table, const char *key, size_t length)
+const char *pattern_map_pattern(const struct pattern_map *map, const char *key, size_t length)
 {
-	const struct entry *entry = find_best(table, key, length);
+	const struct entry *entry = find_best(map, key, length);
 
 	return entry ? entry->pattern : NULL;
 }

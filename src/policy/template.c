@@ -1,5 +1,5 @@
 /*
- * Answers with {placeholders}: see template.h.
+ * Templates: see template.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -10,7 +10,8 @@
 const char *const template_names[TEMPLATE_NAMES] = {
     "rule", "key", "field", "limit", "used", "remaining", "count", "window", "retry_after"};
 
-static bool is_ours(const char *name, size_t length)
+/* Whether it is one of template_names. */
+static bool is_own(const char *name, size_t length)
 {
 	for (size_t i = 0; i < TEMPLATE_NAMES; i++) {
 		if (strlen(template_names[i]) == length &&
@@ -36,7 +37,7 @@ int template_check(
 		if (brace[1 + length] != '}') {
 			return error_set(error, "a '{' without its '}'; for a brace write \"{{\"");
 		}
-		if (!is_ours(brace + 1, length) && !known(brace + 1, length)) {
+		if (!is_own(brace + 1, length) && !known(brace + 1, length)) {
 			return error_set(error,
 			    "unknown placeholder \"{%.*s}\"; one of {rule}, {key}, "
 			    "{field}, {limit}, {used}, {remaining}, {count}, "

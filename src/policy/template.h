@@ -1,12 +1,10 @@
 /*
- * Answers with {placeholders}: checks them when the configuration is read, fills
- * them in when a request is refused.
+ * Templates of answers: text with {placeholders}, where "{{" stands for a brace.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #ifndef TEMPLATE_H
 #define TEMPLATE_H
-
 
 #include "base/error.h"
 #include "base/strbuf.h"
@@ -14,23 +12,24 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Longest value that one placeholder expands to, in bytes; longer ones are cut. */
-#define TEMPLATE_VALUE_MAX 200
+#define TEMPLATE_VALUE_MAX 200 /* bytes of one expanded placeholder; longer values are cut */
 
-/* Names that stand for the refusing rule's numbers; the others are request attributes. */
+/* Placeholders for what the verdict says. Every other one is the name of an attribute. */
 extern const char *const template_names[];
 #define TEMPLATE_NAMES 9
 
-/* Whether each placeholder is one of the above or known() says so. 0, or -1 and why. */
+/*
+ * Checks that each placeholder is in template_names, or that known() accepts its name. Returns 0,
+ * or -1 with the reason.
+ */
 int template_check(
     const char *template, bool (*known)(const char *name, size_t length), struct error *error);
 
-/*
- * Appends the template to text; lookup returns a placeholder's value and its
- * length, which is made printable UTF-8 (util.h, strbuf_printable) and cut.
- */
+/* Returns the value of a placeholder, and its length in bytes; it need not be terminated. */
 typedef const char *template_lookup(
     const void *data, const char *name, size_t length, size_t *value_length);
+
+/* Appends the expanded template to text. Values become printable UTF-8 (strbuf_printable). */
 void template_expand(
     const char *template, template_lookup *lookup, const void *data, struct strbuf *text);
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void fuzz_fail(const char *file, int line, const char *format, ...)
@@ -84,7 +85,8 @@ int memory_file(const void *bytes, size_t size, const char **path)
 
 	if (fd < 0) {
 		fd = memfd_create("fuzz", MFD_CLOEXEC);
-		must(fd >= 0, "memfd_create");
+		/* Others may write it at first: config_load would not take it. */
+		must(fd >= 0 && fchmod(fd, 0600) == 0, "memfd_create");
 		snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
 	}
 	must(ftruncate(fd, 0) == 0 && pwrite(fd, bytes, size, 0) == (ssize_t)size &&

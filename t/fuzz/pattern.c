@@ -1,5 +1,5 @@
 /*
- * Fuzz target: patterns, networks, keys and overrides. The first bytes say how values are
+ * Fuzz target: patterns, networks, keys and maps of patterns. The first bytes say how values are
  * folded, the first line is a value, the others are patterns.
  *
  * SPDX-License-Identifier: BSD-2-Clause
@@ -28,7 +28,7 @@ static bool same_network(const struct netaddr *a, const struct netaddr *b)
 	    memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
 }
 
-/* A network reads back from its text, and holds itself and its first address. */
+/* A network is the same when parsed from its text, and contains itself and its first address. */
 static void check_network(const struct netaddr *network)
 {
 	char buffer[NETADDR_TEXT_SIZE];
@@ -97,7 +97,7 @@ static struct strbuf make_text(size_t size)
 	return text;
 }
 
-/* Folding what was folded changes nothing; a key that is too long is cut and stays a text. */
+/* Folding a folded value changes nothing; a key that is too long is cut and stays UTF-8. */
 static void check_key(
     const char *value, size_t length, enum key_kind kind, const struct key_folding *folding)
 {
@@ -164,7 +164,7 @@ static char *const *find_exact(
 	return NULL;
 }
 
-/* What override_find finds, looked for in all patterns. */
+/* The value that pattern_map_find must find, by a search through all patterns. */
 static char *const *find_slowly(
     char *const *pattern, size_t patterns, const char *key, size_t length)
 {
@@ -226,7 +226,7 @@ static void check_overrides(char *const *pattern, size_t patterns, const char *k
 	pattern_map_free(table);
 }
 
-/* A pattern as a table has it: networks as netaddr_format writes them. */
+/* A pattern as the map has it: networks as netaddr_format prints them. */
 static char *canonical(char *pattern, size_t length)
 {
 	struct strbuf text = make_text(length + NETADDR_TEXT_SIZE);

@@ -1,7 +1,6 @@
 /*
- * Fuzz target: the request reader. Every input is read as one file and, where the first
- * byte asks for it, in pieces; both must give what an obvious parser finds that has all
- * of the input before it.
+ * Fuzz target: the request reader. Every input is read as one file and, if the first byte says so,
+ * in pieces of that size. Both must give what a simple parser of the whole input finds.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -48,13 +47,13 @@ static bool has(const struct policy_request *request, const uint8_t *name, size_
 	    memcmp(found->value, value, value_length) == 0;
 }
 
-/* Looks at the lines one by one; whether they make a request to be judged. */
+/* Checks each line; returns whether all of them are good. */
 static bool check_request(
     const struct policy_request *request, const uint8_t *bytes, size_t size, bool judged)
 {
 	bool good = true;
 
-	/* From the last line on: of an attribute that comes twice the last one holds. */
+	/* From the last line to the first: if an attribute is repeated, the last one wins. */
 	for (size_t end = size - 1; end > 0;) {
 		size_t start = end - 1;
 		const uint8_t *equals;
@@ -93,7 +92,7 @@ static void check_strings(const struct policy_request *request)
 {
 	must(request->attributes <= POLICY_ATTRIBUTES_MAX, "too many attributes");
 	for (size_t i = 0; i < request->attributes; i++) {
-		const struct policy_attribute *attribute = policy_attribute(request, i);
+		const struct policy_attribute *attribute = &request->attribute[i];
 
 		must(attribute->name >= reader.buffer &&
 			attribute->value + attribute->value_length <
@@ -106,7 +105,7 @@ static void check_strings(const struct policy_request *request)
 		must(!strpbrk(attribute->name, "=\n") && !strchr(attribute->value, '\n'),
 		    "a separator within a string");
 		must(policy_find(request, attribute->name, attribute->name_length) >= attribute,
-		    "an attribute that comes twice: not the last one");
+		    "a repeated attribute: not the last one");
 	}
 }
 
@@ -145,7 +144,7 @@ static void read_all(int fd, const uint8_t *bytes, size_t size)
 			must(!good || result == POLICY_REQUEST ||
 				request.attributes == POLICY_ATTRIBUTES_MAX ||
 				(kind[0] && strcmp(kind, "smtpd_access_policy") != 0),
-			    "refused for nothing: %s", error.text);
+			    "bad for nothing: %s", error.text);
 		}
 		bytes += length;
 		size -= length;
@@ -196,7 +195,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t piece = input_byte(&input);
 
 	read_all(memory_file(input.bytes, input.size, NULL), input.bytes, input.size);
-	/* A buffer that is nearly full would cut a piece: that is how this kind of socket is. */
+	/* A read into a buffer that is nearly full would cut a packet of this kind of socket. */
 	if (piece > 0 && input.size <= PIECES_MAX * piece && input.size < POLICY_REQUEST_MAX / 2) {
 		int fd = open_pieces(input.bytes, input.size, piece);
 

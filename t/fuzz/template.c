@@ -1,6 +1,6 @@
 /*
- * Fuzz target: answers with placeholders. The first byte makes the buffer's size, the
- * first line is the template, the rest the value of every placeholder.
+ * Fuzz target: templates. The first byte gives the size of the buffer, the first line is the
+ * template, and the rest is the value of every placeholder.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/strbuf.h"
-#include "policy/protocol.h"
+#include "policy/attributes.h"
 #include "policy/template.h"
 
 #include <stdio.h>
@@ -23,7 +23,7 @@ static bool is_placeholder(const char *name, size_t length)
 			return true;
 		}
 	}
-	return attributes_known(name, length);
+	return attributes_is_sent(name, length);
 }
 
 static const char *look_up(const void *data, const char *name, size_t length, size_t *value_length)
@@ -36,7 +36,7 @@ static const char *look_up(const void *data, const char *name, size_t length, si
 	return (const char *)value->bytes;
 }
 
-/* Expands into a buffer of that size, on the heap for the sanitizers' sake. */
+/* Expands into a buffer of that size, on the heap so that the sanitizers see an overflow. */
 static char *expand(const char *template, const struct input *value, size_t size, size_t *length)
 {
 	char *buffer = malloc(size);
@@ -60,11 +60,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct error error = {""};
 	char *whole, *cut;
 
-	/* The configuration takes nothing else. */
+	/* The configuration file takes nothing else. */
 	if (!is_clean(template, length, "\t")) {
 		goto out;
 	}
-	if (template_check(template, attributes_known, &error)) {
+	if (template_check(template, attributes_is_sent, &error)) {
 		must(error.text[0] && strchr(template, '{'), "an error text, and a reason");
 		goto out;
 	}

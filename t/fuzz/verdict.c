@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/strbuf.h"
+#include "config/file.h"
 #include "engine/reply.h"
 
 #include <stdio.h>

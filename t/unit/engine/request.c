@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "base/strbuf.h"
+#include "config/selector.h"
 #include "engine/request.h"
 
 #define E "\xc3\xa9"
@@ -152,7 +153,7 @@ static struct rule rule_for(const char *name, unsigned fold_case)
 	if (name) {
 		struct config_key *key = &rule.key[rule.keys++];
 
-		check(config_attribute_find(&key->part[key->parts++], name, strlen(name)) == 0,
+		check(selector_find(&key->part[key->parts++], name, strlen(name)) == 0,
 		    "%s", name);
 	}
 	return rule;

@@ -177,21 +177,20 @@ static unsigned long config_allocations(void)
 /* Takes up NEXT with ever more memory, until it suffices; returns how often it did not. */
 static unsigned long take_up_with_little_memory(const char *last, const char *next)
 {
-	unsigned long first, failures = 0;
+	unsigned long failures = 0;
 
 	write_config(next);
-	first = config_allocations();
 	for (;; failures++) {
 		const struct setup *old = reload_setup(&test.reload);
 
-		allow_memory(first + failures);
+		allow_memory(failures);
 		recheck();
 		allow_memory(ULONG_MAX);
 		if (reload_setup(&test.reload) != old) {
 			return failures;
 		}
 		check_in_force(last, "out of memory");
-		check(failures < 100, "never taken up");
+		check(failures < 1000, "never taken up");
 	}
 }
 
@@ -260,6 +259,26 @@ static void test_start_out_of_memory(void **state)
 	clean_up();
 }
 
+/* Without memory for any configuration nothing judges; it is read as soon as there is some. */
+static void test_start_without_config(void **state)
+{
+	static const unsigned long allocations_left[] = {0, 1, 10, 40};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(allocations_left); i++) {
+		set_up("one");
+		allow_memory(allocations_left[i]);
+		reload_start(&test.reload, test.config, &test.troubles);
+		allow_memory(ULONG_MAX);
+		check(!reload_setup(&test.reload)->judge, "%lu allocations suffice",
+		    allocations_left[i]);
+		check(logged("out of memory") == 1, "logged");
+		recheck();
+		check_in_force("one", "as soon as there is memory");
+		clean_up();
+	}
+}
+
 static void test_trouble(void **state)
 {
 	static struct troubles troubles;
@@ -283,6 +302,7 @@ int main(void)
 	    cmocka_unit_test(test_says_that_the_old_one_stays),
 	    cmocka_unit_test(test_kept_places_out_of_memory),
 	    cmocka_unit_test(test_start_out_of_memory),
+	    cmocka_unit_test(test_start_without_config),
 	    cmocka_unit_test(test_trouble),
 	};
 

@@ -1,5 +1,5 @@
 /*
- * Tests of src/key.c: from the values of attributes to the text of a key.
+ * Tests of src/match/key.c: the key that values of attributes make.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -132,7 +132,7 @@ static void test_pairs(void **state)
 	check_string(buffer[0], "a+b", "a usual pair");
 }
 
-/* Where the second part of a pair is empty nothing of it may stay behind. */
+/* An empty second part of a pair leaves nothing in the text. */
 static void test_half_a_pair(void **state)
 {
 	static const struct key_folding folding = {true, NULL, 32, 64};
@@ -219,7 +219,7 @@ static void test_not_cut(void **state)
 	fill(&text, buffer, sizeof(buffer), KEY_MAX + 2, "", 0);
 	key_cut(&text, other);
 	check(strcmp(first, buffer) != 0, "the secret has no say");
-	/* Bytes that are no UTF-8 at all. */
+	/* Bytes that are not UTF-8. */
 	fill(&text, buffer, sizeof(buffer), 0, "\x80", 300);
 	key_cut(&text, secret);
 	check(text.length <= KEY_MAX && text.length == strlen(buffer), "%zu bytes", text.length);

@@ -1,5 +1,5 @@
 /*
- * Tests of src/netaddr.c: addresses and networks as text and back, what is in what.
+ * Tests of src/match/netaddr.c: addresses and networks as text and back, and what contains what.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -80,7 +80,7 @@ static void test_addresses(void **state)
 	}
 }
 
-/* The length says where a text ends, not a NUL. */
+/* The length ends a text, not a NUL. */
 static void test_length(void **state)
 {
 	struct netaddr address;
@@ -235,7 +235,7 @@ static void test_mask(void **state)
 	}
 }
 
-/* Any network reads back as itself from its text, and has its first and last address in it. */
+/* A network is the same when parsed from its text, and contains its first and last address. */
 static void test_round_trip(void **state)
 {
 	uint64_t seed = random_seed("networks", 20261120);

@@ -1,5 +1,5 @@
 /*
- * Tests of src/pattern.c: what a pattern is, and what it matches.
+ * Tests of src/match/pattern.c: what a pattern is, and what it matches.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -66,7 +66,7 @@ static void test_match(void **state)
 	}
 }
 
-/* Both texts end where their length says. */
+/* The length ends a text, not a NUL. */
 static void test_length(void **state)
 {
 	static const struct {

@@ -1,6 +1,6 @@
 /*
- * Tests of src/override.c: the most specific pattern wins, however many there are and in
- * whatever order they came.
+ * Tests of src/match/pattern_map.c: the most specific pattern wins, however many there are and in
+ * whichever order they were added.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -48,7 +48,7 @@ static const struct {
 	    {"a", NULL}}},
 };
 
-/* Each table, with its patterns added forwards, backwards, and shuffled. */
+/* Adds the patterns of each case forwards, backwards, and shuffled. */
 static void test_tables(void **state)
 {
 	uint64_t seed = random_seed("orders", 20261120);
@@ -105,7 +105,7 @@ static void test_add_twice(void **state)
 	pattern_map_free(NULL);
 }
 
-/* Thousands of patterns of all kinds against a look at every one of them. */
+/* Thousands of patterns of all kinds, compared with a search through all of them. */
 static void test_many(void **state)
 {
 	enum { MANY = 3000 };
@@ -156,8 +156,8 @@ static void test_many(void **state)
 				longest = network[j].prefix;
 			}
 		}
-		check(pattern_map_find(table, buffer, text.length) == best, "%s: expected %s", buffer,
-		    best ? best : "none");
+		check(pattern_map_find(table, buffer, text.length) == best, "%s: expected %s",
+		    buffer, best ? best : "none");
 	}
 	pattern_map_free(table);
 }

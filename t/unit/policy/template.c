@@ -1,6 +1,6 @@
 /*
- * Tests of src/template.c: the errors of a template word for word, and what becomes
- * of its placeholders.
+ * Tests of src/policy/template.c: the errors of a template word for word, and what its placeholders
+ * expand to.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

@@ -1,0 +1,282 @@
+/*
+ * Tests of src/config/rule.c: how counters are laid out, which limits hold for which key, and
+ * the mistakes that only show when all options of a rule are known.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "unit.h"
+
+#include "base/strbuf.h"
+#include "config/options.h"
+#include "config/rule.h"
+
+#define KEY_LINE 90
+#define LIMIT_LINE 91
+
+static void take_complaint(void *data, unsigned line, const char *message)
+{
+	strbuf_printf(data, "%u: %s\n", line, message);
+}
+
+/* Makes the rule of "OPTION = VALUE" lines, the first of which is line 1; complaints go to text. */
+static void make_rule(struct rule *rule, const char *options, struct strbuf *text)
+{
+	char copy[2000], *lines = copy, *line;
+	unsigned key_line = 0, limit_line = 0, number = 0;
+
+	snprintf(copy, sizeof(copy), "%s", options);
+	check(options_init_rule(rule) == 0, "no memory");
+	strcpy(rule->name, "r");
+	rule->line = 99;
+	while ((line = strsep(&lines, "\n"))) {
+		char *value = strstr(line, " = ");
+		const struct config_option *option = options_rule;
+		struct error error = {""};
+		void *field;
+
+		if (!*line) {
+			continue;
+		}
+		check(value, "\"%s\"", line);
+		*value = '\0';
+		value += 3;
+		while (option->name && strcmp(option->name, line) != 0) {
+			option++;
+		}
+		check(option->name, "there is no option %s", line);
+		field = (char *)rule + option->offset;
+		check(option->parse(option, rule, field, value, &error) == 0, "%s", error.text);
+		number++;
+		if (option->many) {
+			struct config_lines *many = field;
+
+			many->line[many->lines - 1].line = number;
+		}
+		key_line = strcmp(line, "key") == 0 ? KEY_LINE : key_line;
+		limit_line = strcmp(line, "limit") == 0 ? LIMIT_LINE : limit_line;
+	}
+	check(rule_finish(rule, key_line, limit_line, take_complaint, text) == 0, "no memory");
+}
+
+static void make_good_rule(struct rule *rule, const char *options)
+{
+	char buffer[1000];
+	struct strbuf text;
+
+	strbuf_init(&text, buffer, sizeof(buffer));
+	make_rule(rule, options, &text);
+	check_string(buffer, "", options);
+}
+
+/* Every complaint, word for word, with its line. */
+static void test_complaints(void **state)
+{
+	static const struct {
+		const char *options, *complaints;
+	} cases[] = {
+	    {"",
+		"99: [rule r] has no key; say what is counted, such as key = sasl_username\n"
+		"99: [rule r] has no limit; say how much, such as limit = 100/hour\n"},
+	    {"key = sender\nlimit = 1/our\n",
+		"91: limit: unknown unit \"our\" in \"1/our\"; one of second, minute, hour, day, "
+		"week, month, year\n"},
+	    {"key = sender\nlimit = 10001/day\nstrategy = moving-window\n",
+		"91: limit: a moving-window remembers each event, 10000 at most; for a limit "
+		"above that use strategy = sliding-window\n"},
+	    {"key = sender\nlimit = 1/hour\noverride = a\noverride = b 1\n",
+		"3: override: \"a\" is not PATTERN LIMITS, such as boss@example.com 5000/day\n"
+		"4: override: a '/' or \"per\" must follow the number in \"1\"\n"},
+	    {"key = sender\nlimit = 1/hour\noverride = A 2/hour\nexempt = b, a\n",
+		"4: exempt: a second one for \"a\"; a key has one\n"},
+	    {"key = sender\nlimit = 1/hour\nexempt = a b\nexempt = a,\n",
+		"3: exempt: \"a b\" has blanks in it; several patterns are separated by ','\n"
+		"4: exempt: a key is missing\n"},
+	    {"key = sender\nlimit = 1/hour\nexempt = *\nexempt = @\nexempt = 192.0.2.0/24\n",
+		"3: exempt: \"*\": '*' is no wildcard here; write @domain or .domain, or another "
+		"limit\n4: exempt: \"@\" is not followed by a domain\n"
+		"5: exempt: \"192.0.2.0/24\" is a network, but the key is no address\n"},
+	    {"key = sender+recipient\nlimit = 1/hour\nexempt = @a\n",
+		"3: exempt: \"@a\" is a domain, but the key is a pair; write all of it, "
+		"VALUE+VALUE\n"},
+	    {"key = client_address\nlimit = 1/hour\nipv4_prefix = 24\nexempt = 192.0.2.0/25\n"
+	     "exempt = a\n",
+		"4: exempt: \"192.0.2.0/25\" is smaller than the networks of /24 that share a "
+		"counter; see ipv4_prefix and ipv6_prefix\n"
+		"5: exempt: \"a\" is not an IP address or network\n"},
+	    {"key = sender\nlimit = 1/m,1/h,1/d,1/w,1/2d,1/3d,1/4d,1/5d\noverride = a 1/6d\n",
+		"3: override: with those of the rule more than 8 windows\n"},
+	    {"key = sender\nlimit = 1/hour\nmatch = size == 1\n",
+		"3: match: \"== 1\": compared is with = or !=\n"},
+	    {"key = sender\nlimit = 1/hour\nmatch = size = 1\nmatch = protocol_state = VRFY\n",
+		"4: match: the rule can never apply: count = recipients happens in RCPT, DATA and "
+		"END-OF-MESSAGE\n"},
+	    {"key = sender\nlimit = 1M/hour\ncount = bytes\nmatch = protocol_state = RCPT\n",
+		"4: match: the rule can never apply: count = bytes happens in END-OF-MESSAGE "
+		"alone\n"},
+	    {"key = sender\nlimit = 1/hour\nmatch = protocol_state = rcpt\n", ""},
+	    {"key = sender\nlimit = 1/hour\nmatch = protocol_state != DATA\n", ""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		char buffer[1000];
+		struct strbuf text;
+		struct rule rule;
+
+		strbuf_init(&text, buffer, sizeof(buffer));
+		make_rule(&rule, cases[i].options, &text);
+		check_string(buffer, cases[i].complaints, cases[i].options);
+		rule_free(&rule);
+	}
+}
+
+/* Which limits hold for a key: the most specific override's, or the rule's. */
+static void test_overrides(void **state)
+{
+	static const struct {
+		const char *options, *key, *limits;
+	} cases[] = {
+	    {"key = sender\n", "a@x", "9/hour"},
+	    {"key = sender\noverride = a@x 1/day\n", "a@x", "1/day"},
+	    {"key = sender\noverride = A@X 1/day\n", "a@x", "1/day"},
+	    {"key = sender\nfold_case = no\noverride = A@X 1/day\n", "a@x", "9/hour"},
+	    {"key = sender\noverride = @x 1/day\n", "a@x", "1/day"},
+	    {"key = sender\noverride = @x 1/day\n", "a@y.x", "9/hour"},
+	    {"key = sender\noverride = .x 1/day\n", "a@y.x", "1/day"},
+	    {"key = sender\noverride = @x 1/day\nexempt = a@x\n", "a@x", "unlimited"},
+	    {"key = sender\noverride = @x deny\nexempt = b@x\n", "a@x", "deny"},
+	    {"key = sender\nstrip_extension = +\noverride = a+b@x 1/day\n", "a@x", "1/day"},
+	    {"key = sender_domain\noverride = @x 1/day\n", "x", "1/day"},
+	    {"key = sender_domain\noverride = .x 1/day\n", "y.x", "1/day"},
+	    {"key = client_address\noverride = 192.0.2.0/24 1/day\n", "192.0.2.7", "1/day"},
+	    {"key = client_address\noverride = 192.0.2.0/24 1/day\nexempt = 192.0.2.7\n",
+		"192.0.2.7", "unlimited"},
+	    {"key = client_address\noverride = 192.0.2.0/24 1/day\n", "192.0.3.7", "9/hour"},
+	    {"key = client_address\noverride = 2001:db8::5 1/day\n", "2001:db8::/64", "1/day"},
+	    {"key = sasl_username, client_address\noverride = 192.0.2.0/24 1/day\n", "192.0.2.7",
+		"1/day"},
+	    {"key = sender+recipient\noverride = a+b 1/day\n", "a+b", "1/day"},
+	    {"key = everything\n", "everything", "9/hour"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		const char *key = cases[i].key;
+		char options[300], buffer[100];
+		struct strbuf text;
+		struct rule rule;
+
+		snprintf(options, sizeof(options), "%slimit = 9/hour\n", cases[i].options);
+		make_good_rule(&rule, options);
+		strbuf_init(&text, buffer, sizeof(buffer));
+		limits_format(&config_plan_of(&rule, key, strlen(key))->limits, rule.count, &text);
+		check_string(buffer, cases[i].limits, options);
+		rule_free(&rule);
+	}
+}
+
+/* Plans share windows, logs have one length, and an empty record is one of its layout. */
+static void test_layouts(void **state)
+{
+	static const struct {
+		const char *options;
+		unsigned windows, override_windows, events, transactions;
+		size_t plans;
+	} cases[] = {
+	    {"key = sender\nlimit = 5/hour, 9/day\noverride = a 7/day\noverride = b 7/day\n"
+	     "override = c 7/week\n",
+		2, 2, 0, 8, 2},
+	    {"key = sender\nlimit = unlimited\noverride = a 7/day, 9/week\n", 0, 2, 0, 8, 1},
+	    {"key = everything\nlimit = 5/hour\nstrategy = moving-window\n", 1, 0, 7,
+		RECORD_TRANSACTIONS_MAX, 0},
+	    {"key = sender\nlimit = 5/hour\nstrategy = moving-window\noverride = a 50/hour\n", 1, 1,
+		52, 8, 1},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		const char *name = cases[i].options;
+		const struct config_plan *plan;
+		struct rule rule;
+
+		make_good_rule(&rule, name);
+		check(rule.override_plans == cases[i].plans, "%s: %zu plans", name,
+		    rule.override_plans);
+		for (size_t j = 0; j <= rule.override_plans; j++) {
+			struct record record;
+			struct error error = {""};
+
+			plan = j > 0 ? rule.override_plan[j - 1] : &rule.plan;
+			check(plan->layout.events == cases[i].events, "%s: %u events", name,
+			    plan->layout.events);
+			check(plan->layout.transactions == cases[i].transactions,
+			    "%s: %u transactions", name, plan->layout.transactions);
+			if (plan->layout.windows == 0) {
+				check(!plan->empty_record, "%s: a record", name);
+				continue;
+			}
+			check(record_read(&record, plan->empty_record, plan->record_size, &error) ==
+				0,
+			    "%s: %s", name, error.text);
+			check(
+			    record_layout_same(&record.layout, &plan->layout), "%s: layout", name);
+		}
+		check(rule.plan.layout.windows == cases[i].windows, "%s: %u windows", name,
+		    rule.plan.layout.windows);
+		check(rule.override_plans == 0 ||
+			rule.override_plan[0]->layout.windows == cases[i].override_windows,
+		    "%s: windows of the override", name);
+		rule_free(&rule);
+	}
+}
+
+/* Limits that were set in the database. */
+static void test_plan_new(void **state)
+{
+	static const struct {
+		const char *limits, *error; /* "" : none */
+		unsigned windows;
+	} cases[] = {
+	    {"7/hour", "", 1},
+	    {"7/day, 1/hour", "", 2},
+	    {"unlimited", "", 1},
+	    {"8/hour",
+		"a limit above 7: the records of this moving-window have no room for more; raise "
+		"the rule's limit, or an override, in the configuration first",
+		0},
+	    {"1/m,1/2m,1/3m,1/4m,1/5m,1/6m,1/7m,1/8m", "with those of the rule more than 8 windows",
+		0},
+	};
+	struct rule rule;
+
+	(void)state;
+	make_good_rule(
+	    &rule, "key = sender\nlimit = 5/hour\nstrategy = moving-window\noverride = a 7/day\n");
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		const char *name = cases[i].limits;
+		struct config_plan *plan;
+		struct limits limits;
+		struct error error = {""};
+
+		check(limits_parse(name, rule.count, &limits, &error) == 0, "%s", error.text);
+		plan = config_plan_new(&rule, &rule.plan, &limits, &error);
+		check_string(error.text, cases[i].error, name);
+		check(!plan == (cases[i].error[0] != '\0'), "%s: a plan or none", name);
+		check(!plan || plan->layout.windows == cases[i].windows, "%s: windows", name);
+		config_plan_free(plan);
+	}
+	rule_free(&rule);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_complaints),
+	    cmocka_unit_test(test_overrides),
+	    cmocka_unit_test(test_layouts),
+	    cmocka_unit_test(test_plan_new),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests_name("rule", tests, NULL, NULL);
+}
