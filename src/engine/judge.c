@@ -22,10 +22,11 @@
 struct candidate {
 	const struct rule *rule;
 	struct request_key key;
+	const struct effective *file; /* what holds for the key by the configuration */
 	char *buffer; /* where a record of another layout is built */
 	size_t buffer_size;
 
-	const struct config_plan *plan; /* what holds for the key now */
+	const struct effective *effective; /* what holds for the key now */
 	bool allowed; /* the database has an exception that is in force */
 	bool kept; /* it has one, perhaps expired */
 	struct exception exception;
@@ -43,7 +44,7 @@ struct candidate {
 struct judge {
 	const struct config *config;
 	struct store *store;
-	struct quotas *quotas;
+	struct effective_limits *limits;
 	struct transaction_memo *memo;
 	struct candidate *candidate; /* one for each rule */
 	struct store_item *item;
@@ -68,11 +69,11 @@ struct judge *judge_new(const struct config *config, struct store *store)
 	}
 	judge->config = config;
 	judge->store = store;
-	judge->quotas = quotas_new();
+	judge->limits = effective_limits_new(config);
 	judge->memo = transaction_memo_new();
 	judge->candidate = calloc(config->rules + 1, sizeof(*judge->candidate));
 	judge->item = calloc(config->rules + 1, sizeof(*judge->item));
-	if (!judge->quotas || !judge->memo || !judge->candidate || !judge->item) {
+	if (!judge->limits || !judge->memo || !judge->candidate || !judge->item) {
 		judge_free(judge);
 		return NULL;
 	}
@@ -87,7 +88,7 @@ void judge_free(struct judge *judge)
 	for (size_t i = 0; judge->candidate && i <= judge->config->rules; i++) {
 		free(judge->candidate[i].buffer);
 	}
-	quotas_free(judge->quotas);
+	effective_limits_free(judge->limits);
 	transaction_memo_free(judge->memo);
 	free(judge->candidate);
 	free(judge->item);
@@ -118,19 +119,19 @@ static int reserve(struct candidate *candidate, size_t size, struct error *error
 }
 
 /* What holds for the key: an exception that can't be with this configuration does not. */
-static void find_plan(struct judge *judge, struct candidate *candidate, struct store_txn *txn)
+static void find_effective(struct judge *judge, struct candidate *candidate, struct store_txn *txn)
 {
 	const struct request_key *key = &candidate->key;
-	const struct config_plan *plan = NULL;
+	const struct effective *with;
 	struct error error;
 
-	candidate->allowed = quota_exception(
+	candidate->allowed = effective_limits_find_exception(
 	    txn, key->text, key->length, &candidate->exception, &candidate->kept);
 	if (candidate->allowed) {
-		plan = quota_plan(
-		    judge->quotas, candidate->rule, key->plan, &candidate->exception, &error);
+		with = effective_limits_with(judge->limits, candidate->rule, candidate->effective,
+		    &candidate->exception, &error);
+		candidate->effective = with ? with : candidate->effective;
 	}
-	candidate->plan = plan ? plan : key->plan;
 }
 
 /* Builds the record of another layout, or with other stamps, which replaces the old one. */
@@ -139,12 +140,12 @@ static int rebuild_record(struct candidate *candidate, struct store_txn *txn,
 {
 	struct record *record = &candidate->record;
 	struct record old = *record;
-	size_t size = candidate->plan->record_size;
+	size_t size = candidate->effective->initial_size;
 
 	if (reserve(candidate, size, error)) {
 		return -1;
 	}
-	record_init(record, &candidate->plan->layout);
+	record_init(record, &candidate->effective->layout);
 	record_write_new(record, candidate->buffer);
 	if (item->size > 0) {
 		record_migrate(&old, record, candidate->buffer);
@@ -170,21 +171,21 @@ static int open_record(struct judge *judge, struct candidate *candidate, struct 
 	int64_t now_ms = store_txn_now_ms(txn);
 	bool same;
 
-	candidate->plan = candidate->key.plan;
+	candidate->effective = candidate->file;
 	candidate->allowed = candidate->kept = candidate->ahead = candidate->rebuilt = false;
 	if (item->size > 0 && record_read_again(record, item->data, item->size, error)) {
 		return -1;
 	}
 	if (!item->exists || record->exception) {
-		find_plan(judge, candidate, txn);
+		find_effective(judge, candidate, txn);
 	}
-	if (candidate->plan->layout.windows == 0) {
-		record_init(record, &candidate->plan->layout);
+	if (candidate->effective->layout.windows == 0) {
+		record_init(record, &candidate->effective->layout);
 		return 0;
 	}
 	candidate->skipped = judge->existing_only && !item->exists;
 	candidate->ahead = item->exists && counter_is_ahead(record, now_ms);
-	same = item->size > 0 && record_layout_same(&record->layout, &candidate->plan->layout);
+	same = item->size > 0 && record_layout_same(&record->layout, &candidate->effective->layout);
 	/* An absent record appears with its initial bytes, which tell of no exception. */
 	if ((!same || (candidate->ahead && record->layout.strategy == STRATEGY_MOVING) ||
 		(!item->exists && candidate->kept)) &&
@@ -206,21 +207,21 @@ static bool has_room(
     const struct judge *judge, const struct candidate *candidate, struct verdict *verdict)
 {
 	const struct rule *rule = candidate->rule;
-	const struct config_plan *plan = candidate->plan;
+	const struct effective *effective = candidate->effective;
 	const struct record *record = &candidate->record;
 	bool denied_before = candidate->again && (candidate->transaction.request & DENIED);
 	uint64_t amount = denied_before ? request_amount(rule, &judge->request) : candidate->cost;
 
 	verdict->rule = rule;
 	verdict->key = &candidate->key;
-	if (plan->limits.kind == LIMITS_DENY) {
+	if (effective->limits.kind == LIMITS_DENY) {
 		verdict->used = candidate->cost;
 		verdict->wait_ms = WINDOW_NEVER;
 		return amount == 0;
 	}
-	for (unsigned i = 0; amount > 0 && i < plan->limits.n; i++) {
-		const struct limit *limit = &plan->limits.at[i];
-		unsigned window = plan->window[i];
+	for (unsigned i = 0; amount > 0 && i < effective->limits.n; i++) {
+		const struct limit *limit = &effective->limits.at[i];
+		unsigned window = effective->window[i];
 		int64_t wait_ms;
 
 		if (counter_wait(record, window, limit->count, candidate->cost) == 0) {
@@ -285,28 +286,28 @@ static void note_allowed(struct judge *judge, struct verdict *verdict)
 
 	for (size_t i = 0; i < judge->candidates; i++) {
 		const struct candidate *candidate = &judge->candidate[i];
-		const struct config_plan *plan = candidate->plan;
+		const struct effective *effective = candidate->effective;
 
 		if (candidate->skipped) {
 			continue;
 		}
-		if (plan->limits.kind != LIMITS_WINDOWS && !verdict->rule) {
+		if (effective->limits.kind != LIMITS_WINDOWS && !verdict->rule) {
 			verdict->rule = candidate->rule;
 			verdict->key = &candidate->key;
-			verdict->unlimited = plan->limits.kind == LIMITS_UNLIMITED;
+			verdict->unlimited = effective->limits.kind == LIMITS_UNLIMITED;
 			verdict->used =
-			    plan->layout.windows ? counter_used(&candidate->record, 0) : 0;
+			    effective->layout.windows ? counter_used(&candidate->record, 0) : 0;
 		}
-		for (unsigned j = 0; j < plan->limits.n; j++) {
-			uint64_t used = counter_used(&candidate->record, plan->window[j]);
-			uint64_t limit = plan->limits.at[j].count;
+		for (unsigned j = 0; j < effective->limits.n; j++) {
+			uint64_t used = counter_used(&candidate->record, effective->window[j]);
+			uint64_t limit = effective->limits.at[j].count;
 			double share = limit ? (double)used / (double)limit : 1;
 
 			if (share > highest) {
 				highest = share;
 				verdict->rule = candidate->rule;
 				verdict->key = &candidate->key;
-				verdict->limit = &plan->limits.at[j];
+				verdict->limit = &effective->limits.at[j];
 				verdict->unlimited = false;
 				verdict->used = used;
 				verdict->remaining = limit > used ? limit - used : 0;
@@ -322,11 +323,11 @@ static void note_allowed(struct judge *judge, struct verdict *verdict)
 static void note_warnings(struct judge *judge, struct candidate *candidate)
 {
 	const struct rule *rule = candidate->rule;
-	const struct config_plan *plan = candidate->plan;
+	const struct effective *effective = candidate->effective;
 
-	for (unsigned i = 0; rule->warn_percent > 0 && i < plan->limits.n; i++) {
-		const struct limit *limit = &plan->limits.at[i];
-		unsigned window = plan->window[i];
+	for (unsigned i = 0; rule->warn_percent > 0 && i < effective->limits.n; i++) {
+		const struct limit *limit = &effective->limits.at[i];
+		unsigned window = effective->window[i];
 		uint64_t used = counter_used(&candidate->record, window);
 		double share = (double)used * 100 / (double)limit->count;
 		bool *warned = &candidate->record.warned[window];
@@ -347,16 +348,16 @@ static void note_warnings(struct judge *judge, struct candidate *candidate)
 /* Lets a window warn again that has become much emptier. */
 static void forget_warnings(struct candidate *candidate)
 {
-	const struct config_plan *plan = candidate->plan;
+	const struct effective *effective = candidate->effective;
 
-	for (unsigned i = 0; i < plan->limits.n; i++) {
-		unsigned window = plan->window[i];
+	for (unsigned i = 0; i < effective->limits.n; i++) {
+		unsigned window = effective->window[i];
 		double half;
 
 		if (!candidate->record.warned[window]) {
 			continue;
 		}
-		half = (double)plan->limits.at[i].count * candidate->rule->warn_percent / 200;
+		half = (double)effective->limits.at[i].count * candidate->rule->warn_percent / 200;
 		if ((double)counter_used(&candidate->record, window) < half) {
 			candidate->record.warned[window] = false;
 		}
@@ -379,7 +380,7 @@ size_t judge_findings(const struct judge *judge, struct judge_finding *finding)
 			next++;
 			finding[i].kind = FINDING_APPLIES;
 			finding[i].key = &candidate->key;
-			finding[i].plan = candidate->plan;
+			finding[i].effective = candidate->effective;
 			finding[i].exception = candidate->allowed ? &candidate->exception : NULL;
 			finding[i].record = &candidate->record;
 			finding[i].cost = candidate->cost;
@@ -462,7 +463,7 @@ static enum store_result decide(
 		bool changed = candidate->ahead;
 
 		if (judge->explaining || candidate->skipped ||
-		    candidate->plan->layout.windows == 0) {
+		    candidate->effective->layout.windows == 0) {
 			continue;
 		}
 		if (!denied || candidate->rule->count_denied) {
@@ -517,6 +518,8 @@ static void find_candidates(
 			continue;
 		}
 		candidate->rule = rule;
+		candidate->file =
+		    effective_limits_of_file(judge->limits, rule, candidate->key.override);
 		candidate->transaction.instance = instance;
 		judge->candidates++;
 	}
@@ -550,7 +553,7 @@ static enum store_result prepare(struct judge *judge, const struct policy_reques
 	if (concerns_no_rule(judge)) {
 		return STORE_OK;
 	}
-	quotas_trim(judge->quotas);
+	effective_limits_trim(judge->limits);
 	result = store_secret(judge->store, &secret, error);
 	if (result != STORE_OK && result != STORE_ABSENT) {
 		return result;
@@ -561,8 +564,8 @@ static enum store_result prepare(struct judge *judge, const struct policy_reques
 
 		judge->item[i] = (struct store_item){.key = key->text,
 		    .key_length = key->length,
-		    .initial = key->plan->empty_record,
-		    .initial_size = key->plan->record_size};
+		    .initial = judge->candidate[i].file->initial,
+		    .initial_size = judge->candidate[i].file->initial_size};
 	}
 	return result;
 }
