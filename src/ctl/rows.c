@@ -67,6 +67,20 @@ static void add_rows(struct rows *rows, struct row row, const struct effective *
 	}
 }
 
+static void format_client(
+    const uint8_t client[RECORD_CLIENT_BYTES], char printed[NETADDR_TEXT_SIZE])
+{
+	static const uint8_t unknown[RECORD_CLIENT_BYTES];
+	struct netaddr address;
+	struct strbuf text;
+
+	strbuf_init(&text, printed, NETADDR_TEXT_SIZE);
+	if (memcmp(client, unknown, sizeof(unknown)) != 0) {
+		netaddr_from_bytes(&address, client);
+		netaddr_format(&address, &text);
+	}
+}
+
 static bool read_counter(void *data, struct store_txn *txn, const char *key, size_t key_length,
     const char *bytes, size_t size)
 {
@@ -108,6 +122,7 @@ static bool read_counter(void *data, struct store_txn *txn, const char *key, siz
 	row.denied = record.denied;
 	row.denied_first_s = record.denied_first_s;
 	row.denied_s = record.denied_s;
+	format_client(record.denied_client, row.denied_client);
 	override = rule_find_override(row.rule, key + prefix, key_length - prefix);
 	effective = effective_limits_of_file(rows->ctl->limits, row.rule, override);
 	row.source = override ? "override" : "rule";

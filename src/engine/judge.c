@@ -8,38 +8,17 @@
 #include "base/hash.h"
 #include "base/strbuf.h"
 #include "count/counter.h"
+#include "engine/candidate.h"
 #include "engine/limits.h"
 #include "engine/retention.h"
 #include "engine/transaction.h"
+#include "match/netaddr.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* The lowest bit of a remembered request says that it was refused. */
 #define DENIED UINT64_C(1)
-
-/* A rule that applies to the request in hand. */
-struct candidate {
-	const struct rule *rule;
-	struct request_key key;
-	const struct effective *file; /* what holds for the key by the configuration */
-	char *buffer; /* where a record of another layout is built */
-	size_t buffer_size;
-
-	const struct effective *effective; /* what holds for the key now */
-	bool allowed; /* the database has an exception that is in force */
-	bool kept; /* it has one, perhaps expired */
-	struct exception exception;
-	struct record record;
-	char *bytes; /* the record's: those of its item */
-	bool rebuilt; /* bytes have another layout than in the store, or are the first */
-	struct record_transaction transaction;
-	uint64_t cost;
-	bool again; /* this very request was charged before */
-	bool room;
-	bool skipped;
-	bool ahead; /* the record was changed after now, and has to be set right */
-};
 
 struct judge {
 	const struct config *config;
@@ -86,7 +65,7 @@ void judge_free(struct judge *judge)
 		return;
 	}
 	for (size_t i = 0; judge->candidate && i <= judge->config->rules; i++) {
-		free(judge->candidate[i].buffer);
+		candidate_free(&judge->candidate[i]);
 	}
 	effective_limits_free(judge->limits);
 	transaction_memo_free(judge->memo);
@@ -106,96 +85,6 @@ static void find_cost(struct judge *judge, struct candidate *candidate)
 	    found && (transaction->request | DENIED) == (judge->request_hash | DENIED);
 	candidate->cost =
 	    request_cost(candidate->rule, &judge->request, transaction->charged, candidate->again);
-}
-
-static int reserve(struct candidate *candidate, size_t size, struct error *error)
-{
-	if (candidate->buffer_size < size) {
-		free(candidate->buffer);
-		candidate->buffer = malloc(size);
-		candidate->buffer_size = candidate->buffer ? size : 0;
-	}
-	return candidate->buffer ? 0 : error_set(error, "out of memory");
-}
-
-/* What holds for the key: an exception that can't be with this configuration does not. */
-static void find_effective(struct judge *judge, struct candidate *candidate, struct store_txn *txn)
-{
-	const struct request_key *key = &candidate->key;
-	const struct effective *with;
-	struct error error;
-
-	candidate->allowed = effective_limits_find_exception(
-	    txn, key->text, key->length, &candidate->exception, &candidate->kept);
-	if (candidate->allowed) {
-		with = effective_limits_with(judge->limits, candidate->rule, candidate->effective,
-		    &candidate->exception, &error);
-		candidate->effective = with ? with : candidate->effective;
-	}
-}
-
-/* Builds the record of another layout, or with other stamps, which replaces the old one. */
-static int rebuild_record(struct candidate *candidate, struct store_txn *txn,
-    struct store_item *item, struct error *error)
-{
-	struct record *record = &candidate->record;
-	struct record old = *record;
-	size_t size = candidate->effective->initial_size;
-
-	if (reserve(candidate, size, error)) {
-		return -1;
-	}
-	record_init(record, &candidate->effective->layout);
-	record_write_new(record, candidate->buffer);
-	if (item->size > 0) {
-		record_migrate(&old, record, candidate->buffer);
-		record_log_clamp(record, candidate->buffer, store_txn_now_ms(txn));
-		record_write(record, candidate->buffer);
-	}
-	if (store_txn_resize(txn, item, size)) {
-		return error_set(error, "out of memory");
-	}
-	memcpy(item->data, candidate->buffer, size);
-	candidate->rebuilt = true;
-	return record_read_again(record, item->data, size, error);
-}
-
-/*
- * Reads an item's record and brings it to now, into the layout that holds for its key
- * today. 0, or -1 and why it can't be used.
- */
-static int open_record(struct judge *judge, struct candidate *candidate, struct store_txn *txn,
-    struct store_item *item, struct error *error)
-{
-	struct record *record = &candidate->record;
-	int64_t now_ms = store_txn_now_ms(txn);
-	bool same;
-
-	candidate->effective = candidate->file;
-	candidate->allowed = candidate->kept = candidate->ahead = candidate->rebuilt = false;
-	if (item->size > 0 && record_read_again(record, item->data, item->size, error)) {
-		return -1;
-	}
-	if (!item->exists || record->exception) {
-		find_effective(judge, candidate, txn);
-	}
-	if (candidate->effective->layout.windows == 0) {
-		record_init(record, &candidate->effective->layout);
-		return 0;
-	}
-	candidate->skipped = judge->existing_only && !item->exists;
-	candidate->ahead = item->exists && counter_is_ahead(record, now_ms);
-	same = item->size > 0 && record_layout_same(&record->layout, &candidate->effective->layout);
-	/* An absent record appears with its initial bytes, which tell of no exception. */
-	if ((!same || (candidate->ahead && record->layout.strategy == STRATEGY_MOVING) ||
-		(!item->exists && candidate->kept)) &&
-	    rebuild_record(candidate, txn, item, error)) {
-		return -1;
-	}
-	candidate->bytes = item->data;
-	record->exception = candidate->kept;
-	counter_advance(record, now_ms);
-	return 0;
 }
 
 /*
@@ -423,6 +312,19 @@ static enum store_result report_damage(struct judge *judge,
 	return STORE_DAMAGED;
 }
 
+/* The address of the client, as records keep it. False: Postfix doesn't know it. */
+static bool find_client(const struct policy_request *policy, uint8_t client[RECORD_CLIENT_BYTES])
+{
+	const char *value = policy_value(policy, "client_address");
+	struct netaddr address;
+
+	if (netaddr_parse(value, strlen(value), &address)) {
+		return false;
+	}
+	netaddr_to_bytes(&address, client);
+	return true;
+}
+
 /* store_update's function: from the old records to the new ones and a verdict. */
 static enum store_result decide(
     void *data, struct store_txn *txn, struct store_item *item, size_t items)
@@ -438,10 +340,11 @@ static enum store_result decide(
 		struct verdict own = {.status = VERDICT_DENIED};
 		struct error why;
 
-		candidate->skipped = false;
-		if (open_record(judge, candidate, txn, &item[i], &why)) {
+		if (candidate_open(candidate, judge->limits, txn, &item[i], &why)) {
 			return report_damage(judge, candidate, &item[i], &why);
 		}
+		candidate->skipped = judge->existing_only && !item[i].exists &&
+		    candidate->effective->layout.windows > 0;
 		if (candidate->skipped) {
 			continue;
 		}
@@ -461,6 +364,7 @@ static enum store_result decide(
 	for (size_t i = 0; i < items; i++) {
 		struct candidate *candidate = &judge->candidate[i];
 		bool changed = candidate->ahead;
+		uint8_t client[RECORD_CLIENT_BYTES];
 
 		if (judge->explaining || candidate->skipped ||
 		    candidate->effective->layout.windows == 0) {
@@ -472,7 +376,7 @@ static enum store_result decide(
 			note_warnings(judge, candidate);
 		}
 		if (candidate == denied) {
-			counter_deny(&candidate->record, NULL);
+			counter_deny(&candidate->record, find_client(judge->request.policy, client) ? client : NULL);
 			changed = true;
 		}
 		if (changed) {
