@@ -16,12 +16,13 @@ struct effective_limits {
 	const struct config *config;
 	/* For each rule, its own limits and then those of its overrides. */
 	struct effective **of_rule;
+	/* Each by itself, since callers keep pointers into it while others are added. */
 	struct with_exception {
 		const struct effective *file;
 		uint64_t granted;
 		char *limits;
 		struct effective effective;
-	} with[EXCEPTIONS_MAX];
+	} * with[EXCEPTIONS_MAX];
 	size_t exceptions;
 };
 
@@ -95,11 +96,17 @@ struct effective_limits *effective_limits_new(const struct config *config)
 	return limits;
 }
 
+static void free_exception(struct with_exception *with)
+{
+	free(with->limits);
+	free(with->effective.initial);
+	free(with);
+}
+
 static void forget_exceptions(struct effective_limits *limits)
 {
 	for (size_t i = 0; i < limits->exceptions; i++) {
-		free(limits->with[i].limits);
-		free(limits->with[i].effective.initial);
+		free_exception(limits->with[i]);
 	}
 	limits->exceptions = 0;
 }
@@ -209,7 +216,7 @@ const struct effective *effective_limits_with(struct effective_limits *limits,
 	struct with_exception *with;
 
 	for (size_t i = 0; i < limits->exceptions; i++) {
-		with = &limits->with[i];
+		with = limits->with[i];
 		if (with->file == file && with->granted == granted &&
 		    strcmp(with->limits, exception->limits) == 0) {
 			return &with->effective;
@@ -219,20 +226,23 @@ const struct effective *effective_limits_with(struct effective_limits *limits,
 		error_set(error, "too many exceptions at once");
 		return NULL;
 	}
-	with = &limits->with[limits->exceptions];
-	with->file = file;
-	with->granted = granted;
-	with->effective.initial = NULL;
-	with->limits = strdup(exception->limits);
-	if (!with->limits) {
+	with = calloc(1, sizeof(*with));
+	if (!with) {
 		error_no_memory(error);
 		return NULL;
 	}
-	if (compile_exception(&with->effective, rule, file, exception, granted, error)) {
-		free(with->limits);
-		free(with->effective.initial);
+	with->file = file;
+	with->granted = granted;
+	with->limits = strdup(exception->limits);
+	if (!with->limits) {
+		error_no_memory(error);
+		free_exception(with);
 		return NULL;
 	}
-	limits->exceptions++;
+	if (compile_exception(&with->effective, rule, file, exception, granted, error)) {
+		free_exception(with);
+		return NULL;
+	}
+	limits->with[limits->exceptions++] = with;
 	return &with->effective;
 }
