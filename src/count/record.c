@@ -220,31 +220,42 @@ static uint64_t writable_used(const struct record *record, unsigned window)
 	return sum;
 }
 
-/* The newest bucket is not written: it is what is used, less the others. */
-static void put_buckets(const struct record *record, char **p)
+/*
+ * The buckets of a window but the newest, which is what is used, less the others. Nearly all are
+ * 0, and so are all of their digits.
+ */
+static void put_buckets(
+    const struct record_layout *layout, char **p, const uint64_t *bucket)
 {
-	const struct record_layout *layout = &record->layout;
+	size_t width = count_width(layout);
 
-	for (unsigned i = 0; i < layout->windows; i++) {
-		for (unsigned age = 1; age <= layout->resolution; age++) {
-			base64_put(p, count_width(layout), record->window[i].bucket[age]);
+	memset(*p, base64_digits[0], layout->resolution * width);
+	for (unsigned age = 1; age <= layout->resolution; age++) {
+		char *digits = *p + (age - 1) * width;
+
+		if (bucket[age] > 0) {
+			base64_put(&digits, width, bucket[age]);
 		}
 	}
+	*p += layout->resolution * width;
 }
 
 /* Expects what is used in bucket[0], and leaves the newest bucket there. */
-static void get_buckets(struct record *record, const char **p)
+static void get_buckets(const struct record_layout *layout, const char **p, uint64_t *bucket)
 {
-	const struct record_layout *layout = &record->layout;
+	size_t width = count_width(layout), size = layout->resolution * width;
+	size_t at = strspn(*p, "0");
 
-	for (unsigned i = 0; i < layout->windows; i++) {
-		uint64_t *bucket = record->window[i].bucket;
+	memset(bucket + 1, 0, layout->resolution * sizeof(*bucket));
+	while (at < size) {
+		size_t age = 1 + at / width;
+		const char *digits = *p + (age - 1) * width;
 
-		for (unsigned age = 1; age <= layout->resolution; age++) {
-			bucket[age] = base64_get(p, count_width(layout));
-			bucket[0] -= bucket[age] < bucket[0] ? bucket[age] : bucket[0];
-		}
+		bucket[age] = base64_get(&digits, width);
+		bucket[0] -= bucket[age] < bucket[0] ? bucket[age] : bucket[0];
+		at = age * width + strspn(digits, "0");
 	}
+	*p += size;
 }
 
 static void read_slot(struct record *record, const char *p)
@@ -284,7 +295,9 @@ static void read_slot(struct record *record, const char *p)
 		record->log_total = base64_get(&p, count_width(layout));
 		p++;
 	} else if (layout->strategy == STRATEGY_SLIDING) {
-		get_buckets(record, &p);
+		for (unsigned i = 0; i < layout->windows; i++) {
+			get_buckets(layout, &p, record->window[i].bucket);
+		}
 		p++;
 	}
 	memcpy(record->transactions, p, layout->transactions * (size_t)WIDTH_TRANSACTION);
@@ -325,7 +338,9 @@ static void write_slot(const struct record *record, char *bytes, unsigned slot)
 		base64_put(&p, count_width(layout), record->log_total);
 		*p++ = ' ';
 	} else if (layout->strategy == STRATEGY_SLIDING) {
-		put_buckets(record, &p);
+		for (unsigned i = 0; i < layout->windows; i++) {
+			put_buckets(layout, &p, record->window[i].bucket);
+		}
 		*p++ = ' ';
 	}
 	memcpy(p, record->transactions, layout->transactions * (size_t)WIDTH_TRANSACTION);

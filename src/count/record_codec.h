@@ -119,25 +119,25 @@ static const uint8_t base64_values[128] = {
  */
 
 /* Most significant digit first. */
-static inline void base64_put(char **p, unsigned width, uint64_t number)
+static inline void base64_put(char **p, size_t width, uint64_t number)
 {
 	uint64_t max = 6 * width < 64 ? (UINT64_C(1) << (6 * width)) - 1 : UINT64_MAX;
 
 	if (number > max) {
 		number = max;
 	}
-	for (unsigned i = width; i > 0; i--) {
+	for (size_t i = width; i > 0; i--) {
 		(*p)[i - 1] = base64_digits[number & 63];
 		number >>= 6;
 	}
 	*p += width;
 }
 
-static inline uint64_t base64_get(const char **p, unsigned width)
+static inline uint64_t base64_get(const char **p, size_t width)
 {
 	uint64_t number = 0;
 
-	for (unsigned i = 0; i < width; i++) {
+	for (size_t i = 0; i < width; i++) {
 		number = number << 6 | base64_values[(*p)[i] & 127];
 	}
 	*p += width;

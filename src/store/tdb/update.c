@@ -38,7 +38,8 @@ static void sort_chains(struct updating *updating)
 	unsigned hash_size = (unsigned)tdb_hash_size(updating->file->tdb);
 	unsigned chain[STORE_ITEMS_MAX];
 
-	for (size_t i = 0; i < updating->update->items; i++) {
+	updating->order[0] = 0;
+	for (size_t i = 0; updating->update->items > 1 && i < updating->update->items; i++) {
 		size_t at = i;
 
 		chain[i] = tdb_jenkins_hash(&updating->key[i]) % hash_size;
