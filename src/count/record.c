@@ -177,25 +177,41 @@ static bool slot_good(const struct record *record, const char *bytes, unsigned s
 	return base64_get(&p, WIDTH_CHECK) == slot_check(record, bytes, start);
 }
 
-static void put_client(char **p, const uint8_t client[RECORD_CLIENT_BYTES])
+/* Times and client of the denials: zeros as long as there are none, as for nearly all counters. */
+static void put_denials(const struct record *record, char **p)
 {
+	if (record->denied == 0) {
+		memset(*p, base64_digits[0], WIDTH_DENIALS);
+		*p += WIDTH_DENIALS;
+		return;
+	}
+	base64_put(p, WIDTH_DENIED_AT, (uint64_t)record->denied_first_s);
+	base64_put(p, WIDTH_DENIED_AT, (uint64_t)record->denied_s);
 	for (unsigned half = 0; half < 2; half++) {
 		uint64_t number = 0;
 
 		for (unsigned i = 0; i < 8; i++) {
-			number = number << 8 | client[8 * half + i];
+			number = number << 8 | record->denied_client[8 * half + i];
 		}
 		base64_put(p, WIDTH_HALF_CLIENT, number);
 	}
 }
 
-static void get_client(const char **p, uint8_t client[RECORD_CLIENT_BYTES])
+static void get_denials(struct record *record, const char **p)
 {
+	if (record->denied == 0) {
+		record->denied_first_s = record->denied_s = 0;
+		memset(record->denied_client, 0, sizeof(record->denied_client));
+		*p += WIDTH_DENIALS;
+		return;
+	}
+	record->denied_first_s = (int64_t)base64_get(p, WIDTH_DENIED_AT);
+	record->denied_s = (int64_t)base64_get(p, WIDTH_DENIED_AT);
 	for (unsigned half = 0; half < 2; half++) {
 		uint64_t number = base64_get(p, WIDTH_HALF_CLIENT);
 
 		for (unsigned i = 8; i > 0; i--) {
-			client[8 * half + i - 1] = (uint8_t)number;
+			record->denied_client[8 * half + i - 1] = (uint8_t)number;
 			number >>= 8;
 		}
 	}
@@ -285,9 +301,7 @@ static void read_slot(struct record *record, const char *p)
 		record->warned[i] = flags >> i & 1;
 	}
 	record->exception = flags & FLAG_EXCEPTION;
-	record->denied_first_s = (int64_t)base64_get(&p, WIDTH_DENIED_AT);
-	record->denied_s = (int64_t)base64_get(&p, WIDTH_DENIED_AT);
-	get_client(&p, record->denied_client);
+	get_denials(record, &p);
 	p++;
 	if (layout->strategy == STRATEGY_MOVING) {
 		record->log_head = base64_get(&p, WIDTH_POSITION);
@@ -328,9 +342,7 @@ static void write_slot(const struct record *record, char *bytes, unsigned slot)
 		flags |= (uint64_t)record->warned[i] << i;
 	}
 	base64_put(&p, WIDTH_FLAGS, flags);
-	base64_put(&p, WIDTH_DENIED_AT, (uint64_t)record->denied_first_s);
-	base64_put(&p, WIDTH_DENIED_AT, (uint64_t)record->denied_s);
-	put_client(&p, record->denied_client);
+	put_denials(record, &p);
 	*p++ = ' ';
 	if (layout->strategy == STRATEGY_MOVING) {
 		base64_put(&p, WIDTH_POSITION, record->log_head);

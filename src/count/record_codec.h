@@ -39,7 +39,8 @@
 _Static_assert(WIDTH_TRANSACTION == WIDTH_HASH + WIDTH_CHARGED + WIDTH_HASH, "its parts");
 
 /* The fields of a slot between the decimal ones and the counts; the blank behind them too. */
-#define WIDTH_STATE (WIDTH_SEQUENCE + WIDTH_FLAGS + 2 * WIDTH_DENIED_AT + 2 * WIDTH_HALF_CLIENT + 1)
+#define WIDTH_DENIALS (2 * WIDTH_DENIED_AT + 2 * WIDTH_HALF_CLIENT)
+#define WIDTH_STATE (WIDTH_SEQUENCE + WIDTH_FLAGS + WIDTH_DENIALS + 1)
 
 static inline unsigned used_width(const struct record_layout *layout)
 {
