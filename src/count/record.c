@@ -280,18 +280,18 @@ static void read_slot(struct record *record, const char *p)
 	const char *decimals = p;
 	uint64_t flags;
 
-	p++;
+	p += 2;
 	record->stamp_ms = (int64_t)decimal_get(&p, WIDTH_SECONDS) * 1000;
 	p++;
 	record->stamp_ms += (int64_t)decimal_get(&p, WIDTH_MS);
 	if (record->stamp_ms > STAMP_MAX_MS) {
 		record->stamp_ms = STAMP_MAX_MS;
 	}
-	p += 2;
+	p += 3;
 	record->denied = decimal_get(&p, WIDTH_DENIED);
 	/* A moving window's events are in its log. */
 	for (unsigned i = 0; layout->strategy != STRATEGY_MOVING && i < layout->windows; i++) {
-		p += 2;
+		p += 3;
 		record->window[i].bucket[0] = decimal_get(&p, used_width(layout));
 	}
 	p = decimals + decimals_size(layout);
@@ -327,6 +327,7 @@ static void write_slot(const struct record *record, char *bytes, unsigned slot)
 
 	stamp_ms = stamp_ms > 0 ? stamp_ms : 0;
 	*p++ = 't';
+	*p++ = '=';
 	decimal_put(&p, WIDTH_SECONDS, (uint64_t)stamp_ms / 1000);
 	*p++ = '.';
 	decimal_put(&p, WIDTH_MS, (uint64_t)stamp_ms % 1000);

@@ -20,7 +20,7 @@
 #define WIDTH_USED_BYTES 17
 
 /* Base 64. */
-#define WIDTH_SEQUENCE 4
+#define WIDTH_SEQUENCE 3
 #define WIDTH_FLAGS 2
 #define WIDTH_DENIED_AT 6
 #define WIDTH_HALF_CLIENT 11
@@ -58,11 +58,11 @@ static inline uint64_t count_max(const struct record_layout *layout)
 	return (UINT64_C(1) << (6 * count_width(layout))) - 1;
 }
 
-/* "tSECONDS.MS dDENIED uUSED uUSED ", as many as there are windows. */
+/* "t=SECONDS.MS d=DENIED u=USED u=USED ", as many as there are windows. */
 static inline size_t decimals_size(const struct record_layout *layout)
 {
-	return 1 + WIDTH_SECONDS + 1 + WIDTH_MS + 1 + 1 + WIDTH_DENIED + 1 +
-	    layout->windows * ((size_t)1 + used_width(layout) + 1);
+	return 2 + WIDTH_SECONDS + 1 + WIDTH_MS + 1 + 2 + WIDTH_DENIED + 1 +
+	    layout->windows * ((size_t)2 + used_width(layout) + 1);
 }
 
 static inline size_t counts_size(const struct record_layout *layout)
@@ -155,13 +155,14 @@ static inline void decimal_put(char **p, unsigned width, uint64_t number)
 	*p += width;
 }
 
-/* A letter, the number, and blanks up to the width. */
+/* A letter, "=", the number, and blanks up to the width. */
 static inline void labelled_put(char **p, char label, unsigned width, uint64_t number)
 {
 	unsigned length = 1;
 	uint64_t power = 10;
 
 	*(*p)++ = label;
+	*(*p)++ = '=';
 	while (length < width && number >= power) {
 		length++;
 		power *= 10;

@@ -106,8 +106,8 @@ static size_t position_offset(const struct record_layout *layout)
 {
 	size_t used = layout->count == COUNT_BYTES ? 17 : 11;
 
-	return strlen("tSSSSSSSSSS.MMM dDDDDDDD ") + layout->windows * (1 + used + 1) +
-	    strlen("SSSSFFffffffllllll") + WIDTH_CLIENT + 1;
+	return strlen("t=SSSSSSSSSS.MMM d=DDDDDDD ") + layout->windows * (2 + used + 1) +
+	    strlen("SSSFFffffffllllll") + WIDTH_CLIENT + 1;
 }
 
 /* A position within the log; it is changed if it was outside. */
@@ -259,14 +259,14 @@ static void check_by_eye(const struct record *record, char *bytes)
 	unsigned long long seconds, ms, denied, used;
 	int length = 0;
 
-	must(sscanf(text, "t%10llu.%3llu d%llu %n", &seconds, &ms, &denied, &length) == 3 &&
+	must(sscanf(text, "t=%10llu.%3llu d=%llu %n", &seconds, &ms, &denied, &length) == 3 &&
 		length > 0,
 	    "\"%.40s\" is not legible", text);
 	must((int64_t)(seconds * 1000 + ms) == record->stamp_ms, "at %llu.%03llu", seconds, ms);
 	must(denied == record->denied, "%llu denied", denied);
 	for (unsigned i = 0; i < record->layout.windows; i++) {
 		text += length;
-		must(sscanf(text, "u%llu %n", &used, &length) == 1, "\"%.40s\" is not legible",
+		must(sscanf(text, "u=%llu %n", &used, &length) == 1, "\"%.40s\" is not legible",
 		    text);
 		must(record->layout.strategy == STRATEGY_MOVING || used == 99999999999 ||
 			used == counter_used(record, i),
