@@ -20,7 +20,8 @@ my @rules = (
     nets       => "key = client_address\nlimit = 5/hour\n",
     closed     => "key = sender\nlimit = deny\n",
     open       => "key = sender\nlimit = unlimited\n",
-    exact      => "key = sasl_username\nlimit = 10/hour\nstrategy = moving-window\noverride = big 30/hour\n",
+    exact =>
+        "key = sasl_username\nlimit = 10/hour\nstrategy = moving-window\noverride = big 30/hour\n",
     pair       => "key = sasl_username+client_address\nlimit = 5/hour\n",
     volume     => "key = sasl_username\ncount = bytes\nlimit = 1MiB/day\n",
     all        => "key = everything\nlimit = 5/hour\n",
@@ -38,7 +39,8 @@ sub limiter {
 
 sub ask {
     my ($helper, $rule, $key, %more) = @_;
-    my $name = $rule eq 'nets' ? 'client_address' : $rule =~ /closed|open/ ? 'sender' : 'sasl_username';
+    my $name =
+        $rule eq 'nets' ? 'client_address' : $rule =~ /closed|open/ ? 'sender' : 'sasl_username';
     return $helper->ask(policy_context => $rule, $name => $key, %more) // 'gone';
 }
 
@@ -51,7 +53,10 @@ sub passing {
     return $most;
 }
 
-sub done { my ($name, $result, $expected) = @_; return is_deeply($result, [0, "$expected\n", ''], $name) }
+sub done {
+    my ($name, $result, $expected) = @_;
+    return is_deeply($result, [0, "$expected\n", ''], $name)
+}
 
 sub refused {
     my ($t, $status, $why, @command) = @_;
@@ -68,7 +73,10 @@ sub rows {
 }
 
 # What is set, as dump has it, and what is counted.
-sub state { my ($t) = @_; return join '', map { ($t->ctl(@$_))[1] } ['dump'], ['show', '--json', '--sort', 'key'] }
+sub state {
+    my ($t) = @_;
+    return join '', map { ($t->ctl(@$_))[1] } ['dump'], ['show', '--json', '--sort', 'key']
+}
 
 subtest 'a helper that runs takes it up at its next request' => sub {
     my $t = limiter();
@@ -80,7 +88,8 @@ subtest 'a helper that runs takes it up at its next request' => sub {
     done('lowered', [$t->ctl('set', 'users', 'bob', '3/hour')], 'users: bob: 3/hour');
     like(ask($helper, 'users', 'bob'), qr{Limit of 3/hour});
     my ($row) = rows($t, '--key', 'bob');
-    is_deeply([@$row{qw(limit used remaining percent source denied)}], [3, 8, 0, 266, 'set', 4], 'as show has it');
+    is_deeply([@$row{qw(limit used remaining percent source denied)}], [3, 8, 0, 266, 'set', 4],
+        'as show has it');
     done('denied', [$t->ctl('set', 'users', 'newcomer', 'deny')], 'users: newcomer: deny');
     is(passing($helper, 1, 'users', 'newcomer'), 0, 'who has no counter yet too');
     done('unlimited', [$t->ctl('set', 'users', 'bob', 'unlimited')], 'users: bob: unlimited');
@@ -98,8 +107,10 @@ subtest 'a helper that runs takes it up at its next request' => sub {
     like(ask($helper, 'users', 'boss@example.com'), qr{Limit of 9/hour}, 'which comes back');
 
     $t->ctl('set', 'users', 'carol', '60/hour');
-    is(passing($helper, 100, 'users', 'carol'), 60, 'all limits of the rule are replaced: none a day');
-    done('in a window of its own', [$t->ctl('set', 'users', 'carol', '70 per week')], 'users: carol: 70/week');
+    is(passing($helper, 100, 'users', 'carol'), 60,
+        'all limits of the rule are replaced: none a day');
+    done('in a window of its own', [$t->ctl('set', 'users', 'carol', '70 per week')],
+        'users: carol: 70/week');
     is(passing($helper, 100, 'users', 'carol'), 70, 'which starts empty');
     done('limits in their shortest form', [$t->ctl('set', 'users', 'dan', '4/60 minutes | 1k/day')],
         'users: dan: 4/hour, 1000/day');
@@ -116,44 +127,57 @@ subtest 'a helper that runs takes it up at its next request' => sub {
 subtest 'keys are folded as the rule does' => sub {
     my $t      = limiter();
     my $helper = $t->helper;
-    done('case', [$t->ctl('set', 'users', 'BOB@Example.COM', '2/hour')], 'users: bob@example.com: 2/hour');
+    done('case', [$t->ctl('set', 'users', 'BOB@Example.COM', '2/hour')],
+        'users: bob@example.com: 2/hour');
     is(passing($helper, 9, 'users', 'Bob@example.com'), 2);
     $t->ctl('unset', 'users', 'boB@example.com');
     like(ask($helper, 'users', 'bob@example.com'), qr{^DUNNO$}, 'unset too');
-    done('unless it does not', [$t->ctl('set', 'exact_case', 'Bob', '2/hour')], 'exact_case: Bob: 2/hour');
+    done('unless it does not', [$t->ctl('set', 'exact_case', 'Bob', '2/hour')],
+        'exact_case: Bob: 2/hour');
     is(passing($helper, 9, 'exact_case', 'Bob'), 2);
     is(passing($helper, 9, 'exact_case', 'bob'), 5);
 
     my ($long, $longer) = map { 'x' x 250 . $_ . '@example.com' } '', 'y';
-    like(($t->ctl('set', 'users', $long, '2/hour'))[1], qr/^users: x+~[0-9a-f]{16}: 2\/hour$/, 'a long key is cut');
+    like(($t->ctl('set', 'users', $long, '2/hour'))[1], qr/^users: x+~[0-9a-f]{16}: 2\/hour$/,
+        'a long key is cut');
     is(passing($helper, 9, 'users', $long),   2, 'and known again');
     is(passing($helper, 9, 'users', $longer), 5, 'from one that differs further on');
     is(($t->ctl('unset', 'users', $longer))[0], 1);
     is(($t->ctl('unset', 'users', $long))[0],   0);
 
-    done('an address', [$t->ctl('set', 'nets', '2001:DB8:0::1', '2/hour')], 'nets: 2001:db8::/64: 2/hour');
-    is(passing($helper, 9, 'nets', '2001:db8::ffff'), 2, 'stands for the network that it is counted in');
-    done('a network', [$t->ctl('set', 'nets', '2001:db8::/64', '3/hour')], 'nets: 2001:db8::/64: 3/hour');
+    done('an address', [$t->ctl('set', 'nets', '2001:DB8:0::1', '2/hour')],
+        'nets: 2001:db8::/64: 2/hour');
+    is(passing($helper, 9, 'nets', '2001:db8::ffff'), 2,
+        'stands for the network that it is counted in');
+    done('a network', [$t->ctl('set', 'nets', '2001:db8::/64', '3/hour')],
+        'nets: 2001:db8::/64: 3/hour');
     is(passing($helper, 9, 'nets', '2001:db8::1'), 1);
     done('of IPv4', [$t->ctl('set', 'nets', '192.0.2.1/32', '3/hour')], 'nets: 192.0.2.1: 3/hour');
     is(passing($helper, 9, 'nets', '192.0.2.1'), 3);
-    done('a pair', [$t->ctl('set', 'pair', 'Bob+192.0.2.1', '3/hour')], 'pair: bob+192.0.2.1: 3/hour');
+    done('a pair', [$t->ctl('set', 'pair', 'Bob+192.0.2.1', '3/hour')],
+        'pair: bob+192.0.2.1: 3/hour');
     is(passing($helper, 9, 'pair', 'bob'), 3);
 
     my $advice = qr/; limits for many keys at once are override lines of the configuration$/;
     refused($t, 65, qr/"2001:db8::\/48" is larger than the \/64 that share a counter$advice/,
         'set', 'nets', '2001:db8::/48', '5/hour');
-    refused($t, 65, qr/"192\.0\.2\.0\/24" is larger than the \/32/, 'grant', '--for', '1h', 'nets', '192.0.2.0/24', '+5');
-    done('spelt otherwise', [$t->ctl('set', 'nets', '2001:DB8:0:0::/64', '4/hour')], 'nets: 2001:db8::/64: 4/hour');
+    refused($t, 65, qr/"192\.0\.2\.0\/24" is larger than the \/32/, 'grant', '--for', '1h', 'nets',
+        '192.0.2.0/24', '+5');
+    done('spelt otherwise', [$t->ctl('set', 'nets', '2001:DB8:0:0::/64', '4/hour')],
+        'nets: 2001:db8::/64: 4/hour');
     is(passing($helper, 9, 'nets', '2001:db8::1'), 1);
-    is_deeply([$t->ctl('reset', '2001:DB8:0::/64', '192.0.2.1/32')], [0, "2 counters reset\n", ''], 'reset too');
+    is_deeply([$t->ctl('reset', '2001:DB8:0::/64', '192.0.2.1/32')], [0, "2 counters reset\n", ''],
+        'reset too');
     refused($t, 65, qr/"2001:db8::\/96" is smaller than the networks of \/64 that share a counter/,
         'set', 'nets', '2001:db8::/96', '5/hour');
-    refused($t, 65, qr/"192\.0\.2\.1\/24" has bits behind its prefix/, 'set', 'nets', '192.0.2.1/24', '5/hour');
-    refused($t, 65, qr/"bob" is no IP address, and the key of the rule nets is one/, 'set', 'nets', 'bob', '5/hour');
+    refused($t, 65, qr/"192\.0\.2\.1\/24" has bits behind its prefix/, 'set', 'nets',
+        '192.0.2.1/24', '5/hour');
+    refused($t, 65, qr/"bob" is no IP address, and the key of the rule nets is one/, 'set', 'nets',
+        'bob', '5/hour');
     refused($t, 65, qr/"\Q$_\E" is no key but a pattern$advice/, 'set', 'users', $_, '5/hour')
         for '@example.com', '.example.com', '*@example.com';
-    refused($t, 65, qr/the rule all has one key, everything; not "bob"/, 'set', 'all', 'bob', '5/hour');
+    refused($t, 65, qr/the rule all has one key, everything; not "bob"/, 'set', 'all', 'bob',
+        '5/hour');
 };
 
 subtest 'an end by itself' => sub {
@@ -183,7 +207,8 @@ subtest 'grants' => sub {
     is(passing($helper, 9, 'users', 'bob'), 2);
     is(($t->ctl('grant', '--for', '20m', 'users', 'bob', '+3'))[0], 0);
     is(passing($helper, 9, 'users', 'bob'), 3, 'they add up');
-    is_deeply([map {"$_->{used}/$_->{limit} $_->{source}"} rows($t)], ['10/10 set', '10/25 set'], 'in each window');
+    is_deeply([map {"$_->{used}/$_->{limit} $_->{source}"} rows($t)], ['10/10 set', '10/25 set'],
+        'in each window');
     $t->set_clock($now + 600);
     like(ask($helper, 'users', 'bob'), qr{Limit of 8/hour}, 'and end one by one');
     is(($t->ctl('set', 'users', 'bob', '20/hour'))[0], 0);
@@ -191,11 +216,14 @@ subtest 'grants' => sub {
     $t->set_clock($now + 1200);
     like(ask($helper, 'users', 'bob'), qr{Limit of 20/hour});
     $t->ctl('unset', 'users', 'bob');
-    is(($t->ctl('grant', '--for', ($_ + 1) . 'm', 'users', 'bob', '+1'))[0], 0, "grant $_") for 1 .. 8;
-    refused($t, 65, qr/the key has 8 grants already; unset ends them all/, 'grant', '--for', '1h', 'users', 'bob', '+1');
+    is(($t->ctl('grant', '--for', ($_ + 1) . 'm', 'users', 'bob', '+1'))[0], 0, "grant $_")
+        for 1 .. 8;
+    refused($t, 65, qr/the key has 8 grants already; unset ends them all/, 'grant', '--for', '1h',
+        'users', 'bob', '+1');
     is((rows($t))[0]{limit}, 13, 'which are left');
     $t->set_clock($now + 1200 + 120);
-    is(($t->ctl('grant', '--for', '1h', 'users', 'bob', '+1'))[0], 0, 'when one has ended there is room');
+    is(($t->ctl('grant', '--for', '1h', 'users', 'bob', '+1'))[0], 0,
+        'when one has ended there is room');
     is(($t->ctl('unset', 'users', 'bob'))[0], 0);
     is(($t->ctl('dump'))[1], '', 'unset ends them all');
     is((rows($t))[0]{limit}, 5);
@@ -203,9 +231,11 @@ subtest 'grants' => sub {
     $t->ctl('set', 'users', 'deny', 'deny');
     refused($t, 65, qr/the key is denied altogether \(see set\); there is nothing to grant more of/,
         'grant', '--for', '1h', 'users', 'deny', '+1');
-    refused($t, 65, qr/the key is unlimited; there is/, 'grant', '--for', '1h', 'open', 'x@example.com', '+1');
+    refused($t, 65, qr/the key is unlimited; there is/, 'grant', '--for', '1h', 'open',
+        'x@example.com', '+1');
     $t->ctl('grant', '--for', '1h', 'volume', 'bob', '+1MiB');
-    is(passing($helper, 9, 'volume', 'bob', protocol_state => 'END-OF-MESSAGE', size => 1 << 20), 2, 'of bytes');
+    is(passing($helper, 9, 'volume', 'bob', protocol_state => 'END-OF-MESSAGE', size => 1 << 20),
+        2, 'of bytes');
     $t->ctl('grant', '--for', '1h', 'users', 'fresh', '+3');
     is(passing($helper, 20, 'users', 'fresh'), 8, 'to a key without a counter');
 };
@@ -217,7 +247,8 @@ subtest 'rules without windows' => sub {
     $t->ctl('set', 'closed', 'ann@example.com', '3/hour');
     is(passing($helper, 9, 'closed', 'ann@example.com'), 3, 'is a list of who may');
     is(passing($helper, 1, 'closed', 'bob@example.com'), 0, 'others may not');
-    is_deeply([map {"$_->{rule} $_->{key} $_->{used}"} rows($t)], ['closed ann@example.com 3'], 'shown');
+    is_deeply([map {"$_->{rule} $_->{key} $_->{used}"} rows($t)], ['closed ann@example.com 3'],
+        'shown');
     is(($t->ctl('reset', 'ann@example.com'))[0], 0);
     is(passing($helper, 9, 'closed', 'ann@example.com'), 3, 'and reset');
     $t->ctl('set', 'closed', 'ann@example.com', 'unlimited');
@@ -226,7 +257,8 @@ subtest 'rules without windows' => sub {
     is(passing($helper, 9, 'closed', 'ann@example.com'), 0);
     is(passing($helper, 9, 'open', 'ann@example.com'), 9, 'unlimited');
     $t->ctl('set', 'open', 'ann@example.com', '3/hour');
-    is(passing($helper, 9, 'open', 'ann@example.com'), 3, 'is a list of who may not, or not so much');
+    is(passing($helper, 9, 'open', 'ann@example.com'), 3,
+        'is a list of who may not, or not so much');
     is(passing($helper, 9, 'open', 'bob@example.com'), 9);
     $t->ctl('unset', 'open', 'ann@example.com');
     is(passing($helper, 9, 'open', 'ann@example.com'), 9);
@@ -238,7 +270,8 @@ subtest 'a moving window has the room that the configuration gives it' => sub {
     is(passing($helper, 20, 'exact', 'bob'), 10);
     is(($t->ctl('set', 'exact', 'bob', '30/hour'))[0], 0);
     is(passing($helper, 50, 'exact', 'bob'), 20, 'as much as the largest override of the file');
-    my $room = qr/a limit above 30: the records of this moving-window have no room for more; raise the rule's limit/;
+    my $room =
+        qr/a limit above 30: the records of this moving-window have no room for more; raise the rule's limit/;
     refused($t, 65, $room, 'set', 'exact', 'bob', '31/hour');
     refused($t, 65, $room, 'grant', '--for', '1h', 'exact', 'bob', '+1');
     refused($t, 65, $room, 'grant', '--for', '1h', 'exact', 'alice', '+21');
@@ -249,7 +282,8 @@ subtest 'a moving window has the room that the configuration gives it' => sub {
     $t->set_clock($now + 3600);
     is(passing($helper, 50, 'exact', 'bob'), 30, 'exact as ever');
     # The configuration changes, and has no room for it any more.
-    $t->configure(rules => $rules =~ s/override = big 30\/hour\n//r, global => {on_error => 'WARN trouble'});
+    $t->configure(rules => $rules =~ s/override = big 30\/hour\n//r,
+        global => {on_error => 'WARN trouble'});
     my $new = $t->helper;
     $t->set_clock($now + 9000);
     is(passing($new, 50, 'exact', 'bob'), 10, 'what does not fit any more does not hold');
@@ -283,8 +317,10 @@ subtest 'reset and clean' => sub {
     $t->set_clock($now + 2 * 86400);
     ($status, $out, $err) = $t->ctl('clean');
     is("$status$err", '0');
-    like($out, qr/^2 records kept, 5 expired ones gone; /, 'what has expired goes, limits that were set too');
-    is_deeply([sort grep { !/^:meta/ } keys %{$t->records}], [':set:users:bob', ':set:users:fresh']);
+    like($out, qr/^2 records kept, 5 expired ones gone; /,
+        'what has expired goes, limits that were set too');
+    is_deeply([sort grep { !/^:meta/ } keys %{$t->records}],
+        [':set:users:bob', ':set:users:fresh']);
     is(($t->ctl('dump'))[1], "users\tbob\t8/hour\nusers\tfresh\t7/hour\n");
     is(passing($helper, 20, 'users', 'bob'), 8, 'a counter that comes later finds its limits');
     is((grep {/\.new$/} glob "$t->{dir}/*"), 0, 'nothing beside the file');
@@ -293,7 +329,8 @@ subtest 'reset and clean' => sub {
 subtest 'limits' => sub {
     my $t = limiter();
     $t->helper->ask;
-    is_deeply([$t->ctl('limits')], [0, '', "nothing is set; overrides of the configuration are shown by config\n"]);
+    is_deeply([$t->ctl('limits')],
+        [0, '', "nothing is set; overrides of the configuration are shown by config\n"]);
     is_deeply([$t->ctl('limits', '--json')], [0, "[]\n", '']);
     is_deeply([$t->ctl('dump')], [0, '', '']);
     local $ENV{TZ} = 'UTC';
@@ -313,7 +350,8 @@ END
         {rule => 'users', key => 'bob', limits => '+10',            until => $now + 3600},
         {rule => 'users', key => 'bob', limits => '+100',           until => $now + 7200},
     ], 'JSON');
-    is(decode_json(($t->ctl('limits', '--json', '--rule', 'nets'))[1])->[0]{until}, undef, 'null: for good');
+    is(decode_json(($t->ctl('limits', '--json', '--rule', 'nets'))[1])->[0]{until}, undef,
+        'null: for good');
     is_deeply([($t->ctl('limits', '--rule', 'all'))[0, 1]], [1, ''], 'none of this rule');
     is(($t->ctl('dump'))[1], <<"END", 'dump');
 nets\t192.0.2.7\tunlimited
@@ -352,33 +390,41 @@ subtest 'dump and load' => sub {
     is(($t->ctl('dump'))[1], $dump, 'changes nothing');
     is(join('', $t->ctl('show', '--json')), $counted, 'no counter either');
     spew("$t->{dir}/dump", $dump);
-    is_deeply([$t->ctl('load', '--replace', "$t->{dir}/dump")], [0, $loaded, ''], 'instead of itself');
+    is_deeply([$t->ctl('load', '--replace', "$t->{dir}/dump")], [0, $loaded, ''],
+        'instead of itself');
     is(($t->ctl('dump'))[1], $dump);
     is(passing($helper, 20, 'users', 'bob'), 5, 'a running helper follows: 8');
     is(passing($helper, 50, 'exact', 'bob'), 21, '10 and five grants');
-    is(passing($helper, 20, 'users', 'alice'), 2, 'of a key with a counter that had no limits of its own');
+    is(passing($helper, 20, 'users', 'alice'), 2,
+        'of a key with a counter that had no limits of its own');
     is(($t->ctl({text => "users\talice\t9/hour\n"}, 'load', '-'))[0], 0);
     is(passing($helper, 20, 'users', 'alice'), 4, 'its use stays, its limits are new');
     $t->ctl('unset', 'users', 'alice');
 
     my $empty = limiter();
-    is_deeply([$empty->ctl({text => $dump}, 'load', '-')], [0, $loaded, ''], 'where there is no file yet');
+    is_deeply([$empty->ctl({text => $dump}, 'load', '-')], [0, $loaded, ''],
+        'where there is no file yet');
     is(($empty->ctl('dump'))[1], $dump, 'it is the same');
     is((stat $empty->{database})[2] & 07777, 0640, 'the file is as the helper makes it');
     is(passing($empty->helper, 20, 'users', 'bob'), 8, 'and used by it');
 
     is_deeply([$t->ctl({text => "users\tbob\t6/hour\nusers\tnew\t2/hour\n"}, 'load', '-')],
         [0, "2 lines for 2 keys loaded\n", ''], 'some keys');
-    is(($t->ctl('dump'))[1], $dump =~ s{users\tbob\t\K.*\n}{6/hour\nusers\tnew\t2/hour\n}r, 'others stay');
-    is_deeply([$t->ctl({text => "users\tbob\t7/hour\n"}, 'load', '--replace', '-')], [0, "1 line for 1 key loaded\n", '']);
+    is(($t->ctl('dump'))[1], $dump =~ s{users\tbob\t\K.*\n}{6/hour\nusers\tnew\t2/hour\n}r,
+        'others stay');
+    is_deeply([$t->ctl({text => "users\tbob\t7/hour\n"}, 'load', '--replace', '-')],
+        [0, "1 line for 1 key loaded\n", '']);
     is(($t->ctl('dump'))[1], "users\tbob\t7/hour\n", '--replace: others go');
     is(passing($helper, 20, 'users', 'new'), 5, 'back to the configuration');
     $t->ctl('grant', '--for', '1h', 'users', 'bob', '+9');
     $t->ctl({text => "users\tbob\t7/hour\n"}, 'load', '-');
-    is(($t->ctl('dump'))[1], "users\tbob\t7/hour\n", 'whatever was set or granted for a key of the file');
-    is_deeply([$t->ctl({text => ''}, 'load', '-')], [0, "0 lines for 0 keys loaded\n", ''], 'nothing');
+    is(($t->ctl('dump'))[1], "users\tbob\t7/hour\n",
+        'whatever was set or granted for a key of the file');
+    is_deeply([$t->ctl({text => ''}, 'load', '-')], [0, "0 lines for 0 keys loaded\n", ''],
+        'nothing');
     is(($t->ctl('dump'))[1], "users\tbob\t7/hour\n", 'changes nothing');
-    is_deeply([$t->ctl({text => "# none\n"}, 'load', '--replace', '-')], [0, "0 lines for 0 keys loaded\n", '']);
+    is_deeply([$t->ctl({text => "# none\n"}, 'load', '--replace', '-')],
+        [0, "0 lines for 0 keys loaded\n", '']);
     is(($t->ctl('dump'))[1], '', 'unless it is to replace');
 };
 
@@ -388,7 +434,8 @@ subtest 'the form of what is loaded' => sub {
     my @date = gmtime $when;
     my $date = sprintf '%04d-%02d-%02d %02d:%02d', $date[5] + 1900, $date[4] + 1, @date[3, 2, 1];
     local $ENV{TZ} = 'UTC';
-    my ($status, $out, $err) = $t->ctl({text => <<"END" =~ s/EOL/\r/gr . "users\tlast\t1/hour"}, 'load', '-');
+    my ($status, $out, $err) =
+        $t->ctl({text => <<"END" =~ s/EOL/\r/gr . "users\tlast\t1/hour"}, 'load', '-');
 # a comment\tthat looks\tlike a line
 
 users\ta\t1/hourEOL
@@ -427,11 +474,14 @@ subtest 'mistakes in what is loaded' => sub {
     fill($t);
     my $before = state($t);
     my @bad    = (
-        ['users',                         'not RULE, KEY, LIMITS and perhaps UNTIL, separated by TABs'],
-        ['users bob 5/hour',              'not RULE, KEY, LIMITS and perhaps UNTIL, separated by TABs'],
-        ["users\tbob",                    'not RULE, KEY, LIMITS and perhaps UNTIL, separated by TABs'],
-        ["users\tbob\t5/hour\t\t",        'not RULE, KEY, LIMITS and perhaps UNTIL, separated by TABs'],
-        ["user\tbob\t5/hour",             "there is no rule \"user\" in $t->{config}; its rules are " . join ', ', @names],
+        ['users', 'not RULE, KEY, LIMITS and perhaps UNTIL, separated by TABs'],
+        ['users bob 5/hour', 'not RULE, KEY, LIMITS and perhaps UNTIL, separated by TABs'],
+        ["users\tbob", 'not RULE, KEY, LIMITS and perhaps UNTIL, separated by TABs'],
+        ["users\tbob\t5/hour\t\t", 'not RULE, KEY, LIMITS and perhaps UNTIL, separated by TABs'],
+        [
+            "user\tbob\t5/hour",
+            "there is no rule \"user\" in $t->{config}; its rules are " . join ', ', @names
+        ],
         ["users\t\t5/hour",               'the key is missing'],
         ["users\tb\x01b\t5/hour",         'the key has control characters in it'],
         ["users\t\@example.com\t5/hour",  qr/"\@example\.com" is no key but a pattern; /],
@@ -462,14 +512,23 @@ subtest 'mistakes in what is loaded' => sub {
         for my $i (0 .. $#$part) {
             my ($line, $why) = @{$bad[$part->[$i]]};
             my $place = quotemeta "$file:" . (2 * $i + 2) . ': ';
-            like($lines[$i] // '', ref $why ? qr/^$place.*$why/ : qr/^$place\Q$why\E$/, substr $line, 0, 60);
+            like($lines[$i] // '', ref $why ? qr/^$place.*$why/ : qr/^$place\Q$why\E$/,
+                substr $line, 0, 60);
         }
         is(state($t), $before, 'nothing has changed');
     }
-    my @pairs = (
-        ["users\tBob\t5/hour\n#\nusers\tbob\t5/hour\n", "stdin:3: the key has limits already, in line 1\n"],
-        ["nets\t2001:db8::1\t5/hour\nnets\t2001:db8::2\tdeny\n", "stdin:2: the key has limits already, in line 1\n"],
-        [join('', map {"users\tbob\t+$_\t9999999999\n"} 1 .. 9), "stdin:9: more than 8 grants for one key\n"],
+    my @pairs = ([
+            "users\tBob\t5/hour\n#\nusers\tbob\t5/hour\n",
+            "stdin:3: the key has limits already, in line 1\n"
+        ],
+        [
+            "nets\t2001:db8::1\t5/hour\nnets\t2001:db8::2\tdeny\n",
+            "stdin:2: the key has limits already, in line 1\n"
+        ],
+        [
+            join('', map {"users\tbob\t+$_\t9999999999\n"} 1 .. 9),
+            "stdin:9: more than 8 grants for one key\n"
+        ],
     );
     for my $case (@pairs) {
         is_deeply([$t->ctl({text => $case->[0]}, 'load', '-')],
@@ -477,7 +536,9 @@ subtest 'mistakes in what is loaded' => sub {
     }
     my ($status, undef, $err) = $t->ctl({text => "bad\n" x 25}, 'load', '-');
     is($status, 65);
-    like($err, qr/^stdin:20: .*\nstdin: 5 mistakes more\npolicyd-ratelimit-ctl: nothing was loaded\n\z/m, 'very many');
+    like($err,
+        qr/^stdin:20: .*\nstdin: 5 mistakes more\npolicyd-ratelimit-ctl: nothing was loaded\n\z/m,
+        'very many');
     is(($t->ctl({text => "bad\n"}, 'load', '--replace', '-'))[0], 65, '--replace');
     is(state($t), $before, 'nothing has changed');
 };
@@ -486,16 +547,22 @@ subtest 'usage' => sub {
     my $t = limiter();
     $t->helper->ask;
     refused($t, 64, qr/^usage: policyd-ratelimit-ctl $_->[0] /m, @$_) for (
-        ['set'], ['set', 'users', 'bob'], ['set', 'users', 'bob', '5/hour', 'x'], ['set', 'users', 'bob', '+5'],
+        ['set'], ['set', 'users', 'bob'], ['set', 'users', 'bob', '5/hour', 'x'],
+        ['set', 'users', 'bob', '+5'],
         ['grant', 'users', 'bob', '+5'], ['grant', '--for', '1h', 'users', 'bob', '5'],
-        ['grant', '--for', '1h', 'users', '+5'], ['unset', 'users'], ['unset', 'users', 'a', 'b'], ['unset', '--x', 'y'],
-        ['limits', 'x'], ['load'], ['load', 'a', 'b'], ['load', '--what', 'a'], ['explain', '--what'],
+        ['grant', '--for', '1h', 'users', '+5'], ['unset', 'users'], ['unset', 'users', 'a', 'b'],
+        ['unset', '--x', 'y'],
+        ['limits', 'x'], ['load'], ['load', 'a', 'b'], ['load', '--what', 'a'],
+        ['explain', '--what'],
     );
-    refused($t, 64, qr/^usage: policyd-ratelimit-ctl $_->[0]$/m, @$_) for ['dump', 'x'], ['clean', 'x'];
-    refused($t, 64, qr/--for $_: "$_" is not a duration/, 'set', '--for', $_, 'users', 'bob', '5/hour')
+    refused($t, 64, qr/^usage: policyd-ratelimit-ctl $_->[0]$/m, @$_)
+        for ['dump', 'x'], ['clean', 'x'];
+    refused($t, 64, qr/--for $_: "$_" is not a duration/, 'set', '--for', $_, 'users', 'bob',
+        '5/hour')
         for 'x', '0', '-1h', '2h5', '101y', '1 fortnight', '';
     refused($t, 65, qr/there is no rule "user" in \S+; its rules are users, /, @$_)
-        for ['set', 'user', 'bob', '5/hour'], ['grant', '--for', '1h', 'user', 'bob', '+5'], ['unset', 'user', 'bob'];
+        for ['set', 'user', 'bob', '5/hour'], ['grant', '--for', '1h', 'user', 'bob', '+5'],
+        ['unset', 'user', 'bob'];
     refused($t, 65, qr/there is no rule "user"/, 'limits', '--rule', 'user');
     refused($t, 65, qr/fortnight/, 'set', 'users', 'bob', '5/fortnight');
     refused($t, 65, qr/the key is missing/, 'set', 'users', '', '5/hour');
@@ -528,7 +595,8 @@ sub run_as {
     my (undef, undef, $uid, $gid) = getpwnam $user;
     my $become = "(\$(, \$)) = ($gid, '$gid $gid'); (\$<, \$>) = ($uid, $uid); exec \@ARGV";
     my %clock = $t->clock_environment;
-    return run($^X, '-e', $become, 'env', (map {"$_=$clock{$_}"} keys %clock), build_dir() . '/policyd-ratelimit-ctl', '-c', $t->{config}, @command);
+    return run($^X, '-e', $become, 'env', (map {"$_=$clock{$_}"} keys %clock),
+        build_dir() . '/policyd-ratelimit-ctl', '-c', $t->{config}, @command);
 }
 
 subtest 'accounts' => sub {
@@ -547,7 +615,9 @@ subtest 'accounts' => sub {
         'load opens FILE as root');
     is((stat $t->{database})[4], $nobody[0], 'and makes the database as user');
     is_deeply([run_as('nobody', $t, 'load', "$t->{dir}/root/limits")],
-        [77, '', "policyd-ratelimit-ctl: $t->{dir}/root/limits: Permission denied\n"], 'FILE that may not be read');
+        [77, '', "policyd-ratelimit-ctl: $t->{dir}/root/limits: Permission denied\n"],
+        'FILE that may not be read'
+    );
     is(($t->ctl('load', "$t->{dir}/none"))[0], 65, 'FILE that is not there');
     is(($t->ctl('load', $t->{dir}))[0], 65, 'FILE that is a folder');
 
@@ -555,16 +625,21 @@ subtest 'accounts' => sub {
     chown @nobody, $t->{database};
     chmod 0644, $t->{database};
     my @read = (['limits'], ['dump'], ['explain', 'policy_context=users', 'sasl_username=bob']);
-    is_deeply([(run_as('mail', $t, @$_))[0, 2]], [0, ''], "$_->[0] needs no more than read permission") for @read;
-    is((run_as('mail', $t, @{$read[2]}))[1], ($t->ctl(@{$read[2]}))[1], 'and says the same without a lock');
+    is_deeply([(run_as('mail', $t, @$_))[0, 2]], [0, ''],
+        "$_->[0] needs no more than read permission")
+        for @read;
+    is((run_as('mail', $t, @{$read[2]}))[1], ($t->ctl(@{$read[2]}))[1],
+        'and says the same without a lock');
     like(($t->ctl(@{$read[2]}))[1], qr/: 1 rcpt used/, 'of what is counted');
     is((run_as('mail', $t, @$_))[0], 77, "$_->[0] does")
-        for ['set', 'users', 'bob', '2/hour'], ['unset', 'users', 'bob'], ['load', '/dev/null'], ['clean'];
+        for ['set', 'users', 'bob', '2/hour'], ['unset', 'users', 'bob'], ['load', '/dev/null'],
+        ['clean'];
     chmod 0600, $t->{database};
     is((run_as('mail', $t, @$_))[0], 77, "$_->[0] without it") for @read;
     unlink $t->{database};
     chmod 0777, "$t->{dir}/db";
-    is((run_as('mail', $t, 'set', 'users', 'bob', '2/hour'))[0], 69, 'another account makes no file');
+    is((run_as('mail', $t, 'set', 'users', 'bob', '2/hour'))[0], 69,
+        'another account makes no file');
     ok(!-e $t->{database});
     is(($t->ctl('set', 'users', 'bob', '2/hour'))[0], 0, 'root does, as user');
     is((stat $t->{database})[4], $nobody[0]);
@@ -577,7 +652,9 @@ subtest 'no room' => sub {
     my $many   = join '', map {"users\tkey$_\t5/hour\n"} 1 .. 5000;
     my ($status, $out, $err) = $t->ctl({text => $many}, 'load', '-');
     is("$status$out", '69', 'database_max_size');
-    like($err, qr/would need \d+ bytes, but database_max_size is 307200\npolicyd-ratelimit-ctl: nothing was loaded\n\z/);
+    like($err,
+        qr/would need \d+ bytes, but database_max_size is 307200\npolicyd-ratelimit-ctl: nothing was loaded\n\z/
+    );
     is(state($t), $before, 'nothing has changed');
     is_deeply([glob "$t->{database}*"], [$t->{database}], 'nothing beside the file');
     is(($t->ctl({text => "users\tfew\t5/hour\n"}, 'load', '-'))[0], 0, 'what fits is loaded');
@@ -588,7 +665,8 @@ subtest 'a full disk' => sub {
     my $t    = limiter();
     my $disk = "$t->{dir}/disk";
     mkdir $disk;
-    plan skip_all => 'no tmpfs here' if (run('mount', '-t', 'tmpfs', '-o', 'size=2m', 'none', $disk))[0] != 0;
+    plan skip_all => 'no tmpfs here'
+        if (run('mount', '-t', 'tmpfs', '-o', 'size=2m', 'none', $disk))[0] != 0;
     $t->{database} = "$disk/counters.tdb";
     $t->configure(rules => $rules, global => {on_error => 'WARN trouble'});
     my $helper = fill($t);
@@ -632,9 +710,11 @@ subtest 'explain' => sub {
     local $ENV{TZ} = 'UTC';
     my $t = limiter();
     my $e = sub { [$t->ctl('explain', @_)] };
-    like($e->('sasl_username=' . 'x' x 8193)->[2], qr/the value of sasl_username is longer than 8192 bytes$/, 'as long as Postfix may');
+    like($e->('sasl_username=' . 'x' x 8193)->[2],
+        qr/the value of sasl_username is longer than 8192 bytes$/, 'as long as Postfix may');
     like($e->(('sender=a') x 129)->[2], qr/more than 128 attributes$/, 'and as many');
-    is_deeply($e->('policy_context=users', 'sasl_username=bob'), [0, <<'END', ''], 'without a counter file');
+    is_deeply($e->('policy_context=users', 'sasl_username=bob'),
+        [0, <<'END', ''], 'without a counter file');
 rule users: applies, key bob, costs 1 rcpt
   limits: of the rule
   5/hour: 0 rcpt used, 5 rcpt left, room
@@ -656,7 +736,8 @@ END
     my $of = sub {
         my ($rule, @attributes) = @_;
         my ($status, $out, $err) = @{$e->("policy_context=$rule", @attributes)};
-        return $status . $err . "\n" . join '', $out =~ /^(rule $rule: .*\n(?: .*\n)*|answer: .*\n)/mg;
+        return $status . $err . "\n" . join '',
+            $out =~ /^(rule $rule: .*\n(?: .*\n)*|answer: .*\n)/mg;
     };
     passing($helper, 9, 'users', 'alice');
     is($of->('users', 'sasl_username=Alice'), <<'END', 'denied: status 1');
@@ -697,12 +778,18 @@ END
 rule nets: does not apply: key = client_address: it is empty, or no value that can be a key
 answer: DUNNO
 END
-    refused($t, 65, qr/Postfix sends no attribute "sasl_usrname"; perhaps sasl_username\?$/, 'explain', 'sasl_usrname=bob');
-    refused($t, 65, qr/Postfix sends no attribute "xyzzy"$/,                     'explain', 'xyzzy=bob');
-    refused($t, 65, qr/"bob" is not ATTRIBUTE=VALUE, such as sasl_username=user\@example\.com/, 'explain', 'bob');
+    refused($t, 65, qr/Postfix sends no attribute "sasl_usrname"; perhaps sasl_username\?$/,
+        'explain', 'sasl_usrname=bob');
+    refused($t, 65, qr/Postfix sends no attribute "xyzzy"$/, 'explain', 'xyzzy=bob');
+    refused($t, 65, qr/"bob" is not ATTRIBUTE=VALUE, such as sasl_username=user\@example\.com/,
+        'explain', 'bob');
     refused($t, 65, qr/no request on stdin/, 'explain');
     refused($t, 65, qr/is not ATTRIBUTE=VALUE/, {text => "sasl_username\n\n"}, 'explain');
-    is_deeply([$t->ctl({text => "request=smtpd_access_policy\r\npolicy_context=users\r\nsasl_username=alice\n\nmore\n"},
+    is_deeply([
+            $t->ctl({
+                    text =>
+                        "request=smtpd_access_policy\r\npolicy_context=users\r\nsasl_username=alice\n\nmore\n"
+                },
             'explain')], $e->('policy_context=users', 'sasl_username=alice'), 'a request on stdin');
 
     # Whatever explain says of a request, the helper does; and explain counts nothing.
@@ -714,7 +801,8 @@ END
             for my $state ('RCPT', 'DATA', 'END-OF-MESSAGE', 'VRFY') {
                 for my $recipients (0, 1, 6, 200) {
                     my %request = (policy_context => $rule, sasl_username => $key, sender => $key,
-                        client_address => $key eq 'bob' ? '2001:db8::1' : '192.0.2.1', protocol_state => $state,
+                        client_address => $key eq 'bob' ? '2001:db8::1' : '192.0.2.1',
+                        protocol_state => $state,
                         recipient_count => $recipients, size => $recipients * 10000,
                         recipient => 'r@example.net', instance => "$rule$key");
                     next if $state eq 'VRFY' && $recipients != 1;
@@ -722,7 +810,9 @@ END
                     my ($status, $out, $err) = @{$e->(map {"$_=$request{$_}"} sort keys %request)};
                     is_deeply($t->records, $before, 'counts nothing') or return;
                     my $answer = $helper->ask(%request);
-                    is_deeply([$out =~ /^answer: (.*)$/m, $status, $err], [$answer, $answer eq 'DUNNO' ? 0 : 1, ''],
+                    is_deeply(
+                        [$out =~ /^answer: (.*)$/m, $status, $err],
+                        [$answer, $answer eq 'DUNNO' ? 0 : 1, ''],
                         join ' ', map {"$_=$request{$_}"} sort keys %request) or return;
                     $compared++;
                     $denied++ if $answer ne 'DUNNO';

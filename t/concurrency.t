@@ -46,8 +46,10 @@ for my $strategy (qw(sliding-window fixed-window moving-window)) {
     );
     # The middle of a year, so that no window ends meanwhile.
     $t->set_clock(1_752_000_000);
-    my @clients = map { my $c = $_; start_client($t, $requests / $processes, sub { (instance => "$c.$_[0]") }) }
-        1 .. $processes;
+    my @clients = map {
+        my $c = $_;
+        start_client($t, $requests / $processes, sub { (instance => "$c.$_[0]") })
+    } 1 .. $processes;
     is(sum(@clients), $limit,
         "$strategy: of $requests requests in $processes processes exactly $limit pass");
 }
@@ -71,7 +73,8 @@ subtest 'many keys, several rules, new counters and rewrites at the same time' =
     my (undef, $out) = $t->ctl('show', '--json');
     my %sum;
     $sum{$1} += $2 while $out =~ /"rule": "(\w+)".*?"used": (\d+)/g;
-    is_deeply(\%sum, {user => 5120, sender => 5120, all => 5120}, 'and each rule counted all of them');
+    is_deeply(\%sum, {user => 5120, sender => 5120, all => 5120},
+        'and each rule counted all of them');
 };
 
 done_testing;

@@ -22,7 +22,8 @@ sub flood {
     my $helper = $t->helper;
     my %answers;
     for (my $n = 0; $n < $count; $n += 100) {
-        $helper->write(join '', map { RateTest::Helper::request(sasl_username => "$name.$_", instance => "$name.$_") }
+        $helper->write(join '',
+            map { RateTest::Helper::request(sasl_username => "$name.$_", instance => "$name.$_") }
             $n .. $n + 99);
         $answers{$helper->answer(120) // 'none'}++ for 1 .. 100;
     }
@@ -53,7 +54,10 @@ sub run_case {
     my ($keys, $max_size, $fits) = @_;
     my $t = RateTest->new(
         rules  => "[rule user]\nkey = sasl_username\nlimit = 5/hour\n",
-        global => {log => 'none', on_error => 'WARN trouble', database_max_size => $max_size, lock_timeout => '60s'});
+        global => {
+            log => 'none', on_error => 'WARN trouble', database_max_size => $max_size,
+            lock_timeout => '60s'
+        });
     my ($number, $unit) = $max_size =~ /^(\d+)([KM])$/;
     my $max = $number * {K => 1 << 10, M => 1 << 20}->{$unit};
     $t->set_clock($start);
@@ -69,18 +73,25 @@ sub run_case {
         my $size = -s $t->{database} // 0;
         $largest = $size if $size > $largest;
         my $answer = $ask->('over' . (1 + $asked++ % 50));
-        push @wrong, $answer if $answer !~ m{^DEFER_IF_PERMIT 4\.7\.1 Limit of 5/hour reached for over};
+        push @wrong, $answer
+            if $answer !~ m{^DEFER_IF_PERMIT 4\.7\.1 Limit of 5/hour reached for over};
     };
     my $answers = flood_and($t, 'first', $keys, $meanwhile);
     my $passed  = $answers->{DUNNO} // 0;
-    note "$keys keys in $max_size: $passed went in, the file had up to $largest bytes; $asked requests meanwhile";
-    is_deeply([grep { !/^(?:DUNNO|WARN trouble)$/ } keys %$answers], [], 'a new key gets in, or on_error');
-    $fits ? is($passed, $keys, 'all went in') : cmp_ok($passed, '<', $keys, "$passed went in, then it was full");
+    note
+        "$keys keys in $max_size: $passed went in, the file had up to $largest bytes; $asked requests meanwhile";
+    is_deeply([grep { !/^(?:DUNNO|WARN trouble)$/ } keys %$answers], [],
+        'a new key gets in, or on_error');
+    $fits
+        ? is($passed, $keys, 'all went in')
+        : cmp_ok($passed, '<', $keys, "$passed went in, then it was full");
     cmp_ok($passed, '>', 100, 'but many');
     is("@wrong", '', 'who is over the limit stays so meanwhile');
     $meanwhile->();
     cmp_ok($largest, '<=', $max, "the file keeps within $max_size");
-    is(join(' ', map { substr $ask->("near$_->[0]"), 0, 5 } map { [$_], [$_] } 1 .. 50), join(' ', ('DUNNO DEFER') x 50),
+    is(
+        join(' ', map { substr $ask->("near$_->[0]"), 0, 5 } map { [$_], [$_] } 1 .. 50),
+        join(' ', ('DUNNO DEFER') x 50),
         'who was right before it has exactly one more');
     # All but the known ones expire.
     $t->set_clock($start + 3600 + 301);
@@ -94,7 +105,8 @@ sub run_case {
     for (my $until = time + 10; time < $until && $ask->('room') ne 'DUNNO';) { }
     my $few = flood_and($t, 'third', 60, sub { });
     cmp_ok($few->{DUNNO} // 0, '>=', 50, 'there is room again') if !$fits;
-    cmp_ok(-s $t->{database}, '<', $size / 4, 'and the file is small again when few are left') if !$fits;
+    cmp_ok(-s $t->{database}, '<', $size / 4, 'and the file is small again when few are left')
+        if !$fits;
     (undef, my $out) = $t->ctl('show', '--json');
     cmp_ok(scalar(() = $out =~ /"third/g), '>=', 50, 'with these few');
     return;

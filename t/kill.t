@@ -28,7 +28,10 @@ sub client {
     my $helper = $t->helper;
     while ($killed < $kills / $processes) {
         # Old keys and new ones, so that inserts and rewrites are hit as well.
-        my $key = rand() < 0.3 ? "new$number.$n" : rand() < 0.1 ? 'boss' . int rand 20 : 'key' . int rand $keys;
+        my $key =
+              rand() < 0.3 ? "new$number.$n"
+            : rand() < 0.1 ? 'boss' . int rand 20
+            : 'key' . int rand $keys;
         my %request = (sasl_username => $key, instance => "$number." . ++$n);
         my $answer;
         $helper->write(RateTest::Helper::request(%request));
@@ -73,14 +76,18 @@ sub administrator {
     vec($wanted, fileno $go_on, 1) = 1;
     until (select my $ready = $wanted, undef, undef, 0) {
         my $boss = 'boss' . int rand 20;
-        my @commands = (['set', 'user', $boss, 5000 + int(rand 5000) . '/day, 9000/week, 9000/month'], ['unset', 'user', $boss],
-            ['grant', '--for', '1h', 'user', $boss, '+5'], ['reset', '--rule', 'user', $boss], ['clean'], ['load', "$t->{dir}/load"]);
+        my @commands = (
+            ['set', 'user', $boss, 5000 + int(rand 5000) . '/day, 9000/week, 9000/month'],
+            ['unset', 'user', $boss],
+            ['grant', '--for', '1h', 'user', $boss, '+5'], ['reset', '--rule', 'user', $boss],
+            ['clean'], ['load', "$t->{dir}/load"]);
         my $command = $commands[rand @commands];
         my $ctl = fork() // POSIX::_exit(1);
         if ($ctl == 0) {
             open STDOUT, '>', '/dev/null';
             open STDERR, '>', '/dev/null';
-            exec build_dir() . '/policyd-ratelimit-ctl', '-c', $t->{config}, @$command or POSIX::_exit(98);
+            exec build_dir() . '/policyd-ratelimit-ctl', '-c', $t->{config}, @$command
+                or POSIX::_exit(98);
         }
         # Most of them take some 3 ms.
         if (rand() < 0.8) {
@@ -99,7 +106,8 @@ sub administrator {
 
 for my $strategy (@strategies) {
     my $t = RateTest->new(
-        rules => "[rule user]\nkey = sasl_username\nlimit = 900/day, 1000/week\nstrategy = $strategy\n"
+        rules =>
+            "[rule user]\nkey = sasl_username\nlimit = 900/day, 1000/week\nstrategy = $strategy\n"
             . "[rule all]\nkey = everything\nlimit = 1G/day\n",
         global => {log => 'none', lock_timeout => '60s', on_error => 'WARN trouble'},
     );

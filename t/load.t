@@ -36,7 +36,9 @@ sub start_client {
         vec($wanted, fileno $stop, 1) = 1;
         last if select $wanted, undef, undef, 0;
         my $start  = time;
-        my $answer = $helper->ask(instance => "$name." . ++$asked, sasl_username => 'user' . $asked % 300) // 'none';
+        my $answer =
+            $helper->ask(instance => "$name." . ++$asked, sasl_username => 'user' . $asked % 300)
+            // 'none';
         my $took   = time - $start;
         $slowest = $took if $took > $slowest;
         if ($answer eq 'DUNNO') { $passed++ } else { $other = $answer }
@@ -50,9 +52,11 @@ sub start_client {
 pipe my $stop, my $close or die "pipe: $!";
 my @clients = map { start_client($_, $stop, $close) } 1 .. $processes;
 
-spew("$t->{dir}/limits", join '', map { sprintf "users\tuser%d\t%d/year\n", $_, 500_000_000 + $_ } 0 .. $lines - 1);
+spew("$t->{dir}/limits", join '',
+    map { sprintf "users\tuser%d\t%d/year\n", $_, 500_000_000 + $_ } 0 .. $lines - 1);
 my @commands = (['show', '--json'], ['clean'], ['load', "$t->{dir}/limits"]);
-my ($has_metrics) = grep {/^  metrics /} split /^/, (run(build_dir() . '/policyd-ratelimit-ctl', '--help'))[1];
+my ($has_metrics) = grep {/^  metrics /} split /^/,
+    (run(build_dir() . '/policyd-ratelimit-ctl', '--help'))[1];
 push @commands, ['metrics'] if $has_metrics;
 my %failed;
 # The file is there as soon as one helper has answered.
@@ -62,7 +66,8 @@ for my $round (1 .. $rounds) {
         my ($status, $out, $err) = $t->ctl(@$command);
         $failed{"$command->[0]: status $status: $err"}++ if $status ne 0 || $err ne '';
         $failed{"$command->[0]: printed nothing"}++ if $out eq '';
-        $failed{"$command->[0]: no JSON"}++ if "@$command" =~ /--json/ && !eval { decode_json($out) };
+        $failed{"$command->[0]: no JSON"}++
+            if "@$command" =~ /--json/ && !eval { decode_json($out) };
     }
 }
 close $close;
@@ -89,7 +94,9 @@ my ($status, $out) = $t->ctl('show', '--json');
 my %sum;
 $sum{$_->{rule}} += $_->{used} for @{decode_json($out)};
 is_deeply(\%sum, {users => $passed, all => $passed}, 'every charge is kept, in both rules');
-is(scalar(grep { $_->{source} ne ($_->{rule} eq 'users' ? 'set' : 'rule') } @{decode_json($out)}), 0,
+is(
+    scalar(grep { $_->{source} ne ($_->{rule} eq 'users' ? 'set' : 'rule') } @{decode_json($out)}),
+    0,
     'and every limit is what was loaded');
 is($t->log_text, '', 'without a word in the log');
 

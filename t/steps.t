@@ -55,14 +55,20 @@ sub step {
     return ($first, $rest);
 }
 
-sub request { return RateTest::Helper::request(protocol_state => 'END-OF-MESSAGE', recipient_count => 1, size => 1000, @_) }
+sub request {
+    return RateTest::Helper::request(protocol_state => 'END-OF-MESSAGE', recipient_count => 1,
+        size => 1000, @_)
+}
 
 # All that can be seen: use and refusals of each window, what is set, whether anything is damaged.
 sub state {
     my ($t) = @_;
     my ($status, $out, $complaints) = $t->ctl('show', '--json');
     my %state = (status => "$status$complaints");
-    while ($out =~ /"rule": "(\w+)", "key": "([^"]*)", "window": (\d+).*?"limit": (\d+), "used": (\d+).*?"denied": (\d+)/g) {
+    while ($out
+        =~ /"rule": "(\w+)", "key": "([^"]*)", "window": (\d+).*?"limit": (\d+), "used": (\d+).*?"denied": (\d+)/g
+        )
+    {
         $state{"$2 $1 $3"} = "used $5 of $4, refused $6";
     }
     ($status, $out, $complaints) = $t->ctl('dump');
@@ -114,18 +120,38 @@ my @scenarios = (
     ['a charge the short way', request => [sasl_username => 'u', instance => 'i'], each => 1,
         warm => [([sasl_username => 'other', instance => 'j']) x 2]],
     ['a charge for a recipient', each => 1,
-        request => [sasl_username => 'u', instance => 'i', protocol_state => 'RCPT', recipient_count => 0]],
+        request =>
+            [sasl_username => 'u', instance => 'i', protocol_state => 'RCPT', recipient_count => 0]
+    ],
     ['an insert', request => [sasl_username => 'new', instance => 'i'], each => 1],
-    ['the first request of all', request => [sasl_username => 'u', instance => 'i'], each => 1, new => 1],
-    ['a charge that changes the layout of a record', request => [sasl_username => 'u', instance => 'i'], each => 1,
-        after => sub { $_[0]->configure(global => \%global, rules => $rules =~ s{9/day}{9/day, 100/week}r =~ s{= 20/}{= 30/}r) }],
-    ["a helper's rewrite", request => [sasl_username => 'later', instance => 'i'], each => 1, after => \&fill_up],
+    [
+        'the first request of all', request => [sasl_username => 'u', instance => 'i'], each => 1,
+        new => 1
+    ],
+    [
+        'a charge that changes the layout of a record',
+        request => [sasl_username => 'u', instance => 'i'], each => 1,
+        after => sub {
+            $_[0]->configure(global => \%global,
+                rules => $rules =~ s{9/day}{9/day, 100/week}r =~ s{= 20/}{= 30/}r)
+        }
+    ],
+    [
+        "a helper's rewrite", request => [sasl_username => 'later', instance => 'i'], each => 1,
+        after => \&fill_up
+    ],
     ['reset',  command => ['reset', 'u'], each => 1, not_twice => 1],
     ['set, for a key that has nothing set', command => ['set', 'slide', 'u', '7/hour'], ],
-    ['set, for a key that has', command => ['set', 'slide', 'other', '70/hour, 800/day, 9000/week'], ],
+    [
+        'set, for a key that has',
+        command => ['set', 'slide', 'other', '70/hour, 800/day, 9000/week'],
+    ],
     ['unset',  command => ['unset', 'slide', 'other'], not_twice => 1],
     ['grant',  command => ['grant', '--for', '2h', 'slide', 'u', '+3'], not_twice => 1],
-    ['load',   command => ['load', '-'], input => join('', map {"slide\tk$_\t$_/hour\n"} 1 .. 20) . "move\tu\t9/day\n"],
+    [
+        'load', command => ['load', '-'],
+        input => join('', map {"slide\tk$_\t$_/hour\n"} 1 .. 20) . "move\tu\t9/day\n"
+    ],
     ['load --replace', command => ['load', '--replace', '-'], input => "slide\tu\t8/hour\n"],
     ['clean',  command => ['clean']],
 );
@@ -151,7 +177,8 @@ sub prepare {
     if (!$option->{new}) {
         is(($t->ctl('set', 'slide', 'other', '60/hour'))[0], 0) or diag 'set';
         my $asker = $t->helper;
-        $asker->write(request(sasl_username => $_, instance => "first $_")) && $asker->answer for qw(u u v other);
+        $asker->write(request(sasl_username => $_, instance => "first $_")) && $asker->answer
+            for qw(u u v other);
         $asker->finish;
         $t->ctl('grant', '--for', '3h', 'move', 'v', '+30');
     }
@@ -180,13 +207,17 @@ sub do_it {
 sub RateTest::ctl_with {
     my ($t, $input, @command) = @_;
     spew("$t->{dir}/input", $input // '');
-    return run('sh', '-c', 'input=$1; shift; exec "$@" <"$input"', 'sh', "$t->{dir}/input", $ctl, '-c', $t->{config}, @command);
+    return run('sh', '-c', 'input=$1; shift; exec "$@" <"$input"', 'sh', "$t->{dir}/input", $ctl,
+        '-c', $t->{config}, @command);
 }
 
 # The program of a scenario up to a step.
 sub program_to {
     my ($t, $option, $kind, $n, $action) = @_;
-    my @program = $option->{command} ? ($ctl, '-c', $t->{config}, @{$option->{command}}) : ($helper, '-c', $t->{config});
+    my @program =
+        $option->{command}
+        ? ($ctl, '-c', $t->{config}, @{$option->{command}})
+        : ($helper, '-c', $t->{config});
     my $input = $option->{command} ? $option->{input} // ''
         : join '', map { request(@{$_}) } @{$option->{warm} // []}, $option->{request};
     return step($t, $kind, $n, $action, $input, @program);
@@ -207,7 +238,8 @@ sub first_change {
         my $middle = int(($low + $high) / 2);
         restore($t, $bytes);
         run_program($t, $option, 'syscall', $middle);
-        (slurp($t->{database}) ne ($bytes // '') || (!$named && leftovers($t)) ? $high : $low) = $middle;
+        (slurp($t->{database}) ne ($bytes // '') || (!$named && leftovers($t)) ? $high : $low) =
+            $middle;
     }
     return $high;
 }
@@ -221,7 +253,8 @@ sub try_kill {
     if ($bytes) {
         $witness = $t->helper;
         $witness->write(request(sasl_username => 'v', instance => 'first v'));
-        return ("the witness got @{[$witness->answer // 'nothing']}", '') if $witness->answer ne 'DUNNO';
+        return ("the witness got @{[$witness->answer // 'nothing']}", '')
+            if $witness->answer ne 'DUNNO';
     }
     my $said = run_program($t, $option, $kind, $n);
     my $changed = slurp($t->{database}) ne ($bytes // '') || leftovers($t);
@@ -229,7 +262,8 @@ sub try_kill {
     return ("left behind: @left", $said) if @left || leftovers($t) > 1;
     # A file that was never made has no state.
     my $state = -e $t->{database} ? state($t) : {};
-    my $wrong = $option->{new} && !-e $t->{database} ? '' : compare($state, $before, $after, $option->{each});
+    my $wrong = $option->{new}
+        && !-e $t->{database} ? '' : compare($state, $before, $after, $option->{each});
     return ("after it: $wrong", $said, $changed) if $wrong;
     my $done = !compare($state, $after, $after);
     if (!($option->{not_twice} && $done)) {
@@ -246,7 +280,8 @@ sub try_kill {
     }
     my ($status, $out, $err) = $t->ctl('clean');
     return ("clean: $status $err", $said, $changed) if $status ne 0;
-    return ('clean left ' . join(' ', leftovers($t)), $said, $changed) if grep { $_ eq 'new' } leftovers($t);
+    return ('clean left ' . join(' ', leftovers($t)), $said, $changed)
+        if grep { $_ eq 'new' } leftovers($t);
     $state = state($t);
     delete $state->{$_} for grep {/^fresh /} keys %$state;
     $wrong = compare($state, $after, $after);
@@ -266,7 +301,8 @@ for my $scenario (@scenarios) {
         my ($killed, $last, @wrong, %changed) = (0, 0);
         my $try = sub {
             my ($kind, $n) = @_;
-            my ($wrong, $said, $changed) = try_kill($t, \%option, $bytes, $before, $after, $kind, $n);
+            my ($wrong, $said, $changed) =
+                try_kill($t, \%option, $bytes, $before, $after, $kind, $n);
             push @wrong, "$kind $n: $wrong" if $wrong;
             $changed{$n} = $changed;
             $killed += $said =~ /^killed/;
@@ -285,11 +321,15 @@ for my $scenario (@scenarios) {
                 for (my $c = 1; $try->('change', "$n+$c"); $c += 1 + int $c / 4) { }
             }
         } else {
-            my $low = first_change($t, \%option, $bytes, grep({ $changed{$_} } sort { $a <=> $b } keys %changed), $last) - 1;
+            my $low = first_change($t, \%option, $bytes,
+                grep({ $changed{$_} } sort { $a <=> $b } keys %changed), $last) - 1;
             for (my $c = 1; $c < 5 && $try->('change', "$low+$c"); $c += 3 + int rand 3) { }
             # After requests that only prepare for it the copy that matters is the last one.
             my $n = $option{warm} ? $steps : 0;
-            $n-- while $n > 0 && (restore($t, $bytes), run_program($t, \%option, 'change', "$n+1"))[-1] !~ /^killed/;
+            $n--
+                while $n > 0
+                && (restore($t, $bytes), run_program($t, \%option, 'change', "$n+1"))[-1]
+                !~ /^killed/;
             for (my $c = 1; $n > 0 && $try->('change', "$n+$c"); $c += 1 + int rand 6) { }
         }
         is(join("\n", @wrong), '', "killed $killed times: all is as before, or as after");
@@ -327,7 +367,8 @@ sub try_stop {
     close $rest;
     for my $asker ($witness, $t->helper) {
         # A file that was full takes a rewrite more.
-        my ($answer) = grep { $_ eq 'DUNNO' } map { $asker->ask(sasl_username => 'u', instance => 'after') // 'none' } 1 .. 2;
+        my ($answer) = grep { $_ eq 'DUNNO' }
+            map { $asker->ask(sasl_username => 'u', instance => 'after') // 'none' } 1 .. 2;
         push @wrong, "$signal: no answer after it" if !$answer;
     }
     my $state = state($t);
@@ -338,12 +379,16 @@ sub try_stop {
     return (join(', ', @wrong), $troubles);
 }
 
-for my $scenario (grep { $_->[0] =~ /^(?:a charge|a helper's rewrite|set, for a key that has|load|clean)$/ } @scenarios) {
+for my $scenario (
+    grep { $_->[0] =~ /^(?:a charge|a helper's rewrite|set, for a key that has|load|clean)$/ }
+    @scenarios)
+{
     my ($name, %option) = @$scenario;
     subtest "stopped: $name" => sub {
         my $t = prepare(\%option);
         my $full = $option{after} ? '300K' : '256M';
-        $t->configure(rules => $rules, global => {%global, lock_timeout => '100ms', database_max_size => $full});
+        $t->configure(rules => $rules,
+            global => {%global, lock_timeout => '100ms', database_max_size => $full});
         my $bytes = slurp($t->{database});
         my ($steps) = run_program($t, \%option, 'syscall', 1e6) =~ /(\d+)/;
         my $writing = first_change($t, \%option, $bytes, $steps, 1);
@@ -373,7 +418,8 @@ subtest 'the clock is set forward in the middle of a rewrite' => sub {
     my %option = (command => ['clean']);
     my $bytes = slurp($t->{database});
     my ($steps) = run_program($t, \%option, 'syscall', 1e6) =~ /(\d+)/;
-    my ($said, $rest) = program_to($t, \%option, 'syscall', first_change($t, \%option, $bytes, $steps), 'stop');
+    my ($said, $rest) =
+        program_to($t, \%option, 'syscall', first_change($t, \%option, $bytes, $steps), 'stop');
     like($said, qr/^stopped/);
     $t->set_clock(time + 5 * 365 * 86400);
     kill 'CONT', $said =~ /(\d+)/;

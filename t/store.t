@@ -13,7 +13,8 @@ my $rules = "[rule r]\nkey = sasl_username\nlimit = 3/hour\n";
 
 sub limiter {
     my (%global) = @_;
-    return RateTest->new(rules => $rules, global => {on_error => 'WARN trouble', log => 'denied', %global});
+    return RateTest->new(rules => $rules,
+        global => {on_error => 'WARN trouble', log => 'denied', %global});
 }
 
 sub ask { my ($helper, $user) = @_; return $helper->ask(sasl_username => $user // 'u') // 'gone' }
@@ -44,7 +45,13 @@ subtest 'a file that is not a TDB' => sub {
         my $helper = $t->helper;
         is(ask($helper), 'DUNNO', 'is replaced') for 1 .. 3;
         like(ask($helper), qr/Limit of 3/, 'by one that counts');
-        is(lines($t, 'counters\.tdb: can\'t be opened: it is not a TDB file: 0 records were saved'), 1, 'said once');
+        is(
+            lines(
+                $t, 'counters\.tdb: can\'t be opened: it is not a TDB file: 0 records were saved'
+            ),
+            1,
+            'said once'
+        );
         my ($aside, @more) = glob "$t->{database}.damaged-*";
         is_deeply(\@more, [], 'one file is kept');
         is(slurp($aside), $content, 'as it was');
@@ -57,8 +64,10 @@ subtest 'a file that others may write' => sub {
     is(ask($_), 'DUNNO') for $one, $two;
     my $content = slurp($t->{database});
     chmod 0646, $t->{database} or die $!;
-    is(ask($_), 'WARN trouble', 'is used by nobody: one that has it open, a new one') for $one, $two, $t->helper;
-    is(lines($t, "can't be opened: others may write it"), 3, 'said once by each') or diag $t->log_text;
+    is(ask($_), 'WARN trouble', 'is used by nobody: one that has it open, a new one')
+        for $one, $two, $t->helper;
+    is(lines($t, "can't be opened: others may write it"), 3, 'said once by each')
+        or diag $t->log_text;
     is(slurp($t->{database}), $content, 'left as it was');
     is((stat $t->{database})[2] & 07777, 0646, 'by its permissions too');
     for my $command (['show'], ['reset', 'u']) {
@@ -122,7 +131,8 @@ subtest 'what happens under helpers that have been asked before' => sub {
         is((run('cp', '-p', $t->{database}, $copy))[0], 0);
         is(ask($helpers[$times % 2]), 'DUNNO');
         rename $copy, $t->{database} or die $!;
-        is(ask($_, 'warm'), ask($t->helper, 'warm'), 'they see the older file, whatever was asked') for @helpers;
+        is(ask($_, 'warm'), ask($t->helper, 'warm'), 'they see the older file, whatever was asked')
+            for @helpers;
     }
     is(ask($_), 'DUNNO', 'which has room') for @helpers;
     like(ask($_), qr/Limit of 3/, 'and no more') for @helpers;
@@ -189,7 +199,8 @@ subtest 'a name that is a symbolic link' => sub {
         is((run('cp', '-p', "$t->{dir}/other.tdb", "$t->{dir}/real/copy"))[0], 0);
         rename "$t->{dir}/real/copy", "$t->{dir}/real/counters.tdb" or die $!;
     }
-    is(ask($_, 'key1'), 'DUNNO', 'and, when another one is where it leads to, in that') for $one, $two;
+    is(ask($_, 'key1'), 'DUNNO', 'and, when another one is where it leads to, in that')
+        for $one, $two;
     like(ask($_, 'key1'), qr/Limit of 3/) for $one, $two;
     symlink "$t->{dir}/other.tdb", "$t->{dir}/link" or die $!;
     rename "$t->{dir}/link", $real or die $!;
@@ -204,7 +215,8 @@ subtest 'helpers that start at once agree on one file' => sub {
         $_->write(RateTest::Helper::request(instance => 'i', sasl_username => 'u')) for @helpers;
         my @answers = map { $_->answer } @helpers;
         my $used = used($t);
-        is_deeply([@answers, $used->{u}], [('DUNNO') x 4, 1], 'a request sent to all four is charged once')
+        is_deeply([@answers, $used->{u}], [('DUNNO') x 4, 1],
+            'a request sent to all four is charged once')
             or last;
     }
 };
@@ -297,7 +309,11 @@ subtest 'database_max_size' => sub {
     $t->configure(rules => $rules . "[rule sender]\nkey = sender\nlimit = 100/hour\n",
         global => {on_error => 'WARN trouble', log => 'denied', database_max_size => '300K'});
     my $another = $t->helper;
-    is(join(' ', map { substr $another->ask(sasl_username => 'key1', sender => "new$_"), 0, 5 } 1 .. 4),
+    is(
+        join(
+            ' ',
+            map { substr $another->ask(sasl_username => 'key1', sender => "new$_"), 0, 5 } 1 .. 4
+        ),
         'WARN  WARN  DEFER DEFER', 'new keys of one rule do not switch off another one');
     $t->set_clock(1_700_000_000 + 3600 + 301);
     # Whichever of the two helpers rewrites the file, the other one goes on meanwhile.
@@ -333,7 +349,8 @@ subtest 'the file is rewritten when it has doubled' => sub {
     cmp_ok(-s $t->{database}, '<', 2.5 * $size, 'with expired keys it stops growing');
     is(scalar keys %{used($t)}, 2001, 'which are not shown, but for one with a refusal');
     cmp_ok(-s $t->{database}, '<', 900 * 2 * 2000 + 300_000, 'nor kept');
-    is($t->log_text, '' . join('', grep { /status=denied/ } split /^/, $t->log_text), 'without any trouble');
+    is($t->log_text, '' . join('', grep {/status=denied/} split /^/, $t->log_text),
+        'without any trouble');
 };
 
 subtest 'a full disk' => sub {
@@ -341,7 +358,8 @@ subtest 'a full disk' => sub {
     my $t = limiter();
     my $disk = "$t->{dir}/disk";
     mkdir $disk;
-    plan skip_all => 'no tmpfs here' if (run('mount', '-t', 'tmpfs', '-o', 'size=400k', 'none', $disk))[0] != 0;
+    plan skip_all => 'no tmpfs here'
+        if (run('mount', '-t', 'tmpfs', '-o', 'size=400k', 'none', $disk))[0] != 0;
     $t->{database} = "$disk/counters.tdb";
     $t->configure(rules => $rules, global => {on_error => 'WARN trouble', log => 'denied'});
     my $helper = $t->helper;
@@ -381,15 +399,18 @@ END
     my $helper = $t->helper;
     my %length;
     for my $n (1 .. 30) {
-        $helper->ask(protocol_state => 'END-OF-MESSAGE', recipient_count => 1, size => 1000 * $n, instance => "i$n");
+        $helper->ask(protocol_state => 'END-OF-MESSAGE', recipient_count => 1, size => 1000 * $n,
+            instance => "i$n");
         my $records = $t->records;
         $length{$_}{length $records->{$_}} = 1 for keys %$records;
     }
     my $records = $t->records;
     is(scalar keys %$records, 5, 'a record a counter, and :meta');
-    is(join(',', map { scalar keys %{$length{$_}} } sort keys %length), '1,1,1,1,1', 'of a fixed length');
+    is(join(',', map { scalar keys %{$length{$_}} } sort keys %length), '1,1,1,1,1',
+        'of a fixed length');
     is(scalar(grep { !/\A[ -~]+\z/ } values %$records), 0, 'printable');
-    like($records->{'slide:user@example.com'}, qr/\A1 s12 r8 1h,1d\|/, 'that says its version and layout');
+    like($records->{'slide:user@example.com'}, qr/\A1 s12 r8 1h,1d\|/,
+        'that says its version and layout');
 };
 
 done_testing;

@@ -61,7 +61,8 @@ sub complaints {
     my ($text) = @_;
     my $file = tempdir(CLEANUP => 1) . '/bad.conf';
     spew($file, $text);
-    my ($status, undef, $errors) = run(build_dir() . '/policyd-ratelimit-ctl', '-c', $file, 'config');
+    my ($status, undef, $errors) =
+        run(build_dir() . '/policyd-ratelimit-ctl', '-c', $file, 'config');
     return ($status, map { s/^\Q$file\E://r } split /\n/, $errors);
 }
 
