@@ -57,7 +57,8 @@ for my $strategy (qw(sliding-window fixed-window moving-window)) {
 subtest 'many keys, several rules, new counters and rewrites at the same time' => sub {
     my $t = RateTest->new(
         rules => "[rule user]\nkey = sasl_username\nlimit = 10/year\n"
-            . "[rule sender]\nkey = sender\nlimit = 10/year\n[rule all]\nkey = everything\nlimit = 6000/year\n",
+            . "[rule sender]\nkey = sender\nlimit = 10/year\n"
+            . "[rule all]\nkey = everything\nlimit = 6000/year\n",
         global => {log => 'none', lock_timeout => '60s'},
     );
     $t->set_clock(1_752_000_000);

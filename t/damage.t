@@ -29,7 +29,8 @@ my $rounds  = $ENV{RATELIMIT_LONG} ? 20 : 1;
 my $keys    = 60;
 my $timeout = 2;
 my $saved =
-    qr/: (\d+) records were saved into a new file, (\d+) are damaged; the old file is (?:kept as (\S+)|not kept: (.*))/;
+    qr/:[ ](\d+)[ ]records[ ]were[ ]saved[ ]into[ ]a[ ]new[ ]file,[ ](\d+)[ ]are[ ]damaged;
+        [ ]the[ ]old[ ]file[ ]is[ ](?:kept[ ]as[ ](\S+)|not[ ]kept:[ ](.*))/x;
 my $bounds  = 24 + 4093 * 4 + 200; # about where the hash table ends
 
 sub limiter {

@@ -64,9 +64,9 @@ subtest 'units' => sub {
     # Postfix's sendmail needs the group of postdrop, which these settings keep from it.
     my @deadly = grep {
         /\AService\.(?:NoNewPrivileges|SystemCall\w+|Restrict\w+|PrivateDevices|ProtectKernel\w+
-        |ProtectClock|ProtectHostname|MemoryDenyWriteExecute|LockPersonality|DynamicUser|PrivateUsers)\z/x
-        }
-        keys %{unit('policyd-ratelimit-report.service')};
+        |ProtectClock|ProtectHostname|MemoryDenyWriteExecute|LockPersonality|DynamicUser
+        |PrivateUsers)\z/x
+    } keys %{unit('policyd-ratelimit-report.service')};
     is_deeply(\@deadly, [], 'the report can be mailed');
 };
 

@@ -78,8 +78,8 @@ sub run_case {
     };
     my $answers = flood_and($t, 'first', $keys, $meanwhile);
     my $passed  = $answers->{DUNNO} // 0;
-    note
-        "$keys keys in $max_size: $passed went in, the file had up to $largest bytes; $asked requests meanwhile";
+    note "$keys keys in $max_size: $passed went in, the file had up to $largest bytes; ",
+        "$asked requests meanwhile";
     is_deeply([grep { !/^(?:DUNNO|WARN trouble)$/ } keys %$answers], [],
         'a new key gets in, or on_error');
     $fits

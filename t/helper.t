@@ -148,9 +148,10 @@ subtest 'count_denied: a refused request that is sent again stays refused' => su
 };
 
 subtest 'count_denied: a refused request that passes later is charged once' => sub {
-    my $t = RateTest->new(rules =>
-            "[rule r]\nkey = sasl_username\nlimit = 2/minute, 100/hour\ncount_denied = yes\nstrategy = moving-window\n"
-        );
+    my $t = RateTest->new(
+        rules => "[rule r]\nkey = sasl_username\nlimit = 2/minute, 100/hour\n"
+            . "count_denied = yes\nstrategy = moving-window\n",
+    );
     $t->set_clock(1_700_000_000);
     my $helper = $t->helper;
     my $i = instance();
@@ -263,10 +264,11 @@ subtest 'what a client calls itself' => sub {
     is($helper->ask(sender => '', client_address => '10.1.1.1'), 'DUNNO', 'an exempt network');
     like($helper->ask(sender => $_, client_address => '192.0.2.1'), $full, "but not a sender $_")
         for '10.1.1.1', '10.0.0.0/8', '10.1.1.1@x';
-    $t =
-        RateTest->new(rules =>
-            "[rule r]\nkey = sender\nlimit = 1/hour\n[rule d]\nkey = sender_domain\nlimit = 3/hour\n"
-        . "[rule m]\nkey = everything\nmatch = recipient_domain = x.com\nlimit = deny\n");
+    $t = RateTest->new(
+        rules => "[rule r]\nkey = sender\nlimit = 1/hour\n"
+            . "[rule d]\nkey = sender_domain\nlimit = 3/hour\n"
+            . "[rule m]\nkey = everything\nmatch = recipient_domain = x.com\nlimit = deny\n",
+    );
     $helper = $t->helper;
     is(
         join('',

@@ -161,7 +161,9 @@ $manual =~ s{^(\.Bd -literal[^\n]*\n)(# [^\n]*policyd-ratelimit-ctl .*?)^(\.Ed)$
                 $got = $expected if comparable($got) eq comparable($expected);
                 $changed++ if $got ne $expected;
             } else {
-                is(comparable($got), comparable($expected), 'prints what the page says') or diag 'UPDATE_MANUAL=1 takes it into the page, if it is right; see HACKING.md';
+                is(comparable($got), comparable($expected), 'prints what the page says')
+                    or diag 'UPDATE_MANUAL=1 takes it into the page, if it is right; ',
+                    'see HACKING.md';
             }
         }
         $new .= "# $command$got";

@@ -241,10 +241,9 @@ subtest 'nothing to say' => sub {
 
 subtest 'sendmail fails' => sub {
     fake_sendmail("cat >/dev/null\necho 'queue is full' >&2\nexit 75");
-    is(mail('--mail', 'root'), "69||queue is full\n"
-            . "policyd-ratelimit-ctl: the message was not sent: sendmail failed with exit status 75\n",
-        'its status'
-    );
+    my $failed = 'policyd-ratelimit-ctl: the message was not sent: ';
+    is(mail('--mail', 'root'),
+        "69||queue is full\n${failed}sendmail failed with exit status 75\n", 'its status');
     fake_sendmail('kill -9 $$');
     is(mail('--mail', 'root'),
         "69||policyd-ratelimit-ctl: the message was not sent: sendmail was ended by signal 9\n",
@@ -283,9 +282,7 @@ subtest 'where sendmail is' => sub {
     like(sent(), qr/^Subject: policyd-ratelimit on/m);
     my ($status, $out, $err) = $report->("$t->{dir}/empty");
     is("$status$out", '69', 'nowhere');
-    like($err,
-        qr{sendmail can't be started: No such file or directory; it is neither in PATH nor in /usr/sbin or}
-    );
+    like($err, qr{sendmail can't be started: No such file or directory; it is neither in PATH nor});
 };
 
 subtest 'addresses' => sub {

@@ -35,15 +35,16 @@ END
 
 my %global = (log => 'none', lock_timeout => '20s', on_error => 'WARN trouble');
 
-# Runs a program up to a step. (the first line that stepper says, what the program wrote)
+# Runs a program under stepper: up to a step, or to its end, with 'look'. (the first line that
+# stepper says, what the program wrote)
 sub step {
-    my ($t, $kind, $n, $action, $input, @program) = @_;
+    my ($t, $how, $input, @program) = @_;
     local %ENV = (%ENV, $t->clock_environment);
     # Looking for leaks is tracing too, and a process has one tracer.
     $ENV{ASAN_OPTIONS} = join ':', grep {defined} $ENV{ASAN_OPTIONS}, 'detect_leaks=0';
     spew("$t->{dir}/input", $input);
     open my $fh, '-|', 'sh', '-c', 'input=$1; shift; exec "$@" <"$input"', 'sh', "$t->{dir}/input",
-        $stepper, $t->{database}, $kind, $n, $action, '--', @program
+        $stepper, $t->{database}, @$how, '--', @program
         or die "stepper: $!";
     my $first = readline($fh) // '';
     return ($first, $fh) if $first =~ /^stopped/;
@@ -63,15 +64,13 @@ sub request {
 # All that can be seen: use and refusals of each window, what is set, whether anything is damaged.
 sub state {
     my ($t) = @_;
-    my ($status, $out, $complaints) = $t->ctl('show', '--json');
-    my %state = (status => "$status$complaints");
-    while ($out
-        =~ /"rule": "(\w+)", "key": "([^"]*)", "window": (\d+).*?"limit": (\d+), "used": (\d+).*?"denied": (\d+)/g
-        )
-    {
-        $state{"$2 $1 $3"} = "used $5 of $4, refused $6";
+    my ($shown, @rows) = $t->show;
+    my %state = (status => $shown);
+    for my $row (@rows) {
+        $state{"$row->{key} $row->{rule} $row->{window}"} =
+            "used $row->{used} of $row->{limit}, denied $row->{denied}";
     }
-    ($status, $out, $complaints) = $t->ctl('dump');
+    my ($status, $out, $complaints) = $t->ctl('dump');
     $state{set} = $status . $out =~ s/\t\d+$/\tUNTIL/mgr . $complaints;
     return \%state;
 }
@@ -109,7 +108,8 @@ sub leftovers {
 }
 
 # name, options:
-#   request    what a helper is asked, after what is in warm; or command, of the ctl, and input, its stdin
+#   request    what a helper is asked, after what is in warm
+#   command    of the ctl, in place of that, and input, its stdin
 #   each       single counters are done wholly or not at all, else everything is
 #   after      called when the file has been prepared
 #   new        starts without a file
@@ -211,16 +211,16 @@ sub RateTest::ctl_with {
         '-c', $t->{config}, @command);
 }
 
-# The program of a scenario up to a step.
+# The program of a scenario, as step runs it.
 sub program_to {
-    my ($t, $option, $kind, $n, $action) = @_;
+    my ($t, $option, @how) = @_;
     my @program =
         $option->{command}
         ? ($ctl, '-c', $t->{config}, @{$option->{command}})
         : ($helper, '-c', $t->{config});
     my $input = $option->{command} ? $option->{input} // ''
         : join '', map { request(@{$_}) } @{$option->{warm} // []}, $option->{request};
-    return step($t, $kind, $n, $action, $input, @program);
+    return step($t, \@how, $input, @program);
 }
 
 sub run_program {
@@ -229,19 +229,13 @@ sub run_program {
     return $said;
 }
 
-# The first step at which files are not as they were; it is no later than $high.
-# named: of the file alone, not of one that is still to take its name.
-sub first_change {
-    my ($t, $option, $bytes, $high, $named) = @_;
-    my $low = 0;
-    while ($low + 1 < $high) {
-        my $middle = int(($low + $high) / 2);
-        restore($t, $bytes);
-        run_program($t, $option, 'syscall', $middle);
-        (slurp($t->{database}) ne ($bytes // '') || (!$named && leftovers($t)) ? $high : $low) =
-            $middle;
-    }
-    return $high;
+# How many steps the program of a scenario takes; the first step at which any file is not as it
+# was, and the first one at which that is so of the database itself.
+sub look {
+    my ($t, $option, $bytes) = @_;
+    restore($t, $bytes);
+    my ($said) = program_to($t, $option, 'look');
+    return $said =~ /^ended after (\d+) steps, changes at (\d+), the database at (\d+)$/;
 }
 
 # One kill, and all that must hold then. What is wrong, or ''; and what stepper said.
@@ -309,8 +303,7 @@ for my $scenario (@scenarios) {
             return $said =~ /^killed/ && @wrong < 10;
         };
         # Into the system and back out of it.
-        restore($t, $bytes);
-        my ($steps) = run_program($t, \%option, 'syscall', 1e6) =~ /(\d+)/;
+        my ($steps, $first) = look($t, \%option, $bytes);
         my $stride = $long ? 1 : int($steps / 6);
         for (my $n = 1 + int rand $stride; $try->('syscall', $n); $n += $stride) {
             $last = $n;
@@ -321,15 +314,14 @@ for my $scenario (@scenarios) {
                 for (my $c = 1; $try->('change', "$n+$c"); $c += 1 + int $c / 4) { }
             }
         } else {
-            my $low = first_change($t, \%option, $bytes,
-                grep({ $changed{$_} } sort { $a <=> $b } keys %changed), $last) - 1;
-            for (my $c = 1; $c < 5 && $try->('change', "$low+$c"); $c += 3 + int rand 3) { }
+            my $unchanged = $first - 1;
+            for (my $c = 1; $c < 5 && $try->('change', "$unchanged+$c"); $c += 3 + int rand 3) { }
             # After requests that only prepare for it the copy that matters is the last one.
             my $n = $option{warm} ? $steps : 0;
-            $n--
-                while $n > 0
-                && (restore($t, $bytes), run_program($t, \%option, 'change', "$n+1"))[-1]
-                !~ /^killed/;
+            for (; $n > 0; $n--) {
+                restore($t, $bytes);
+                last if run_program($t, \%option, 'change', "$n+1") =~ /^killed/;
+            }
             for (my $c = 1; $n > 0 && $try->('change', "$n+$c"); $c += 1 + int rand 6) { }
         }
         is(join("\n", @wrong), '', "killed $killed times: all is as before, or as after");
@@ -390,8 +382,7 @@ for my $scenario (
         $t->configure(rules => $rules,
             global => {%global, lock_timeout => '100ms', database_max_size => $full});
         my $bytes = slurp($t->{database});
-        my ($steps) = run_program($t, \%option, 'syscall', 1e6) =~ /(\d+)/;
-        my $writing = first_change($t, \%option, $bytes, $steps, 1);
+        my ($steps, undef, $writing) = look($t, \%option, $bytes);
         # Where it is about to write it has its locks for certain.
         # The witness, or an alarm on a slow machine, can move that by a step or two.
         my ($wrong, $troubles) = ('', 0);
@@ -417,9 +408,9 @@ subtest 'the clock is set forward in the middle of a rewrite' => sub {
     $t->set_clock(time);
     my %option = (command => ['clean']);
     my $bytes = slurp($t->{database});
-    my ($steps) = run_program($t, \%option, 'syscall', 1e6) =~ /(\d+)/;
-    my ($said, $rest) =
-        program_to($t, \%option, 'syscall', first_change($t, \%option, $bytes, $steps), 'stop');
+    my (undef, $first) = look($t, \%option, $bytes);
+    restore($t, $bytes);
+    my ($said, $rest) = program_to($t, \%option, 'syscall', $first, 'stop');
     like($said, qr/^stopped/);
     $t->set_clock(time + 5 * 365 * 86400);
     kill 'CONT', $said =~ /(\d+)/;
@@ -439,13 +430,13 @@ subtest 'the clock goes on during a rewrite' => sub {
     $t->set_clock($start);
     is($t->helper->ask(sasl_username => 'u'), 'DUNNO');
     my $bytes = slurp($t->{database});
-    my ($steps) = (step($t, 'syscall', 1e6, 'kill', '', @clean))[0] =~ /(\d+)/;
-    for (my $n = 1; $n < $steps; $n += 1 + int($steps / 25)) {
+    my ($steps) = (step($t, ['look'], '', @clean))[0] =~ /(\d+)/;
+    for (my $n = 1; $n < $steps; $n += 1 + int($steps / 12)) {
         restore($t, $bytes);
         $t->set_clock($start);
         my $helper = $t->helper;
         $helper->ask(sasl_username => 'warm');
-        my ($said, $rest) = step($t, 'syscall', $n, 'stop', '', @clean);
+        my ($said, $rest) = step($t, ['syscall', $n, 'stop'], '', @clean);
         next if $said !~ /^stopped (\d+)/;
         my $pid = $1;
         $t->set_clock($start + 2000);

@@ -330,9 +330,9 @@ subtest 'the terminal goes away' => sub {
 subtest 'no terminal' => sub {
     my @error = (64, '', "policyd-ratelimit-ctl: top needs a terminal; use show\n");
     is_deeply([$t->ctl('top')], \@error, 'neither');
-    start_terminal('sh', '-c', "top </dev/null 2>$t->{dir}/error1; echo \$? >>$t->{dir}/error1;"
-            . " top 2>&1 >/dev/null | cat >$t->{dir}/error2; TERM=dumb top 2>$t->{dir}/error3; echo \$? >>$t->{dir}/error3; exec sleep 60"
-    );
+    start_terminal('sh', '-c', "cd $t->{dir}; top </dev/null 2>error1; echo \$? >>error1;"
+            . ' top 2>&1 >/dev/null | cat >error2;'
+            . ' TERM=dumb top 2>error3; echo $? >>error3; exec sleep 60');
     until_true(sub { slurp("$t->{dir}/error3") =~ /\d\n\z/ });
     is(slurp("$t->{dir}/error1"), "$error[2]64\n", 'no stdin');
     is(slurp("$t->{dir}/error2"), $error[2], 'no stdout');

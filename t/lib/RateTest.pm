@@ -5,12 +5,13 @@ package RateTest;
 use strict;
 use warnings;
 use Exporter 'import';
+use File::Copy qw(copy);
 use File::Temp qw(tempdir);
-use IPC::Open3 qw(open3);
+use JSON::PP qw(decode_json);
 use POSIX ();
 use Socket;
 
-our @EXPORT_OK = qw(has_tmux build_dir complaints source_dir slurp spew run);
+our @EXPORT_OK = qw(has_tmux build_dir complaints copy_for_others source_dir slurp spew run);
 
 sub source_dir { return $ENV{top_srcdir} // '.' }
 sub build_dir  { return $ENV{top_builddir} // 'build' }
@@ -53,6 +54,16 @@ sub run {
     waitpid $pid, 0;
     my $status = $? & 127 ? 'signal ' . ($? & 127) : $? >> 8;
     return ($status, slurp("$dir/out"), slurp("$dir/err"));
+}
+
+# A copy of one of the programs that every account can run: the checkout may be in a folder
+# that others can't enter. Its path.
+sub copy_for_others {
+    my ($program) = @_;
+    my $dir = tempdir('ratelimit-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+    copy(build_dir() . "/$program", "$dir/$program") or die "$program: $!";
+    chmod 0755, $dir, "$dir/$program";
+    return "$dir/$program";
 }
 
 # What policyd-ratelimit-ctl says of a configuration: its exit status, and its complaints
@@ -159,6 +170,25 @@ sub ctl {
     }
     local %ENV = (%ENV, $self->clock_environment);
     return run(\%how, build_dir() . '/policyd-ratelimit-ctl', '-c', $self->{config}, @args);
+}
+
+# As ctl, run by another account.
+sub ctl_as {
+    my ($self, $account, @args) = @_;
+    my ($uid, $gid) = (getpwnam $account)[2, 3];
+    my $become = "(\$(, \$)) = ($gid, '$gid $gid'); (\$<, \$>) = ($uid, $uid); exec \@ARGV";
+    my %clock = $self->clock_environment;
+    $self->{ctl_for_others} //= copy_for_others('policyd-ratelimit-ctl');
+    return run($^X, '-e', $become, 'env', (map {"$_=$clock{$_}"} keys %clock),
+        $self->{ctl_for_others}, '-c', $self->{config}, @args);
+}
+
+# The counters as `show --json` prints them. First its status and complaints: '0' if all is well.
+sub show {
+    my ($self, @options) = @_;
+    my ($status, $out, $complaints) = $self->ctl('show', '--json', @options);
+    my $rows = eval { decode_json($out) } // [];
+    return ("$status$complaints", @$rows);
 }
 
 # Records of the counter file, by key, as tdbdump shows them.
