@@ -535,7 +535,8 @@ SKIP: {
         my ($status, $out, $err) = run(@ctl);
         is("$status$err", '1');
         is($out, "$config: 1 MiB are free on the disk of $database, and it may grow by 2 MiB: "
-            . "new keys are not counted once the disk is full; write: database_max_size = 512K\n", 'disk');
+            . "new keys are not counted once the disk is full; "
+            . "write: database_max_size = 512K\n", 'disk');
         mend($out);
         is_deeply([run(@ctl)], [0, '', ''], 'disk: mended');
     }
