@@ -12,7 +12,7 @@ my $seed = $ENV{SEED} // time ^ $$ << 8;
 srand $seed;
 note "SEED=$seed";
 
-my $edits = 50;
+my $edits = 30;
 my $t     = RateTest->new;
 my $file  = $t->{config};
 

@@ -11,7 +11,7 @@ use Time::HiRes qw(time);
 use RateTest qw(run spew build_dir);
 
 my $processes = 8;
-my $rounds    = 20;
+my $rounds    = 6;
 my $lines     = 10_000;
 my $seconds   = 2;        # lock_timeout
 

@@ -386,7 +386,7 @@ for my $scenario (
         # Where it is about to write it has its locks for certain.
         # The witness, or an alarm on a slow machine, can move that by a step or two.
         my ($wrong, $troubles) = ('', 0);
-        for my $back (1 .. 6) {
+        for my $back (1 .. 10) {
             ($wrong, $troubles) = try_stop($t, \%option, $bytes, $writing - $back, 'CONT');
             last if $wrong || $troubles == 2;
         }
