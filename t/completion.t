@@ -58,10 +58,8 @@ subtest 'bash' => sub {
         ["$ctl reset ev", q{eve\'\$\(touch\ x\)\`\"\\\\\;}, 'nothing is expanded'],
         ["$ctl reset '*", '*', 'is no pattern'],
         ["$ctl reset \"eve", q{eve'\$(touch x)\\`\\"\\\\;}, 'in double quotes'],
-        [
-            "$ctl reset eve\\'\\\$\\(touch\\ x\\)\\`\\\"\\\\", q{eve\'\$\(touch\ x\)\`\"\\\\\;},
-            'all of it typed'
-        ],
+        ["$ctl reset eve\\'\\\$\\(touch\\ x\\)\\`\\\"\\\\", q{eve\'\$\(touch\ x\)\`\"\\\\\;},
+            'all of it typed'],
         ["$ctl reset \x{c3}", "\x{c3}\x{a9}va"],
         ["$ctl set ", 'clients | users'],
         ["$ctl set --for 1h users a", 'ann@example.com | ann@example.org'],

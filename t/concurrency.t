@@ -3,9 +3,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 use strict;
 use warnings;
-use POSIX ();
 use Test::More;
-use RateTest;
+use RateTest qw(result_of start_process);
 
 my $processes = 8;
 my $requests  = 50_000;
@@ -14,28 +13,23 @@ my $limit     = 1000;
 # Asks $count times in a process of its own, some requests at once; the number that passed.
 sub start_client {
     my ($t, $count, $attributes) = @_;
-    pipe my $result, my $tell or die "pipe: $!";
-    my $pid = fork() // die "fork: $!";
-    return {pid => $pid, result => $result} if $pid;
-    my $helper = $t->helper;
-    my $passed = 0;
-    for (my $n = 0; $n < $count; $n += 50) {
-        $helper->write(join '', map { RateTest::Helper::request($attributes->($n + $_)) } 1 .. 50);
-        $passed += ($helper->answer // '') eq 'DUNNO' for 1 .. 50;
-    }
-    my (undef, $status) = $helper->finish;
-    syswrite $tell, $status eq 0 ? $passed : "helper: $status";
-    POSIX::_exit(0);
+    return start_process(sub {
+        my $helper = $t->helper;
+        my $passed = 0;
+        for (my $n = 0; $n < $count; $n += 50) {
+            my @requests = map { RateTest::Helper::request($attributes->($n + $_)) } 1 .. 50;
+            $helper->write(join '', @requests);
+            $passed += ($helper->answer // '') eq 'DUNNO' for 1 .. 50;
+        }
+        my (undef, $status) = $helper->finish;
+        return $status eq 0 ? $passed : "helper: $status";
+    });
 }
 
 sub sum {
     my (@clients) = @_;
     my $sum = 0;
-    for my $client (@clients) {
-        sysread $client->{result}, my $passed, 100;
-        waitpid $client->{pid}, 0;
-        $sum += $passed;
-    }
+    $sum += result_of($_) for @clients;
     return $sum;
 }
 
@@ -71,9 +65,9 @@ subtest 'many keys, several rules, new counters and rewrites at the same time' =
         })
     } 1 .. $processes;
     is(sum(@clients), 5120, '512 keys, 10 each: no more and no less');
-    my (undef, $out) = $t->ctl('show', '--json');
+    my (undef, @rows) = $t->show;
     my %sum;
-    $sum{$1} += $2 while $out =~ /"rule": "(\w+)".*?"used": (\d+)/g;
+    $sum{$_->{rule}} += $_->{used} for @rows;
     is_deeply(\%sum, {user => 5120, sender => 5120, all => 5120},
         'and each rule counted all of them');
 };

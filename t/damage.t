@@ -57,10 +57,10 @@ sub ask {
 
 sub used {
     my ($t) = @_;
-    my ($status, $out, $problems) = $t->ctl('show', '--json');
+    my ($shown, @rows) = $t->show;
     my %used;
-    $used{$1}{$2} = $3 while $out =~ /"rule": "(\w+)", "key": "([^"]*)".*?"used": (\d+)/g;
-    return ($status, \%used, $problems);
+    $used{$_->{rule}}{$_->{key}} = $_->{used} for @rows;
+    return ($shown, \%used);
 }
 
 # The lines about damage, each as [saved, damaged, name of the kept file].
@@ -140,8 +140,8 @@ sub survives {
         if @salvages != (() = glob "$t->{database}.damaged-*");
     push @problems, 'not kept as it was'
         if @salvages && slurp($salvages[0][2] // '/') eq '' && length $after;
-    my ($status, $used, $trouble) = used($t);
-    push @problems, "show: $status, $trouble" if $status ne '0';
+    my ($shown, $used) = used($t);
+    push @problems, "show: $shown" if $shown ne '0';
     for my $rule (qw(r move)) {
         for my $key (sort keys %$charged) {
             my $count = $used->{$rule}{$key} // 0;

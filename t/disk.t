@@ -14,16 +14,10 @@ plan skip_all => 'needs root, to mount small file systems' if $> != 0;
 my $rules = "[rule r]\nkey = sasl_username\nlimit = 1000/hour\n";
 my $saved = qr/: \d+ records were saved into a new file, \d+ are damaged; the old file is kept as/;
 
-my @mounted;
-END { my $status = $?; run('umount', '-l', $_) for reverse @mounted; $? = $status; }
-
 sub on_disk {
     my (@mount) = @_;
     my $t    = RateTest->new;
-    my $disk = "$t->{dir}/disk";
-    mkdir $disk;
-    return if (run('mount', @mount, $disk))[0] ne '0';
-    push @mounted, $disk;
+    my $disk = $t->mount(@mount) or return;
     mkdir "$disk/folder";
     $t->{disk}     = $disk;
     $t->{database} = "$disk/folder/counters.tdb";
@@ -41,10 +35,8 @@ sub ask {
 
 sub used {
     my ($t) = @_;
-    my (undef, $out) = $t->ctl('show', '--json');
-    my %used;
-    while ($out =~ /"key": "([^"]*)", "window": 3600,.*?"used": (\d+)/g) { $used{$1} = $2 }
-    return \%used;
+    my (undef, @rows) = $t->show;
+    return {map { $_->{key} => $_->{used} } grep { $_->{window} == 3600 } @rows};
 }
 
 # Makes the record of a key unreadable, in place.

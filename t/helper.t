@@ -158,7 +158,8 @@ subtest 'count_denied: a refused request that passes later is charged once' => s
     is(transaction($helper, instance => $i, requests => [rcpt(1 .. 3)]), 'DDR');
     $t->set_clock(1_700_000_120);
     is(transaction($helper, instance => $i, requests => [rcpt(3), data(3)]), 'DD');
-    my ($used) = ($t->ctl('show', '--json'))[1] =~ /"window": 3600.*?"used": (\d+)/;
+    my (undef, @rows) = $t->show;
+    my ($used) = map { $_->{used} } grep { $_->{window} == 3600 } @rows;
     is($used, 3, 'three recipients, each once');
 };
 
@@ -174,14 +175,10 @@ subtest 'keys' => sub {
             [{sender => 'x.org@z'}]],
         ['recipient_domain', '', [{recipient => 'a@x.org'}, {recipient => 'b@x.org'}],
             [{recipient => 'a@sub.x.org'}]],
-        [
-            'everything', '',
-            [{sasl_username => 'a'}, {client_address => '::1', sasl_username => ''}], []
-        ],
-        [
-            'client_address', '', [{client_address => '192.0.2.7'}],
-            [{client_address => '192.0.2.8'}]
-        ],
+        ['everything', '',
+            [{sasl_username => 'a'}, {client_address => '::1', sasl_username => ''}], []],
+        ['client_address', '', [{client_address => '192.0.2.7'}],
+            [{client_address => '192.0.2.8'}]],
         ['policy_context', '', [{policy_context => 'submission'}], [{policy_context => 'smtps'}]],
         ['sender', '', [{sender => 'x' x 300 . '@x.org'}, {sender => 'X' x 300 . '@x.org'}],
             [{sender => 'x' x 300 . '@x.orh'}, {sender => 'x' x 299 . 'y@x.org'}]],
@@ -227,9 +224,8 @@ END
     my @got = map { $helper->ask(sasl_username => $_) } qw(a a a a b b c);
     is_deeply(\@got, ['DUNNO', 'DUNNO', 'REJECT first', 'REJECT first', 'DUNNO',
         'REJECT second', 'REJECT second']);
-    my ($status, $out) = $t->ctl('show', '--json');
-    my %used =
-        $out =~ /"rule": "(\w+)", "key": "(?:[abc]|example.com|everything)".*?"used": (\d+)/g;
+    my (undef, @rows) = $t->show;
+    my %used = map { $_->{rule} => $_->{used} } @rows;
     is($used{third}, 3, 'a refused request is counted by no rule');
     is($used{second}, 3);
 };

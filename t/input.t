@@ -40,10 +40,8 @@ my @cases = (
         'numbers that are none',
         request(protocol_state => 'DATA', recipient_count => '-1', size => '1e9'),
         ['DUNNO']],
-    [
-        'numbers too large', request(protocol_state => 'DATA', recipient_count => '9' x 30),
-        ['DUNNO']
-    ],
+    ['numbers too large', request(protocol_state => 'DATA', recipient_count => '9' x 30),
+        ['DUNNO']],
     ['nearly the largest', request(protocol_state => 'DATA', recipient_count => 68719476735),
         ['REJECT over']],
     ['format strings', request(sasl_username => '%s%n%99999d', sender => '%n'), ['DUNNO']],

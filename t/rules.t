@@ -129,7 +129,7 @@ subtest 'a key is 200 bytes at most' => sub {
         for my $before (0 .. 3) {
             my $t = rule("key = sender\nlimit = 1/hour");
             letters($t->helper, {sender => 'a' x $before . $letter x 220});
-            my ($row) = @{decode_json(($t->ctl('show', '--json'))[1])};
+            my (undef, $row) = $t->show;
             utf8::encode(my $key = $row->{key});
             cmp_ok(length $key, '<=', 200);
             like($key, qr/\Aa{$before}(?:$letter)+~[0-9a-f]{16}\z/, 'and no character is cut');
@@ -295,8 +295,9 @@ END
         is(room($helper, sasl_username => $_->[0]), $_->[1], "$strategy: $_->[0]")
             for ['day', 5], ['two', 3], ['none', 9], ['high', 9], ['low', 1], ['other', 2];
         is(letters($helper, users('high')), 'R', 'nine and no more');
+        my (undef, @shown) = $t->show;
         my %rows;
-        push @{$rows{$_->{key}}}, $_ for @{decode_json(($t->ctl('show', '--json'))[1])};
+        push @{$rows{$_->{key}}}, $_ for @shown;
         my %expected = (
             other => [[3600, 2, 'rule']],
             high  => [[3600, 9, 'override']],
@@ -384,7 +385,8 @@ END
     is(() = $t->log_text =~ /rule=held,.*status=denied/g, 1);
     cmp_ok(scalar(() = $t->log_text =~ /rule=never,.*status=observed/g), '>=', 4,
         'deny is observed, too');
-    my %rows = map { ($_->{rule} => $_) } @{decode_json(($t->ctl('show', '--json'))[1])};
+    my (undef, @rows) = $t->show;
+    my %rows = map { ($_->{rule} => $_) } @rows;
     is($rows{watched}{used}, 4, 'counts on above the limit');
     is($rows{held}{used}, 4);
     is($rows{watched}{denied}, 0, 'and has refused nothing');

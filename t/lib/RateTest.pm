@@ -11,7 +11,8 @@ use JSON::PP qw(decode_json);
 use POSIX ();
 use Socket;
 
-our @EXPORT_OK = qw(has_tmux build_dir complaints copy_for_others source_dir slurp spew run);
+our @EXPORT_OK = qw(has_tmux build_dir complaints copy_for_others result_of source_dir slurp spew
+    start_process run);
 
 sub source_dir { return $ENV{top_srcdir} // '.' }
 sub build_dir  { return $ENV{top_builddir} // 'build' }
@@ -54,6 +55,25 @@ sub run {
     waitpid $pid, 0;
     my $status = $? & 127 ? 'signal ' . ($? & 127) : $? >> 8;
     return ($status, slurp("$dir/out"), slurp("$dir/err"));
+}
+
+# Runs code in a process of its own. What it returns is what result_of returns, a string.
+sub start_process {
+    my ($code) = @_;
+    pipe my $result, my $tell or die "pipe: $!";
+    my $pid = fork() // die "fork: $!";
+    return {pid => $pid, result => $result} if $pid;
+    print $tell $code->();
+    close $tell;
+    POSIX::_exit(0);
+}
+
+# Waits for a process to end.
+sub result_of {
+    my ($process) = @_;
+    my $text = do { local $/; readline $process->{result} };
+    waitpid $process->{pid}, 0;
+    return $text // '';
 }
 
 # A copy of one of the programs that every account can run: the checkout may be in a folder
@@ -102,6 +122,26 @@ sub configure {
     # As if it had been written long ago: a file that is just written is not taken up yet.
     utime 0, 0, $self->{config} or die "$self->{config}: $!";
     return;
+}
+
+my @mounted;
+my $owner = $$;
+
+# Mounts a file system of its own for the database, with the arguments of mount(8). The folder
+# that it is in; nothing if that can't be done here. It is unmounted at the end of the test.
+sub mount {
+    my ($self, @arguments) = @_;
+    my $disk = "$self->{dir}/disk";
+    mkdir $disk or die "$disk: $!";
+    return if (run('mount', @arguments, $disk))[0] ne '0';
+    push @mounted, $disk;
+    $self->{database} = "$disk/counters.tdb";
+    return $disk;
+}
+
+END {
+    local $?;
+    run('umount', '-l', $_) for $$ == $owner ? reverse @mounted : ();
 }
 
 sub log_text { my ($self) = @_; return slurp($self->{logfile}) }
