@@ -67,19 +67,18 @@ subtest 'show --json' => sub {
     my %wait = map { $_->{window} => delete $_->{retry_after} } @rows;
     is_deeply(\@rows, [
         {rule => 'users', key => 'ann@example.com', window => 3600, strategy => 'sliding-window',
-                count => 'recipients', limit => 10, used => 3, remaining => 7, percent => 30,
-                denied => 0,
-            last_seen => $now, source => 'rule'},
+            count => 'recipients', limit => 10, used => 3, remaining => 7, percent => 30,
+            denied => 0, last_seen => $now, last_client => undef, source => 'rule'},
         {rule => 'users', key => 'ann@example.com', window => 86400, strategy => 'sliding-window',
-                count => 'recipients', limit => 50, used => 3, remaining => 47, percent => 6,
-                denied => 0,
-            last_seen => $now, source => 'rule'},
+            count => 'recipients', limit => 50, used => 3, remaining => 47, percent => 6,
+            denied => 0, last_seen => $now, last_client => undef, source => 'rule'},
     ], 'a row a window, with the names and units that are promised') or diag explain \@rows;
     is_deeply(\%wait, {3600 => 0, 86400 => 0});
     my ($exact) = grep { $_->{rule} eq 'exact' && $_->{key} eq '192.0.2.1' } @{json()};
     is($exact->{retry_after}, 3000, 'seconds until there is room');
     my ($denied) = grep { $_->{rule} eq 'exact' && $_->{key} eq '192.0.2.2' } @{json()};
-    is_deeply([@$denied{qw(used denied)}], [0, 2], 'an empty counter is shown if it has refusals');
+    is_deeply([@$denied{qw(used denied last_client)}], [0, 2, '192.0.2.2'],
+        'an empty counter is shown if it has denials, and who was denied last');
     is_deeply([sort map { $_->{key} } grep { $_->{rule} eq 'volume' } @{json()}],
         ["?\x{3f}.org", 'example.com', 'example.org'], 'keys are made printable');
 };

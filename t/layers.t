@@ -49,9 +49,13 @@ for my $file (sort keys %text) {
     if ($pure{$folder}) {
         unlike($text{$file}, qr/\b(?:clock_\w+|log_line|fopen|open|fprintf)\(/, "$file is pure");
     }
-    if ($folder ne 'helper' && $folder ne 'ctl' && $folder ne 'base') {
-        unlike($text{$file}, qr/\b(?:log_line|exit|err|errx|warn|warnx)\(/, "$file neither logs nor exits");
+    if ($folder ne 'helper' && $folder ne 'ctl') {
+        unlike($text{$file}, qr/\b(?:log_line|exit|abort|err|errx|warn|warnx)\(/,
+            "$file neither logs nor ends the process")
+            if $file !~ m{^base/log\.};
     }
+    cmp_ok(scalar(() = $text{$file} =~ /\n/g), '<=', 600, "$file can be read in one sitting");
+    unlike($text{$file}, qr/^.{101}/m, "$file keeps to 100 columns");
     my @wrong = grep { $file !~ ($library{$_} // qr//) } $text{$file} =~ /^#include <(.+)>/mg;
     is_deeply(\@wrong, [], "$file leaves libraries to those that wrap them");
     unlike($text{$file}, qr/\b(?:clock_gettime|gettimeofday|time)\((?:NULL|CLOCK|&)/, "$file asks clock.h")
@@ -69,6 +73,39 @@ sub reaches {
     return 0;
 }
 is_deeply([grep { reaches($_, $_, {}) } sort keys %text], [], 'no header includes itself in a circle');
+
+# Files that call each other in a circle, by the symbols of their objects.
+my (%defines, %needs);
+for my $file (grep { /\.c$/ && $_ ne 'helper/confine_filter.c' } sort keys %text) {
+    my ($folder, $name) = $file =~ m{^(.*)/([^/]+)\.c$};
+    my ($object) = grep { -e } map { build_dir() . "/src/$folder/$_$name.o" }
+        '', 'policyd_ratelimit_ctl-', 'policyd_ratelimit-';
+    ok($object, "$file has an object") or next;
+    my (undef, $symbols) = run('nm', $object);
+    $defines{$_} = $file for $symbols =~ /^[0-9a-f]+ [TDBRV] (\S+)$/mg;
+    $needs{$file} = [$symbols =~ /^\s+U (\S+)$/mg];
+}
+my %calls = map { my $file = $_; $file => [grep { $_ && $_ ne $file } map { $defines{$_} } @{$needs{$file}}] }
+    keys %needs;
+
+sub circle {
+    my ($from, $to, $seen, @way) = @_;
+    for my $next (@{$calls{$from}}) {
+        return (@way, $next) if $next eq $to;
+        next if $seen->{$next}++;
+        my @found = circle($next, $to, $seen, @way, $next);
+        return @found if @found;
+    }
+    return;
+}
+for my $file (sort keys %calls) {
+    my @way = circle($file, $file, {}, $file);
+    is_deeply(\@way, [], "$file calls nothing that calls it back");
+    my ($folder) = $file =~ m{^([^/]+)/};
+    my %allowed = map { $_ => 1 } $folder, @{$may_use{$folder}};
+    is_deeply([grep { m{^([^/]+)/} && !$allowed{$1} } @{$calls{$file}}], [], "$file calls lower folders alone");
+}
+cmp_ok(scalar(map { @$_ } values %calls), '>', 100, 'calls were found');
 
 # Every header compiles alone.
 my $compiler = $ENV{CC} // 'cc';

@@ -49,17 +49,11 @@ struct config_match {
 	size_t patterns;
 };
 
-/*
- * What holds for a key: its limits, and the layout of its counter. A counter has all windows of
- * its rule, and those that an override adds.
- */
-struct config_plan {
-	char *text; /* the limits as in the file; owned */
+/* Limits of the file for some keys. Overrides with the same text of limits share one. */
+struct override {
+	char *text; /* of the limits, as in the file; owned */
 	struct limits limits;
-	struct record_layout layout;
-	unsigned window[LIMITS_MAX]; /* for each limit, the index of its window in layout */
-	char *empty_record; /* what a new counter starts from; owned; NULL without windows */
-	size_t record_size; /* bytes of empty_record */
+	size_t index; /* in the rule's array */
 };
 
 /* The lines of an option that may be repeated. They are parsed when their section ends. */
@@ -78,6 +72,7 @@ struct rule {
 	char *key_text; /* the option `key` as in the file */
 	struct config_key key[CONFIG_KEYS_MAX]; /* the first one that is not empty is used */
 	unsigned keys; /* 0: key = everything */
+	char *limit_text; /* the option `limit` as in the file */
 	enum limit_count count;
 	enum strategy strategy;
 	unsigned resolution;
@@ -97,11 +92,11 @@ struct rule {
 
 	/* What rule_finish derives from the options. */
 	struct key_folding folding;
-	struct config_plan plan; /* for keys without an override */
-	struct pattern_map *overrides; /* to struct config_plan; owned; NULL: there are none */
-	struct config_plan *
-	    *override_plan; /* each once, though many patterns may share it; owned */
-	size_t override_plans;
+	struct limits limits; /* of keys without an override */
+	struct record_layout layout; /* of their counters */
+	struct pattern_map *patterns; /* to struct override; owned; NULL: there are none */
+	struct override **override; /* each once; owned, array.h */
+	size_t overrides;
 };
 
 /* A configuration file. It owns its strings. */

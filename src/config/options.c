@@ -420,7 +420,7 @@ static void print_limit(
 
 	(void)option;
 	(void)field;
-	limits_format(&rule->plan.limits, rule->count, text);
+	limits_format(&rule->limits, rule->count, text);
 }
 
 static int parse_resolution(const struct config_option *option, void *section, void *field,
@@ -465,7 +465,7 @@ const struct config_option options_global[] = {
 
 const struct config_option options_rule[] = {
     {"key", parse_key, print_string, RULE(key_text), .required = true},
-    {"limit", parse_limit, print_limit, RULE(plan.text), .required = true},
+    {"limit", parse_limit, print_limit, RULE(limit_text), .required = true},
     {"count", parse_word, print_word, RULE(count), options_count_words},
     {"strategy", parse_word, print_word, RULE(strategy), options_strategy_words},
     {"resolution", parse_resolution, print_number, RULE(resolution)},
@@ -514,7 +514,7 @@ int options_init_rule(struct rule *rule)
 	    .strategy = STRATEGY_SLIDING,
 	    .resolution = 12,
 	    .fold_case = 1};
-	return replace(&rule->key_text, "", &error) || replace(&rule->plan.text, "", &error) ||
+	return replace(&rule->key_text, "", &error) || replace(&rule->limit_text, "", &error) ||
 		replace(&rule->strip_extension, "", &error) ||
 		replace(&rule->action, DEFAULT_ACTION, &error)
 	    ? -1

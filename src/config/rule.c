@@ -22,152 +22,26 @@
 #define TRANSACTIONS_EVERYTHING RECORD_TRANSACTIONS_MAX
 
 /*
- * Raises *events to what the log of a moving window must hold: as many events as the largest limit
- * allows, one more, which a denied request that is counted can add, and a free place for
- * record_log_add.
+ * Parses the text of limits, and sees that a counter with the windows of layout, and theirs, can
+ * be. *layout becomes that counter's.
  */
-static int events_needed(const struct limits *limits, unsigned *events, struct error *error)
+static int read_limits(const struct rule *rule, const char *text, struct limits *limits,
+    struct record_layout *layout, struct error *error)
 {
-	uint64_t most = 1;
+	unsigned window[LIMITS_MAX];
 
-	for (unsigned i = 0; i < limits->n; i++) {
-		most = limits->at[i].count > most ? limits->at[i].count : most;
-	}
-	if (most > EVENT_LOG_MAX) {
-		return error_set(error,
-		    "a moving-window remembers each event, %d at most; for a "
-		    "limit above that use strategy = sliding-window",
-		    EVENT_LOG_MAX);
-	}
-	if (*events < most + 2) {
-		*events = (unsigned)most + 2;
-	}
-	return 0;
-}
-
-/* Adds to the layout of a plan the windows of its limits that it does not have yet. */
-static int add_windows(struct config_plan *plan, struct error *error)
-{
-	struct record_layout *layout = &plan->layout;
-
-	for (unsigned i = 0; i < plan->limits.n; i++) {
-		const struct limit_window *window = &plan->limits.at[i].window;
-		unsigned j = 0;
-
-		while (j < layout->windows &&
-		    !window_same(layout->strategy, &layout->window[j], window)) {
-			j++;
-		}
-		if (j == LIMITS_MAX) {
-			return error_set(
-			    error, "with those of the rule more than %d windows", LIMITS_MAX);
-		}
-		if (j == layout->windows) {
-			layout->window[layout->windows++] = *window;
-		}
-		plan->window[i] = j;
-	}
-	return 0;
-}
-
-/* Parses plan->text and adds what its limits need to the plan's layout. */
-static int read_plan(const struct rule *rule, struct config_plan *plan, struct error *error)
-{
-	if (limits_parse(plan->text, rule->count, &plan->limits, error)) {
+	if (limits_parse(text, rule->count, limits, error)) {
 		return -1;
 	}
 	if (rule->strategy != STRATEGY_FIXED) {
-		limits_shorten(&plan->limits);
+		limits_shorten(limits);
 	}
-	if (rule->strategy == STRATEGY_MOVING &&
-	    events_needed(&plan->limits, &plan->layout.events, error)) {
-		return -1;
-	}
-	return add_windows(plan, error);
+	return record_layout_add(layout, limits, window, error);
 }
 
-/* Makes the record of a new counter; the layout must be final. Returns -1 if out of memory. */
-static int make_empty_record(struct config_plan *plan, bool exception)
+const struct override *rule_find_override(const struct rule *rule, const char *key, size_t length)
 {
-	struct record record;
-
-	if (plan->layout.windows == 0) {
-		return 0;
-	}
-	plan->record_size = record_size(&plan->layout);
-	plan->empty_record = malloc(plan->record_size);
-	if (!plan->empty_record) {
-		return -1;
-	}
-	record_init(&record, &plan->layout);
-	record.exception = exception;
-	record_write_new(&record, plan->empty_record);
-	return 0;
-}
-
-struct config_plan *config_plan_new(const struct rule *rule, const struct config_plan *file,
-    const struct limits *limits, struct error *error)
-{
-	struct config_plan *plan = calloc(1, sizeof(*plan));
-	unsigned events = 0;
-
-	if (!plan) {
-		error_no_memory(error);
-		return NULL;
-	}
-	plan->limits = *limits;
-	plan->layout = file->layout;
-	if (rule->strategy != STRATEGY_FIXED) {
-		limits_shorten(&plan->limits);
-	}
-	if (rule->strategy == STRATEGY_MOVING) {
-		if (events_needed(&plan->limits, &events, error)) {
-			goto fail;
-		}
-		if (events > plan->layout.events) {
-			error_set(error,
-			    "a limit above %u: the records of this moving-window have no room "
-			    "for more; raise the rule's limit, or an override, in the "
-			    "configuration first",
-			    plan->layout.events - 2);
-			goto fail;
-		}
-	}
-	if (add_windows(plan, error)) {
-		goto fail;
-	}
-	if (make_empty_record(plan, true)) {
-		error_no_memory(error);
-		goto fail;
-	}
-	return plan;
-fail:
-	config_plan_free(plan);
-	return NULL;
-}
-
-const struct config_plan *config_plan_of(const struct rule *rule, const char *key, size_t length)
-{
-	const struct config_plan *plan = NULL;
-
-	if (rule->overrides) {
-		plan = pattern_map_find(rule->overrides, key, length);
-	}
-	return plan ? plan : &rule->plan;
-}
-
-static void free_plan(struct config_plan *plan)
-{
-	free(plan->text);
-	free(plan->empty_record);
-}
-
-void config_plan_free(struct config_plan *plan)
-{
-	if (plan) {
-		free_plan(plan);
-		free(plan);
-	}
+	return rule->patterns ? pattern_map_find(rule->patterns, key, length) : NULL;
 }
 
 /* A rule that is being finished. */
@@ -292,48 +166,52 @@ static int fold_pattern(
 }
 
 /*
- * The plan for limits as in the file: that of an earlier override with the same text, or a new
- * one. plans maps texts to plans.
+ * The override with limits as in the file: an earlier one with the same text, or a new one. texts
+ * maps texts to overrides.
  */
-static struct config_plan *plan_for(
-    struct rule *rule, struct pattern_map *plans, const char *limits, struct error *error)
+static struct override *override_for(
+    struct rule *rule, struct pattern_map *texts, const char *limits, struct error *error)
 {
-	struct config_plan *plan = pattern_map_find(plans, limits, strlen(limits));
-	struct config_plan **all;
+	struct override *override = pattern_map_find(texts, limits, strlen(limits));
+	struct record_layout layout = rule->layout;
+	struct override **all;
 
-	if (plan) {
-		return plan;
+	if (override) {
+		return override;
 	}
-	all = array_grow(rule->override_plan, rule->override_plans, sizeof(struct config_plan *));
+	all = array_grow(rule->override, rule->overrides, sizeof(struct override *));
 	if (!all) {
 		error_no_memory(error);
 		return NULL;
 	}
-	rule->override_plan = all;
-	plan = calloc(1, sizeof(*plan));
-	if (!plan) {
+	rule->override = all;
+	override = calloc(1, sizeof(*override));
+	if (!override) {
 		error_no_memory(error);
 		return NULL;
 	}
-	rule->override_plan[rule->override_plans++] = plan;
-	plan->text = alloc_copy(limits, error);
-	plan->layout = rule->plan.layout;
-	if (!plan->text || read_plan(rule, plan, error)) {
+	override->index = rule->overrides;
+	rule->override[rule->overrides++] = override;
+	override->text = alloc_copy(limits, error);
+	if (!override->text ||
+	    read_limits(rule, override->text, &override->limits, &layout, error)) {
 		return NULL;
 	}
-	if (pattern_map_add(plans, limits, strlen(limits), plan) < 0) {
+	/* The logs of all keys have one length, so that an override may come and go. */
+	rule->layout.events = layout.events;
+	if (pattern_map_add(texts, limits, strlen(limits), override) < 0) {
 		error_no_memory(error);
 		return NULL;
 	}
-	return plan;
+	return override;
 }
 
 /* Adds one pattern with its limits; option is where it stands. Returns -1 if out of memory. */
-static int add_override(struct finishing *finishing, struct pattern_map *plans, unsigned line,
+static int add_override(struct finishing *finishing, struct pattern_map *texts, unsigned line,
     const char *option, const char *pattern, const char *limits)
 {
 	struct rule *rule = finishing->rule;
-	struct config_plan *plan;
+	struct override *override;
 	char buffer[KEY_VALUE_MAX];
 	struct strbuf text;
 	struct error error;
@@ -343,11 +221,11 @@ static int add_override(struct finishing *finishing, struct pattern_map *plans, 
 	if (fold_pattern(rule, pattern, &text, &error)) {
 		return complain_error(finishing, line, option, &error);
 	}
-	plan = plan_for(rule, plans, limits, &error);
-	if (!plan) {
+	override = override_for(rule, texts, limits, &error);
+	if (!override) {
 		return complain_error(finishing, line, option, &error);
 	}
-	added = pattern_map_add(rule->overrides, buffer, text.length, plan);
+	added = pattern_map_add(rule->patterns, buffer, text.length, override);
 	if (added > 0) {
 		complain(
 		    finishing, line, "%s: a second one for \"%s\"; a key has one", option, pattern);
@@ -357,7 +235,7 @@ static int add_override(struct finishing *finishing, struct pattern_map *plans, 
 
 /* "PATTERN LIMITS"; text is cut up. Returns -1 if out of memory. */
 static int read_override(
-    struct finishing *finishing, struct pattern_map *plans, unsigned line, char *text)
+    struct finishing *finishing, struct pattern_map *texts, unsigned line, char *text)
 {
 	size_t length = strcspn(text, " \t");
 
@@ -370,12 +248,12 @@ static int read_override(
 	}
 	text[length++] = '\0';
 	return add_override(
-	    finishing, plans, line, "override", text, text + length + strspn(text + length, " \t"));
+	    finishing, texts, line, "override", text, text + length + strspn(text + length, " \t"));
 }
 
 /* "PATTERN, PATTERN"; text is cut up. Returns -1 if out of memory. */
 static int read_exempt(
-    struct finishing *finishing, struct pattern_map *plans, unsigned line, char *text)
+    struct finishing *finishing, struct pattern_map *texts, unsigned line, char *text)
 {
 	for (char *s = text, *end; s; s = end) {
 		end = strchr(s, ',');
@@ -391,7 +269,7 @@ static int read_exempt(
 			    "exempt: \"%.60s\" has blanks in it; several patterns are "
 			    "separated by ','",
 			    s);
-		} else if (add_override(finishing, plans, line, "exempt", s, "unlimited")) {
+		} else if (add_override(finishing, texts, line, "exempt", s, "unlimited")) {
 			return -1;
 		}
 	}
@@ -399,15 +277,15 @@ static int read_exempt(
 }
 
 typedef int read_line(
-    struct finishing *finishing, struct pattern_map *plans, unsigned line, char *text);
+    struct finishing *finishing, struct pattern_map *texts, unsigned line, char *text);
 
-static int read_lines(struct finishing *finishing, struct pattern_map *plans,
+static int read_lines(struct finishing *finishing, struct pattern_map *texts,
     const struct config_lines *lines, read_line *read)
 {
 	for (size_t i = 0; i < lines->lines; i++) {
 		struct error error;
 		char *text = alloc_copy(lines->line[i].text, &error);
-		int result = text ? read(finishing, plans, lines->line[i].line, text) : -1;
+		int result = text ? read(finishing, texts, lines->line[i].line, text) : -1;
 
 		free(text);
 		if (result) {
@@ -421,20 +299,20 @@ static int read_lines(struct finishing *finishing, struct pattern_map *plans,
 static int read_overrides(struct finishing *finishing)
 {
 	struct rule *rule = finishing->rule;
-	struct pattern_map *plans;
+	struct pattern_map *texts;
 	int result = -1;
 
 	if (rule->override_lines.lines + rule->exempt_lines.lines == 0) {
 		return 0;
 	}
-	plans = pattern_map_new();
-	rule->overrides = pattern_map_new();
-	if (plans && rule->overrides &&
-	    read_lines(finishing, plans, &rule->override_lines, read_override) == 0 &&
-	    read_lines(finishing, plans, &rule->exempt_lines, read_exempt) == 0) {
+	texts = pattern_map_new();
+	rule->patterns = pattern_map_new();
+	if (texts && rule->patterns &&
+	    read_lines(finishing, texts, &rule->override_lines, read_override) == 0 &&
+	    read_lines(finishing, texts, &rule->exempt_lines, read_exempt) == 0) {
 		result = 0;
 	}
-	pattern_map_free(plans);
+	pattern_map_free(texts);
 	return result;
 }
 
@@ -493,34 +371,11 @@ static void check_states(struct finishing *finishing)
 	    rule->count == COUNT_BYTES ? "END-OF-MESSAGE alone" : "RCPT, DATA and END-OF-MESSAGE");
 }
 
-/* Makes the empty records of all plans. Returns -1 if out of memory. */
-static int finish_plans(struct rule *rule)
-{
-	struct record_layout *layout = &rule->plan.layout;
-
-	/* The logs of all keys have one length, so that an override may come and go. */
-	for (size_t i = 0; i < rule->override_plans; i++) {
-		unsigned events = rule->override_plan[i]->layout.events;
-
-		layout->events = events > layout->events ? events : layout->events;
-	}
-	if (make_empty_record(&rule->plan, false)) {
-		return -1;
-	}
-	for (size_t i = 0; i < rule->override_plans; i++) {
-		rule->override_plan[i]->layout.events = layout->events;
-		if (make_empty_record(rule->override_plan[i], false)) {
-			return -1;
-		}
-	}
-	return 0;
-}
-
 int rule_finish(struct rule *rule, unsigned key_line, unsigned limit_line,
     rule_complain *complain_to, void *data)
 {
 	struct finishing finishing = {rule, complain_to, data};
-	struct record_layout *layout = &rule->plan.layout;
+	struct record_layout *layout = &rule->layout;
 	struct error error;
 	bool good;
 
@@ -543,7 +398,7 @@ int rule_finish(struct rule *rule, unsigned key_line, unsigned limit_line,
 		    "[rule %s] has no limit; say how much, such as limit = "
 		    "100/hour",
 		    rule->name);
-	} else if (read_plan(rule, &rule->plan, &error) &&
+	} else if (read_limits(rule, rule->limit_text, &rule->limits, layout, &error) &&
 	    complain_error(&finishing, limit_line, "limit", &error)) {
 		return -1;
 	}
@@ -553,7 +408,7 @@ int rule_finish(struct rule *rule, unsigned key_line, unsigned limit_line,
 	if (good) {
 		check_states(&finishing);
 	}
-	return read_overrides(&finishing) || finish_plans(rule) ? -1 : 0;
+	return read_overrides(&finishing);
 }
 
 static void free_lines(struct config_lines *lines)
@@ -575,10 +430,11 @@ void rule_free(struct rule *rule)
 	for (unsigned i = 0; i < rule->matches; i++) {
 		selector_free_match(&rule->match[i]);
 	}
-	free_plan(&rule->plan);
-	for (size_t i = 0; i < rule->override_plans; i++) {
-		config_plan_free(rule->override_plan[i]);
+	free(rule->limit_text);
+	for (size_t i = 0; i < rule->overrides; i++) {
+		free(rule->override[i]->text);
+		free(rule->override[i]);
 	}
-	free(rule->override_plan);
-	pattern_map_free(rule->overrides);
+	free(rule->override);
+	pattern_map_free(rule->patterns);
 }

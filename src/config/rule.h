@@ -24,16 +24,7 @@ int rule_finish(
 /* Frees what the rule owns. */
 void rule_free(struct rule *rule);
 
-/* The plan for a key of the rule: an override's, or the rule's own. */
-const struct config_plan *config_plan_of(const struct rule *rule, const char *key, size_t length);
-
-/*
- * Makes a plan with other limits, for a key whose plan in the configuration is file: its counter
- * keeps the windows that file has. Returns NULL with the reason: too many windows, a moving window
- * too large for the rule's records, or out of memory. The caller owns the plan.
- */
-struct config_plan *config_plan_new(const struct rule *rule, const struct config_plan *file,
-    const struct limits *limits, struct error *error);
-void config_plan_free(struct config_plan *plan);
+/* The override for a key of the rule; NULL: none, the rule's own limits hold. */
+const struct override *rule_find_override(const struct rule *rule, const char *key, size_t length);
 
 #endif

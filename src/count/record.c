@@ -53,21 +53,6 @@ size_t record_size(const struct record_layout *layout)
 	    layout->events * event_size(layout);
 }
 
-bool record_layout_same(const struct record_layout *a, const struct record_layout *b)
-{
-	if (a->strategy != b->strategy || a->resolution != b->resolution ||
-	    a->events != b->events || a->count != b->count || a->transactions != b->transactions ||
-	    a->windows != b->windows) {
-		return false;
-	}
-	for (unsigned i = 0; i < a->windows; i++) {
-		if (a->window[i].n != b->window[i].n || a->window[i].unit != b->window[i].unit) {
-			return false;
-		}
-	}
-	return true;
-}
-
 void record_init(struct record *record, const struct record_layout *layout)
 {
 	memset(record, 0, sizeof(*record));

@@ -83,6 +83,14 @@ size_t record_size(const struct record_layout *layout);
 
 bool record_layout_same(const struct record_layout *a, const struct record_layout *b);
 
+/*
+ * Adds to a layout the windows of limits that it does not have yet, and room for a moving window's
+ * events. window[i] becomes the index in the layout of the window of limit i. 0, or -1 and why: too
+ * many windows, or a limit above what a moving window remembers.
+ */
+int record_layout_add(struct record_layout *layout, const struct limits *limits,
+    unsigned window[LIMITS_MAX], struct error *error);
+
 /* Makes an empty record without bytes; record_write_new makes those. */
 void record_init(struct record *record, const struct record_layout *layout);
 

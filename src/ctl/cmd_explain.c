@@ -117,9 +117,9 @@ static void print_source(const struct judge_finding *finding)
 			when_format(exception->until_s, &text);
 			printf(", until %s", until);
 		}
-	} else if (key->plan != &rule->plan) {
+	} else if (key->override) {
 		const char *pattern = pattern_map_pattern(
-		    rule->overrides, key->text + key->prefix, key->length - key->prefix);
+		    rule->patterns, key->text + key->prefix, key->length - key->prefix);
 
 		printf("  limits: override %s in the configuration", pattern ? pattern : "");
 	} else {
@@ -131,8 +131,8 @@ static void print_source(const struct judge_finding *finding)
 		printf(", +%llu granted until %s", (unsigned long long)exception->grant[i].count,
 		    until);
 	}
-	if (finding->plan->limits.kind != LIMITS_WINDOWS) {
-		printf(": %s", finding->plan->limits.kind == LIMITS_DENY ? "deny" : "unlimited");
+	if (finding->effective->limits.kind != LIMITS_WINDOWS) {
+		printf(": %s", finding->effective->limits.kind == LIMITS_DENY ? "deny" : "unlimited");
 	}
 	putchar('\n');
 }
@@ -140,8 +140,8 @@ static void print_source(const struct judge_finding *finding)
 static void print_window(const struct judge_finding *finding, unsigned i)
 {
 	const struct rule *rule = finding->rule;
-	const struct limit *limit = &finding->plan->limits.at[i];
-	unsigned window = finding->plan->window[i];
+	const struct limit *limit = &finding->effective->limits.at[i];
+	unsigned window = finding->effective->window[i];
 	uint64_t used = counter_used(finding->record, window);
 	int64_t wait_ms = counter_wait(finding->record, window, limit->count, finding->cost);
 	char buffer[LIMIT_TEXT_SIZE + 200];
@@ -177,7 +177,7 @@ static void print_applying(const struct judge_finding *finding)
 	printf(", costs %s%s%s\n", cost, finding->again ? " (was charged before)" : "",
 	    rule->mode == CONFIG_OBSERVE ? ", observes only" : "");
 	print_source(finding);
-	for (unsigned i = 0; i < finding->plan->limits.n; i++) {
+	for (unsigned i = 0; i < finding->effective->limits.n; i++) {
 		print_window(finding, i);
 	}
 }

@@ -113,9 +113,9 @@ static void make_windows(struct metrics *metrics)
 	for (size_t i = 0; i < config->rules; i++) {
 		const struct rule *rule = &config->rule[i];
 
-		add_limits(metrics, rule, &rule->plan.limits);
-		for (size_t j = 0; j < rule->override_plans; j++) {
-			add_limits(metrics, rule, &rule->override_plan[j]->limits);
+		add_limits(metrics, rule, &rule->limits);
+		for (size_t j = 0; j < rule->overrides; j++) {
+			add_limits(metrics, rule, &rule->override[j]->limits);
 		}
 	}
 	sort_windows(metrics);

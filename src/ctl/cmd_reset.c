@@ -20,7 +20,7 @@
 struct reset {
 	struct ctl *ctl;
 	const struct rule *rule; /* --rule, or NULL */
-	const struct config_plan *plan; /* of the key, for a damaged record */
+	const struct effective *effective; /* of the key, for a damaged record */
 	size_t counters;
 	/* For --all, the keys of the whole file. */
 	struct reset_key {
@@ -37,9 +37,10 @@ static int replace_record(struct reset *reset, struct store_txn *txn, struct sto
 	struct exception exception;
 	struct record record;
 
-	record_init(&record, &reset->plan->layout);
-	quota_exception(txn, item->key, item->key_length, &exception, &record.exception);
-	if (store_txn_resize(txn, item, reset->plan->record_size)) {
+	record_init(&record, &reset->effective->layout);
+	effective_limits_find_exception(
+	    txn, item->key, item->key_length, &exception, &record.exception);
+	if (store_txn_resize(txn, item, reset->effective->initial_size)) {
 		return -1;
 	}
 	record_write_new(&record, item->data);
@@ -59,7 +60,7 @@ static enum store_result empty_record(
 		return STORE_STOP;
 	}
 	if (record_read(&record, item->data, item->size, &error)) {
-		if (!reset->plan || reset->plan->layout.windows == 0) {
+		if (!reset->effective || reset->effective->layout.windows == 0) {
 			return STORE_STOP;
 		}
 		if (replace_record(reset, txn, item)) {
@@ -85,11 +86,12 @@ static int reset_key(struct ctl *ctl, struct reset *reset, const struct rule *ru
 	enum store_result result;
 	struct error error;
 
-	reset->plan = NULL;
+	reset->effective = NULL;
 	if (rule) {
 		size_t prefix = strlen(rule->name) + 1;
 
-		reset->plan = config_plan_of(rule, key + prefix, key_length - prefix);
+		reset->effective = effective_limits_of_file(ctl->limits, rule,
+		    rule_find_override(rule, key + prefix, key_length - prefix));
 	}
 	result = store_update(ctl->store, &item, 1, empty_record, reset, &error);
 	if (result == STORE_STOP) {

@@ -28,6 +28,7 @@ static const struct table_column show_columns[] = {
     {"retry_after", "ROOM", false},
     {"denied", "DENIED", true},
     {"last_seen", "LAST", false},
+    {"last_client", NULL, false},
     {"source", NULL, false},
 };
 
@@ -60,6 +61,7 @@ static void print_row(int64_t now_ms, const struct row *row, struct table *table
 		cells.retry_after,
 		cells.denied,
 		table_number((uint64_t)row->last_s, last),
+		row->denied_client[0] ? table_string(row->denied_client) : table_null(NULL),
 		table_string(row->source),
 	    });
 }

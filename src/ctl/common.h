@@ -27,7 +27,7 @@ struct ctl {
 	struct config config;
 	bool config_is_bad; /* only check runs then, and must not use the rules */
 	struct store *store; /* not opened yet */
-	struct quotas *quotas;
+	struct effective_limits *limits;
 
 	/* For load: its file, opened before ctl changes to the helper's account, and its option. */
 	FILE *input;

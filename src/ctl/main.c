@@ -160,7 +160,9 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 		if (!ctl->store) {
 			errx(EX_OSERR, "%s", error.text);
 		}
-		ctl->quotas = ctl_must(quotas_new());
+		if (!ctl->config_is_bad) {
+			ctl->limits = ctl_must(effective_limits_new(&ctl->config));
+		}
 		status = command->run(ctl, argc, argv);
 	}
 	if (status == CTL_USAGE) {
@@ -171,7 +173,7 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 		fclose(ctl->input);
 	}
 	store_close(ctl->store);
-	quotas_free(ctl->quotas);
+	effective_limits_free(ctl->limits);
 	config_free(&ctl->config);
 	if (fflush(stdout) || ferror(stdout)) {
 		warn("stdout");

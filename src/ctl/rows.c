@@ -50,20 +50,34 @@ static void add_row(struct rows *rows, struct row row, const struct record *reco
 }
 
 /* The windows of one counter that have a limit; all of them if the key is unlimited or denied. */
-static void add_rows(struct rows *rows, struct row row, const struct config_plan *plan,
+static void add_rows(struct rows *rows, struct row row, const struct effective *effective,
     const struct record *record, char *key)
 {
-	unsigned n = plan->limits.n > 0 ? plan->limits.n : record->layout.windows;
+	unsigned n = effective->limits.n > 0 ? effective->limits.n : record->layout.windows;
 	size_t before = rows->rows;
 
 	for (unsigned i = 0; i < n; i++) {
-		row.limit = plan->limits.n > 0
-		    ? plan->limits.at[i]
+		row.limit = effective->limits.n > 0
+		    ? effective->limits.at[i]
 		    : (struct limit){.window = record->layout.window[i],
-			  .count = plan->limits.kind == LIMITS_DENY ? 0 : LIMIT_UNLIMITED};
+			  .count = effective->limits.kind == LIMITS_DENY ? 0 : LIMIT_UNLIMITED};
 		row.window = i;
 		row.key = rows->rows > before ? key : NULL;
 		add_row(rows, row, record, &key);
+	}
+}
+
+static void format_client(
+    const uint8_t client[RECORD_CLIENT_BYTES], char printed[NETADDR_TEXT_SIZE])
+{
+	static const uint8_t unknown[RECORD_CLIENT_BYTES];
+	struct netaddr address;
+	struct strbuf text;
+
+	strbuf_init(&text, printed, NETADDR_TEXT_SIZE);
+	if (memcmp(client, unknown, sizeof(unknown)) != 0) {
+		netaddr_from_bytes(&address, client);
+		netaddr_format(&address, &text);
 	}
 }
 
@@ -71,7 +85,8 @@ static bool read_counter(void *data, struct store_txn *txn, const char *key, siz
     const char *bytes, size_t size)
 {
 	struct rows *rows = data;
-	const struct config_plan *plan, *allowed = NULL;
+	const struct effective *effective, *with = NULL;
+	const struct override *override;
 	char printable[4 * KEY_MAX];
 	struct exception exception;
 	struct row row = {.source = "rule"};
@@ -107,18 +122,21 @@ static bool read_counter(void *data, struct store_txn *txn, const char *key, siz
 	row.denied = record.denied;
 	row.denied_first_s = record.denied_first_s;
 	row.denied_s = record.denied_s;
-	plan = config_plan_of(row.rule, key + prefix, key_length - prefix);
-	row.source = plan == &row.rule->plan ? "rule" : "override";
+	format_client(record.denied_client, row.denied_client);
+	override = rule_find_override(row.rule, key + prefix, key_length - prefix);
+	effective = effective_limits_of_file(rows->ctl->limits, row.rule, override);
+	row.source = override ? "override" : "rule";
 	if (record.exception &&
-	    quota_exception(txn, key, key_length, &exception, NULL)) {
-		quotas_trim(rows->ctl->quotas);
-		allowed = quota_plan(rows->ctl->quotas, row.rule, plan, &exception, &error);
+	    effective_limits_find_exception(txn, key, key_length, &exception, NULL)) {
+		effective_limits_trim(rows->ctl->limits);
+		with = effective_limits_with(
+		    rows->ctl->limits, row.rule, effective, &exception, &error);
 	}
-	if (allowed) {
-		plan = allowed;
+	if (with) {
+		effective = with;
 		row.source = "set";
 	}
-	add_rows(rows, row, plan, &record, printable);
+	add_rows(rows, row, effective, &record, printable);
 	return true;
 }
 

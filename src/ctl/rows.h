@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "ctl/common.h"
+#include "match/netaddr.h"
 
 struct row {
 	const struct rule *rule;
@@ -21,6 +22,7 @@ struct row {
 	uint64_t denied; /* number of denials */
 	int64_t denied_first_s; /* when the first and the last denial were */
 	int64_t denied_s;
+	char denied_client[NETADDR_TEXT_SIZE]; /* client address of the last denial; "": unknown */
 	int64_t wait_ms; /* until there is room for one more; WINDOW_NEVER */
 	int64_t last_s; /* last change */
 };

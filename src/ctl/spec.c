@@ -109,7 +109,7 @@ int spec_parse_limits(struct spec *spec, const char *string, struct error *error
 int spec_apply(
     struct ctl *ctl, const struct spec *spec, struct exception *exception, struct error *error)
 {
-	const struct config_plan *plan;
+	const struct effective *file, *effective;
 
 	if (spec->limits[0]) {
 		memcpy(exception->limits, spec->limits, sizeof(exception->limits));
@@ -118,14 +118,15 @@ int spec_apply(
 		return error_set(error, "the key has %d grants already; unset ends them all",
 		    EXCEPTION_GRANTS_MAX);
 	}
-	quotas_trim(ctl->quotas);
-	plan = quota_plan(ctl->quotas, spec->rule, spec->key.plan, exception, error);
-	if (!plan) {
+	effective_limits_trim(ctl->limits);
+	file = effective_limits_of_file(ctl->limits, spec->rule, spec->key.override);
+	effective = effective_limits_with(ctl->limits, spec->rule, file, exception, error);
+	if (!effective) {
 		return -1;
 	}
-	if (!spec->limits[0] && plan->limits.kind != LIMITS_WINDOWS) {
+	if (!spec->limits[0] && effective->limits.kind != LIMITS_WINDOWS) {
 		return error_set(error, "the key is %s; there is nothing to grant more of",
-		    plan->limits.kind == LIMITS_DENY ? "denied altogether (see set)" : "unlimited");
+		    effective->limits.kind == LIMITS_DENY ? "denied altogether (see set)" : "unlimited");
 	}
 	return 0;
 }

@@ -8,9 +8,11 @@
 #include "base/hash.h"
 #include "base/strbuf.h"
 #include "count/counter.h"
+#include "engine/candidate.h"
 #include "engine/limits.h"
 #include "engine/retention.h"
 #include "engine/transaction.h"
+#include "match/netaddr.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,32 +20,10 @@
 /* The lowest bit of a remembered request says that it was refused. */
 #define DENIED UINT64_C(1)
 
-/* A rule that applies to the request in hand. */
-struct candidate {
-	const struct rule *rule;
-	struct request_key key;
-	char *buffer; /* where a record of another layout is built */
-	size_t buffer_size;
-
-	const struct config_plan *plan; /* what holds for the key now */
-	bool allowed; /* the database has an exception that is in force */
-	bool kept; /* it has one, perhaps expired */
-	struct exception exception;
-	struct record record;
-	char *bytes; /* the record's: those of its item */
-	bool rebuilt; /* bytes have another layout than in the store, or are the first */
-	struct record_transaction transaction;
-	uint64_t cost;
-	bool again; /* this very request was charged before */
-	bool room;
-	bool skipped;
-	bool ahead; /* the record was changed after now, and has to be set right */
-};
-
 struct judge {
 	const struct config *config;
 	struct store *store;
-	struct quotas *quotas;
+	struct effective_limits *limits;
 	struct transaction_memo *memo;
 	struct candidate *candidate; /* one for each rule */
 	struct store_item *item;
@@ -68,11 +48,11 @@ struct judge *judge_new(const struct config *config, struct store *store)
 	}
 	judge->config = config;
 	judge->store = store;
-	judge->quotas = quotas_new();
+	judge->limits = effective_limits_new(config);
 	judge->memo = transaction_memo_new();
 	judge->candidate = calloc(config->rules + 1, sizeof(*judge->candidate));
 	judge->item = calloc(config->rules + 1, sizeof(*judge->item));
-	if (!judge->quotas || !judge->memo || !judge->candidate || !judge->item) {
+	if (!judge->limits || !judge->memo || !judge->candidate || !judge->item) {
 		judge_free(judge);
 		return NULL;
 	}
@@ -85,9 +65,9 @@ void judge_free(struct judge *judge)
 		return;
 	}
 	for (size_t i = 0; judge->candidate && i <= judge->config->rules; i++) {
-		free(judge->candidate[i].buffer);
+		candidate_free(&judge->candidate[i]);
 	}
-	quotas_free(judge->quotas);
+	effective_limits_free(judge->limits);
 	transaction_memo_free(judge->memo);
 	free(judge->candidate);
 	free(judge->item);
@@ -107,96 +87,6 @@ static void find_cost(struct judge *judge, struct candidate *candidate)
 	    request_cost(candidate->rule, &judge->request, transaction->charged, candidate->again);
 }
 
-static int reserve(struct candidate *candidate, size_t size, struct error *error)
-{
-	if (candidate->buffer_size < size) {
-		free(candidate->buffer);
-		candidate->buffer = malloc(size);
-		candidate->buffer_size = candidate->buffer ? size : 0;
-	}
-	return candidate->buffer ? 0 : error_set(error, "out of memory");
-}
-
-/* What holds for the key: an exception that can't be with this configuration does not. */
-static void find_plan(struct judge *judge, struct candidate *candidate, struct store_txn *txn)
-{
-	const struct request_key *key = &candidate->key;
-	const struct config_plan *plan = NULL;
-	struct error error;
-
-	candidate->allowed = quota_exception(
-	    txn, key->text, key->length, &candidate->exception, &candidate->kept);
-	if (candidate->allowed) {
-		plan = quota_plan(
-		    judge->quotas, candidate->rule, key->plan, &candidate->exception, &error);
-	}
-	candidate->plan = plan ? plan : key->plan;
-}
-
-/* Builds the record of another layout, or with other stamps, which replaces the old one. */
-static int rebuild_record(struct candidate *candidate, struct store_txn *txn,
-    struct store_item *item, struct error *error)
-{
-	struct record *record = &candidate->record;
-	struct record old = *record;
-	size_t size = candidate->plan->record_size;
-
-	if (reserve(candidate, size, error)) {
-		return -1;
-	}
-	record_init(record, &candidate->plan->layout);
-	record_write_new(record, candidate->buffer);
-	if (item->size > 0) {
-		record_migrate(&old, record, candidate->buffer);
-		record_log_clamp(record, candidate->buffer, store_txn_now_ms(txn));
-		record_write(record, candidate->buffer);
-	}
-	if (store_txn_resize(txn, item, size)) {
-		return error_set(error, "out of memory");
-	}
-	memcpy(item->data, candidate->buffer, size);
-	candidate->rebuilt = true;
-	return record_read_again(record, item->data, size, error);
-}
-
-/*
- * Reads an item's record and brings it to now, into the layout that holds for its key
- * today. 0, or -1 and why it can't be used.
- */
-static int open_record(struct judge *judge, struct candidate *candidate, struct store_txn *txn,
-    struct store_item *item, struct error *error)
-{
-	struct record *record = &candidate->record;
-	int64_t now_ms = store_txn_now_ms(txn);
-	bool same;
-
-	candidate->plan = candidate->key.plan;
-	candidate->allowed = candidate->kept = candidate->ahead = candidate->rebuilt = false;
-	if (item->size > 0 && record_read_again(record, item->data, item->size, error)) {
-		return -1;
-	}
-	if (!item->exists || record->exception) {
-		find_plan(judge, candidate, txn);
-	}
-	if (candidate->plan->layout.windows == 0) {
-		record_init(record, &candidate->plan->layout);
-		return 0;
-	}
-	candidate->skipped = judge->existing_only && !item->exists;
-	candidate->ahead = item->exists && counter_is_ahead(record, now_ms);
-	same = item->size > 0 && record_layout_same(&record->layout, &candidate->plan->layout);
-	/* An absent record appears with its initial bytes, which tell of no exception. */
-	if ((!same || (candidate->ahead && record->layout.strategy == STRATEGY_MOVING) ||
-		(!item->exists && candidate->kept)) &&
-	    rebuild_record(candidate, txn, item, error)) {
-		return -1;
-	}
-	candidate->bytes = item->data;
-	record->exception = candidate->kept;
-	counter_advance(record, now_ms);
-	return 0;
-}
-
 /*
  * Looks for windows without room, and notes the one that stays so longest. A request
  * that was charged although it was refused is in the numbers already: it passes when
@@ -206,21 +96,21 @@ static bool has_room(
     const struct judge *judge, const struct candidate *candidate, struct verdict *verdict)
 {
 	const struct rule *rule = candidate->rule;
-	const struct config_plan *plan = candidate->plan;
+	const struct effective *effective = candidate->effective;
 	const struct record *record = &candidate->record;
 	bool denied_before = candidate->again && (candidate->transaction.request & DENIED);
 	uint64_t amount = denied_before ? request_amount(rule, &judge->request) : candidate->cost;
 
 	verdict->rule = rule;
 	verdict->key = &candidate->key;
-	if (plan->limits.kind == LIMITS_DENY) {
+	if (effective->limits.kind == LIMITS_DENY) {
 		verdict->used = candidate->cost;
 		verdict->wait_ms = WINDOW_NEVER;
 		return amount == 0;
 	}
-	for (unsigned i = 0; amount > 0 && i < plan->limits.n; i++) {
-		const struct limit *limit = &plan->limits.at[i];
-		unsigned window = plan->window[i];
+	for (unsigned i = 0; amount > 0 && i < effective->limits.n; i++) {
+		const struct limit *limit = &effective->limits.at[i];
+		unsigned window = effective->window[i];
 		int64_t wait_ms;
 
 		if (counter_wait(record, window, limit->count, candidate->cost) == 0) {
@@ -285,28 +175,28 @@ static void note_allowed(struct judge *judge, struct verdict *verdict)
 
 	for (size_t i = 0; i < judge->candidates; i++) {
 		const struct candidate *candidate = &judge->candidate[i];
-		const struct config_plan *plan = candidate->plan;
+		const struct effective *effective = candidate->effective;
 
 		if (candidate->skipped) {
 			continue;
 		}
-		if (plan->limits.kind != LIMITS_WINDOWS && !verdict->rule) {
+		if (effective->limits.kind != LIMITS_WINDOWS && !verdict->rule) {
 			verdict->rule = candidate->rule;
 			verdict->key = &candidate->key;
-			verdict->unlimited = plan->limits.kind == LIMITS_UNLIMITED;
+			verdict->unlimited = effective->limits.kind == LIMITS_UNLIMITED;
 			verdict->used =
-			    plan->layout.windows ? counter_used(&candidate->record, 0) : 0;
+			    effective->layout.windows ? counter_used(&candidate->record, 0) : 0;
 		}
-		for (unsigned j = 0; j < plan->limits.n; j++) {
-			uint64_t used = counter_used(&candidate->record, plan->window[j]);
-			uint64_t limit = plan->limits.at[j].count;
+		for (unsigned j = 0; j < effective->limits.n; j++) {
+			uint64_t used = counter_used(&candidate->record, effective->window[j]);
+			uint64_t limit = effective->limits.at[j].count;
 			double share = limit ? (double)used / (double)limit : 1;
 
 			if (share > highest) {
 				highest = share;
 				verdict->rule = candidate->rule;
 				verdict->key = &candidate->key;
-				verdict->limit = &plan->limits.at[j];
+				verdict->limit = &effective->limits.at[j];
 				verdict->unlimited = false;
 				verdict->used = used;
 				verdict->remaining = limit > used ? limit - used : 0;
@@ -322,11 +212,11 @@ static void note_allowed(struct judge *judge, struct verdict *verdict)
 static void note_warnings(struct judge *judge, struct candidate *candidate)
 {
 	const struct rule *rule = candidate->rule;
-	const struct config_plan *plan = candidate->plan;
+	const struct effective *effective = candidate->effective;
 
-	for (unsigned i = 0; rule->warn_percent > 0 && i < plan->limits.n; i++) {
-		const struct limit *limit = &plan->limits.at[i];
-		unsigned window = plan->window[i];
+	for (unsigned i = 0; rule->warn_percent > 0 && i < effective->limits.n; i++) {
+		const struct limit *limit = &effective->limits.at[i];
+		unsigned window = effective->window[i];
 		uint64_t used = counter_used(&candidate->record, window);
 		double share = (double)used * 100 / (double)limit->count;
 		bool *warned = &candidate->record.warned[window];
@@ -347,16 +237,16 @@ static void note_warnings(struct judge *judge, struct candidate *candidate)
 /* Lets a window warn again that has become much emptier. */
 static void forget_warnings(struct candidate *candidate)
 {
-	const struct config_plan *plan = candidate->plan;
+	const struct effective *effective = candidate->effective;
 
-	for (unsigned i = 0; i < plan->limits.n; i++) {
-		unsigned window = plan->window[i];
+	for (unsigned i = 0; i < effective->limits.n; i++) {
+		unsigned window = effective->window[i];
 		double half;
 
 		if (!candidate->record.warned[window]) {
 			continue;
 		}
-		half = (double)plan->limits.at[i].count * candidate->rule->warn_percent / 200;
+		half = (double)effective->limits.at[i].count * candidate->rule->warn_percent / 200;
 		if ((double)counter_used(&candidate->record, window) < half) {
 			candidate->record.warned[window] = false;
 		}
@@ -379,7 +269,7 @@ size_t judge_findings(const struct judge *judge, struct judge_finding *finding)
 			next++;
 			finding[i].kind = FINDING_APPLIES;
 			finding[i].key = &candidate->key;
-			finding[i].plan = candidate->plan;
+			finding[i].effective = candidate->effective;
 			finding[i].exception = candidate->allowed ? &candidate->exception : NULL;
 			finding[i].record = &candidate->record;
 			finding[i].cost = candidate->cost;
@@ -422,6 +312,19 @@ static enum store_result report_damage(struct judge *judge,
 	return STORE_DAMAGED;
 }
 
+/* The address of the client, as records keep it. False: Postfix doesn't know it. */
+static bool find_client(const struct policy_request *policy, uint8_t client[RECORD_CLIENT_BYTES])
+{
+	const char *value = policy_value(policy, "client_address");
+	struct netaddr address;
+
+	if (netaddr_parse(value, strlen(value), &address)) {
+		return false;
+	}
+	netaddr_to_bytes(&address, client);
+	return true;
+}
+
 /* store_update's function: from the old records to the new ones and a verdict. */
 static enum store_result decide(
     void *data, struct store_txn *txn, struct store_item *item, size_t items)
@@ -437,10 +340,11 @@ static enum store_result decide(
 		struct verdict own = {.status = VERDICT_DENIED};
 		struct error why;
 
-		candidate->skipped = false;
-		if (open_record(judge, candidate, txn, &item[i], &why)) {
+		if (candidate_open(candidate, judge->limits, txn, &item[i], &why)) {
 			return report_damage(judge, candidate, &item[i], &why);
 		}
+		candidate->skipped = judge->existing_only && !item[i].exists &&
+		    candidate->effective->layout.windows > 0;
 		if (candidate->skipped) {
 			continue;
 		}
@@ -460,9 +364,10 @@ static enum store_result decide(
 	for (size_t i = 0; i < items; i++) {
 		struct candidate *candidate = &judge->candidate[i];
 		bool changed = candidate->ahead;
+		uint8_t client[RECORD_CLIENT_BYTES];
 
 		if (judge->explaining || candidate->skipped ||
-		    candidate->plan->layout.windows == 0) {
+		    candidate->effective->layout.windows == 0) {
 			continue;
 		}
 		if (!denied || candidate->rule->count_denied) {
@@ -471,7 +376,7 @@ static enum store_result decide(
 			note_warnings(judge, candidate);
 		}
 		if (candidate == denied) {
-			counter_deny(&candidate->record, NULL);
+			counter_deny(&candidate->record, find_client(judge->request.policy, client) ? client : NULL);
 			changed = true;
 		}
 		if (changed) {
@@ -517,6 +422,8 @@ static void find_candidates(
 			continue;
 		}
 		candidate->rule = rule;
+		candidate->file =
+		    effective_limits_of_file(judge->limits, rule, candidate->key.override);
 		candidate->transaction.instance = instance;
 		judge->candidates++;
 	}
@@ -550,7 +457,7 @@ static enum store_result prepare(struct judge *judge, const struct policy_reques
 	if (concerns_no_rule(judge)) {
 		return STORE_OK;
 	}
-	quotas_trim(judge->quotas);
+	effective_limits_trim(judge->limits);
 	result = store_secret(judge->store, &secret, error);
 	if (result != STORE_OK && result != STORE_ABSENT) {
 		return result;
@@ -561,8 +468,8 @@ static enum store_result prepare(struct judge *judge, const struct policy_reques
 
 		judge->item[i] = (struct store_item){.key = key->text,
 		    .key_length = key->length,
-		    .initial = key->plan->empty_record,
-		    .initial_size = key->plan->record_size};
+		    .initial = judge->candidate[i].file->initial,
+		    .initial_size = judge->candidate[i].file->initial_size};
 	}
 	return result;
 }

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "config/config.h"
 #include "policy/protocol.h"
+#include "engine/limits.h"
 #include "engine/request.h"
 #include "store/store.h"
 
@@ -73,7 +74,7 @@ struct judge_finding {
 	unsigned match; /* of FINDING_NO_MATCH: index of the first line that does not hold */
 	/* Of FINDING_APPLIES alone: */
 	const struct request_key *key;
-	const struct config_plan *plan;
+	const struct effective *effective;
 	const struct exception *exception; /* NULL if the database has none for the key */
 	const struct record *record; /* as of now, without this request */
 	uint64_t cost;

@@ -1,59 +1,150 @@
 /*
- * From an exception to the plan for its key: see quota.h.
+ * The effective limits of a key: see limits.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "engine/limits.h"
 
-#include "base/strbuf.h"
-#include "config/rule.h"
-
 #include <stdlib.h>
 #include <string.h>
 
-#define PLANS_KEPT 64
-#define PLANS_MAX (PLANS_KEPT + CONFIG_RULES_MAX)
+/* Exceptions whose effective limits are kept, beyond those of one request. */
+#define KEPT 64
+#define EXCEPTIONS_MAX (KEPT + CONFIG_RULES_MAX)
 
-struct quotas {
-	struct made {
-		const struct config_plan *file;
+struct effective_limits {
+	const struct config *config;
+	/* For each rule, its own limits and then those of its overrides. */
+	struct effective **of_rule;
+	/* Each by itself, since callers keep pointers into it while others are added. */
+	struct with_exception {
+		const struct effective *file;
 		uint64_t granted;
 		char *limits;
-		struct config_plan *plan;
-	} made[PLANS_MAX];
-	size_t plans;
+		struct effective effective;
+	} * with[EXCEPTIONS_MAX];
+	size_t exceptions;
 };
 
-struct quotas *quotas_new(void)
+/*
+ * Compiles limits for keys with that layout at least. 0, or -1 and why; initial is to be freed in
+ * any case.
+ */
+static int compile(struct effective *effective, const struct limits *limits,
+    const struct record_layout *layout, struct error *error)
 {
-	return calloc(1, sizeof(struct quotas));
-}
+	struct record record;
 
-static void forget(struct quotas *quotas)
-{
-	for (size_t i = 0; i < quotas->plans; i++) {
-		free(quotas->made[i].limits);
-		config_plan_free(quotas->made[i].plan);
+	*effective = (struct effective){.limits = *limits, .layout = *layout};
+	if (record_layout_add(&effective->layout, limits, effective->window, error)) {
+		return -1;
 	}
-	quotas->plans = 0;
+	if (effective->layout.windows == 0) {
+		return 0;
+	}
+	effective->initial_size = record_size(&effective->layout);
+	effective->initial = malloc(effective->initial_size);
+	if (!effective->initial) {
+		return error_no_memory(error);
+	}
+	record_init(&record, &effective->layout);
+	record_write_new(&record, effective->initial);
+	return 0;
 }
 
-void quotas_free(struct quotas *quotas)
+static int compile_rule(
+    struct effective **compiled, const struct rule *rule, struct error *error)
 {
-	if (quotas) {
-		forget(quotas);
-		free(quotas);
+	struct effective *effective = calloc(rule->overrides + 1, sizeof(*effective));
+
+	*compiled = effective;
+	if (!effective) {
+		return error_no_memory(error);
+	}
+	for (size_t i = 0; i <= rule->overrides; i++) {
+		const struct limits *limits =
+		    i == 0 ? &rule->limits : &rule->override[i - 1]->limits;
+
+		if (compile(&effective[i], limits, &rule->layout, error)) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+struct effective_limits *effective_limits_new(const struct config *config)
+{
+	struct effective_limits *limits = calloc(1, sizeof(*limits));
+	struct error error;
+
+	if (!limits) {
+		return NULL;
+	}
+	limits->config = config;
+	limits->of_rule = calloc(config->rules + 1, sizeof(struct effective *));
+	for (size_t i = 0; limits->of_rule && i < config->rules; i++) {
+		/* The configuration has seen to it that only memory can be missing. */
+		if (compile_rule(&limits->of_rule[i], &config->rule[i], &error)) {
+			effective_limits_free(limits);
+			return NULL;
+		}
+	}
+	if (!limits->of_rule) {
+		effective_limits_free(limits);
+		return NULL;
+	}
+	return limits;
+}
+
+static void free_exception(struct with_exception *with)
+{
+	free(with->limits);
+	free(with->effective.initial);
+	free(with);
+}
+
+static void forget_exceptions(struct effective_limits *limits)
+{
+	for (size_t i = 0; i < limits->exceptions; i++) {
+		free_exception(limits->with[i]);
+	}
+	limits->exceptions = 0;
+}
+
+void effective_limits_free(struct effective_limits *limits)
+{
+	if (!limits) {
+		return;
+	}
+	forget_exceptions(limits);
+	for (size_t i = 0; limits->of_rule && i < limits->config->rules; i++) {
+		struct effective *effective = limits->of_rule[i];
+
+		for (size_t j = 0; effective && j <= limits->config->rule[i].overrides; j++) {
+			free(effective[j].initial);
+		}
+		free(effective);
+	}
+	free(limits->of_rule);
+	free(limits);
+}
+
+void effective_limits_trim(struct effective_limits *limits)
+{
+	if (limits->exceptions > KEPT) {
+		forget_exceptions(limits);
 	}
 }
 
-void quotas_trim(struct quotas *quotas)
+const struct effective *effective_limits_of_file(const struct effective_limits *limits,
+    const struct rule *rule, const struct override *override)
 {
-	if (quotas->plans > PLANS_KEPT) {
-		forget(quotas);
-	}
+	const struct effective *of_rule = limits->of_rule[rule - limits->config->rule];
+
+	return &of_rule[override ? override->index + 1 : 0];
 }
 
-bool quota_exception(struct store_txn *txn, const char *counter_key, size_t length,
+bool effective_limits_find_exception(struct store_txn *txn, const char *counter_key, size_t length,
     struct exception *exception, bool *kept)
 {
 	char key[sizeof(EXCEPTION_PREFIX) + CONFIG_RULE_NAME_MAX + 1 + KEY_MAX + 1];
@@ -74,53 +165,84 @@ bool quota_exception(struct store_txn *txn, const char *counter_key, size_t leng
 	return found && exception_prune(exception, store_txn_now_ms(txn) / 1000);
 }
 
-static struct config_plan *make_plan(const struct rule *rule, const struct config_plan *file,
-    const struct exception *exception, uint64_t granted, struct error *error)
+/* The limits of the file, or the exception's, and what is granted. 0, or -1 and why. */
+static int add_exception(const struct rule *rule, const struct exception *exception,
+    uint64_t granted, struct limits *limits, struct error *error)
+{
+	uint64_t max = rule->count == COUNT_BYTES ? LIMIT_BYTES_MAX : LIMIT_COUNT_MAX;
+
+	if (exception->limits[0]) {
+		if (limits_parse(exception->limits, rule->count, limits, error)) {
+			return -1;
+		}
+		if (rule->strategy != STRATEGY_FIXED) {
+			limits_shorten(limits);
+		}
+	}
+	for (unsigned i = 0; i < limits->n; i++) {
+		uint64_t *count = &limits->at[i].count;
+
+		*count = granted > max || *count > max - granted ? max : *count + granted;
+	}
+	return 0;
+}
+
+static int compile_exception(struct effective *effective, const struct rule *rule,
+    const struct effective *file, const struct exception *exception, uint64_t granted,
+    struct error *error)
 {
 	struct limits limits = file->limits;
 
-	if (exception->limits[0] && limits_parse(exception->limits, rule->count, &limits, error)) {
-		return NULL;
+	if (add_exception(rule, exception, granted, &limits, error) ||
+	    compile(effective, &limits, &file->layout, error)) {
+		return -1;
 	}
-	for (unsigned i = 0; i < limits.n; i++) {
-		uint64_t max = rule->count == COUNT_BYTES ? LIMIT_BYTES_MAX : LIMIT_COUNT_MAX;
-		uint64_t *count = &limits.at[i].count;
-
-		*count = *count > max - granted || granted > max ? max : *count + granted;
+	/* A record grows for windows that are new, but not for more events. */
+	if (effective->layout.events > file->layout.events) {
+		return error_set(error,
+		    "a limit above %u: the records of this moving-window have no room "
+		    "for more; raise the rule's limit, or an override, in the "
+		    "configuration first",
+		    file->layout.events - 2);
 	}
-	return config_plan_new(rule, file, &limits, error);
+	return 0;
 }
 
-const struct config_plan *quota_plan(struct quotas *quotas, const struct rule *rule,
-    const struct config_plan *file, const struct exception *exception, struct error *error)
+const struct effective *effective_limits_with(struct effective_limits *limits,
+    const struct rule *rule, const struct effective *file, const struct exception *exception,
+    struct error *error)
 {
 	uint64_t granted = exception_granted(exception);
-	struct made *made = NULL;
+	struct with_exception *with;
 
-	for (size_t i = 0; i < quotas->plans; i++) {
-		made = &quotas->made[i];
-		if (made->file == file && made->granted == granted &&
-		    strcmp(made->limits, exception->limits) == 0) {
-			return made->plan;
+	for (size_t i = 0; i < limits->exceptions; i++) {
+		with = limits->with[i];
+		if (with->file == file && with->granted == granted &&
+		    strcmp(with->limits, exception->limits) == 0) {
+			return &with->effective;
 		}
 	}
-	if (quotas->plans == PLANS_MAX) {
-		error_set(error, "too many plans at once");
+	if (limits->exceptions == EXCEPTIONS_MAX) {
+		error_set(error, "too many exceptions at once");
 		return NULL;
 	}
-	made = &quotas->made[quotas->plans];
-	made->plan = make_plan(rule, file, exception, granted, error);
-	if (!made->plan) {
+	with = calloc(1, sizeof(*with));
+	if (!with) {
+		error_no_memory(error);
 		return NULL;
 	}
-	made->limits = strdup(exception->limits);
-	if (!made->limits) {
-		config_plan_free(made->plan);
-		error_set(error, "out of memory");
+	with->file = file;
+	with->granted = granted;
+	with->limits = strdup(exception->limits);
+	if (!with->limits) {
+		error_no_memory(error);
+		free_exception(with);
 		return NULL;
 	}
-	made->file = file;
-	made->granted = granted;
-	quotas->plans++;
-	return made->plan;
+	if (compile_exception(&with->effective, rule, file, exception, granted, error)) {
+		free_exception(with);
+		return NULL;
+	}
+	limits->with[limits->exceptions++] = with;
+	return &with->effective;
 }

@@ -1,40 +1,58 @@
 /*
- * What holds for a key at a moment: the plan of the configuration, changed by what the
- * database has for the key (exception.h). The helper and the ctl both ask here.
+ * The effective limits of a key: those of the rule or of an override in the configuration, and
+ * the exceptions that the database has for the key (exception.h). Compiled once, so that judging
+ * a request parses nothing. The helper and the ctl both ask here.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#ifndef QUOTA_H
-#define QUOTA_H
+#ifndef EFFECTIVE_LIMITS_H
+#define EFFECTIVE_LIMITS_H
 
-#include "base/error.h"
-#include "engine/exception.h"
 #include "config/config.h"
+#include "engine/exception.h"
 #include "store/store.h"
 
-/* Plans that were made for allowances. */
-struct quotas;
+/*
+ * What holds for a key, and the layout of its counter, which has all windows of the rule and those
+ * of these limits.
+ */
+struct effective {
+	struct limits limits;
+	struct record_layout layout;
+	unsigned window[LIMITS_MAX]; /* for each limit, the index of its window in layout */
+	char *initial; /* the record of a new counter; NULL without windows */
+	size_t initial_size;
+};
 
-/* NULL if out of memory. */
-struct quotas *quotas_new(void);
-void quotas_free(struct quotas *quotas);
+/* The effective limits of all keys of a configuration. */
+struct effective_limits;
 
-/* Forgets plans if there are many; none that quota_plan returned may be in use. */
-void quotas_trim(struct quotas *quotas);
+/* config must outlive them. NULL if out of memory. */
+struct effective_limits *effective_limits_new(const struct config *config);
+void effective_limits_free(struct effective_limits *limits);
+
+/* By the configuration alone. override: NULL: the rule's own limits. */
+const struct effective *effective_limits_of_file(const struct effective_limits *limits,
+    const struct rule *rule, const struct override *override);
+
+/*
+ * With an exception in addition to what the file has for the key. Valid until
+ * effective_limits_trim. NULL and why: this exception can't be with this configuration (any more),
+ * or out of memory.
+ */
+const struct effective *effective_limits_with(struct effective_limits *limits,
+    const struct rule *rule, const struct effective *file, const struct exception *exception,
+    struct error *error);
+
+/* Forgets what exceptions made of limits, if it is much. */
+void effective_limits_trim(struct effective_limits *limits);
 
 /*
  * The exception beside the counter with that key, without what has expired. False if there is
  * none, or only a damaged one. *kept, unless NULL: the database has one, even if it has expired;
  * it may be in force again after the clock was set back.
  */
-bool quota_exception(struct store_txn *txn, const char *counter_key, size_t length,
+bool effective_limits_find_exception(struct store_txn *txn, const char *counter_key, size_t length,
     struct exception *exception, bool *kept);
-
-/*
- * The plan for a key that has file by the configuration, and this exception. NULL and
- * why if it can't be with this configuration (any more).
- */
-const struct config_plan *quota_plan(struct quotas *quotas, const struct rule *rule,
-    const struct config_plan *file, const struct exception *exception, struct error *error);
 
 #endif

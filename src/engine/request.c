@@ -100,10 +100,10 @@ unsigned request_matches(const struct rule *rule, const struct policy_request *r
 }
 
 /*
- * What holds for a key. A client may call itself user or sender what looks like an IP
+ * The override for a key. A client may call itself user or sender what looks like an IP
  * address: that must not bring it into a network of the overrides.
  */
-static const struct config_plan *plan_of(
+static const struct override *find_override(
     const struct rule *rule, const struct config_key *source, const char *key, size_t length)
 {
 	struct netaddr network;
@@ -111,9 +111,9 @@ static const struct config_plan *plan_of(
 	if (source && !(source->parts == 1 && source->part[0].kind == KEY_ADDRESS) &&
 	    selector_key_can_be(rule, KEY_ADDRESS) &&
 	    netaddr_read_network(key, length, &network) == 0) {
-		return &rule->plan;
+		return NULL;
 	}
-	return config_plan_of(rule, key, length);
+	return rule_find_override(rule, key, length);
 }
 
 /* Puts the rule's name before a key that is cut to its length. */
@@ -122,7 +122,7 @@ static void finish_key(const struct rule *rule, struct strbuf *text,
 {
 	struct strbuf whole;
 
-	key->plan = plan_of(rule, key->source, text->buffer, text->length);
+	key->override = find_override(rule, key->source, text->buffer, text->length);
 	key_cut(text, secret);
 	strbuf_init(&whole, key->text, sizeof(key->text));
 	strbuf_puts(&whole, rule->name);

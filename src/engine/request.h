@@ -52,7 +52,7 @@ struct request_key {
 	size_t length;
 	size_t prefix; /* length of "RULE:" */
 	const struct config_key *source; /* which of the rule's it is; NULL for `everything` */
-	const struct config_plan *plan; /* what holds for it, in its full length */
+	const struct override *override; /* of the key in its full length; NULL: none */
 };
 
 /* False if the request has nothing to count under: the rule does not apply. */

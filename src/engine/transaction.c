@@ -22,7 +22,14 @@ struct transaction_memo {
 
 struct transaction_memo *transaction_memo_new(void)
 {
-	return calloc(1, sizeof(struct transaction_memo));
+	struct transaction_memo *memo = malloc(sizeof(*memo));
+
+	/* Not all of it: most processes never use more than its first entries. */
+	if (memo) {
+		memo->instance = 0;
+		memo->entries = 0;
+	}
+	return memo;
 }
 
 void transaction_memo_free(struct transaction_memo *memo)

@@ -113,6 +113,23 @@ int netaddr_parse_network(
 	    error, "\"%.*s\" has bits behind its prefix; the network is %s", shown, text, buffer);
 }
 
+void netaddr_to_bytes(const struct netaddr *address, uint8_t bytes[16])
+{
+	if (address->bits == 32) {
+		memcpy(bytes, mapped, sizeof(mapped));
+		memcpy(bytes + sizeof(mapped), address->bytes, 4);
+	} else {
+		memcpy(bytes, address->bytes, 16);
+	}
+}
+
+void netaddr_from_bytes(struct netaddr *address, const uint8_t bytes[16])
+{
+	*address = (struct netaddr){.bits = 128, .prefix = 128};
+	memcpy(address->bytes, bytes, 16);
+	unmap(address);
+}
+
 void netaddr_mask(struct netaddr *address, unsigned prefix)
 {
 	if (prefix >= address->prefix) {

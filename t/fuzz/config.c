@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "config/file.h"
+#include "engine/limits.h"
 #include "engine/request.h"
 
 #include <stdio.h>
@@ -97,25 +98,47 @@ static char *print(const struct config *config, size_t *size, bool *too_long)
 	return bytes;
 }
 
-static void check_plan(const struct config_plan *plan)
+static void check_effective(const struct effective *effective)
 {
 	struct record record;
 	struct error error;
 
-	must(plan->layout.windows >= plan->limits.n, "windows without a place");
-	if (plan->layout.windows == 0) {
-		must(!plan->empty_record, "a record without windows");
+	must(effective->layout.windows >= effective->limits.n, "windows without a place");
+	if (effective->layout.windows == 0) {
+		must(!effective->initial, "a record without windows");
 		return;
 	}
-	must(plan->record_size == record_size(&plan->layout), "size of the record");
-	must(record_read(&record, plan->empty_record, plan->record_size, &error) == 0, "%s",
+	must(effective->initial_size == record_size(&effective->layout), "size of the record");
+	must(record_read(&record, effective->initial, effective->initial_size, &error) == 0, "%s",
 	    error.text);
-	must(record_layout_same(&record.layout, &plan->layout), "layout of the record");
-	for (unsigned i = 0; i < plan->limits.n; i++) {
-		must(plan->layout.window[plan->window[i]].length_ms ==
-			plan->limits.at[i].window.length_ms,
+	must(record_layout_same(&record.layout, &effective->layout), "layout of the record");
+	for (unsigned i = 0; i < effective->limits.n; i++) {
+		must(effective->layout.window[effective->window[i]].length_ms ==
+			effective->limits.at[i].window.length_ms,
 		    "a limit of another window");
 	}
+}
+
+/* What the judge compiles of a good configuration. */
+static void check_limits(const struct config *config)
+{
+	struct effective_limits *limits = effective_limits_new(config);
+
+	must(limits, "out of memory");
+	for (size_t i = 0; i < config->rules; i++) {
+		const struct rule *rule = &config->rule[i];
+		const struct effective *own = effective_limits_of_file(limits, rule, NULL);
+
+		check_effective(own);
+		for (size_t j = 0; j < rule->overrides; j++) {
+			const struct effective *other =
+			    effective_limits_of_file(limits, rule, rule->override[j]);
+
+			check_effective(other);
+			must(other->layout.events == own->layout.events, "logs of two lengths");
+		}
+	}
+	effective_limits_free(limits);
 }
 
 /* A rule of a good configuration can be used on a request. */
@@ -134,15 +157,9 @@ static void check_rule(const struct rule *rule)
 
 		policy_add(&request, pair[0], strlen(pair[0]), pair[1], strlen(pair[1]));
 	}
-	check_plan(&rule->plan);
-	for (size_t i = 0; i < rule->override_plans; i++) {
-		check_plan(rule->override_plan[i]);
-		must(rule->override_plan[i]->layout.events == rule->plan.layout.events,
-		    "logs of two lengths");
-	}
 	request_matches(rule, &request);
 	if (request_find_key(rule, &request, secret, &key)) {
-		must(key.plan && key.length < sizeof(key.text) && key.length > key.prefix,
+		must(key.length < sizeof(key.text) && key.length > key.prefix,
 		    "the key \"%s\"", key.text);
 		must(strlen(key.text) == key.length, "length of the key");
 	}
@@ -161,6 +178,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < config.rules; i++) {
 		check_rule(&config.rule[i]);
 	}
+	check_limits(&config);
 	first = print(&config, &first_size, &too_long);
 	/* "1/10k seconds" is longer when it is printed. */
 	if (!too_long) {

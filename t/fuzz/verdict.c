@@ -137,7 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		request = (struct policy_request){.attributes = 0};
 	}
 	verdict.rule = &config.rule[0];
-	verdict.limit = which & 0x80 ? NULL : &config.rule[0].plan.limits.at[which >> 6 & 1];
+	verdict.limit = which & 0x80 ? NULL : &config.rule[0].limits.at[which >> 6 & 1];
 	if (!request_find_key(verdict.rule, &request, secret, &key)) {
 		key = (struct request_key){.text = "r:none", .length = 6, .prefix = 2};
 	}

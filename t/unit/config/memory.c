@@ -8,7 +8,7 @@
 
 #include "base/strbuf.h"
 #include "config/file.h"
-#include "config/rule.h"
+#include "engine/limits.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -217,30 +217,28 @@ static void test_print(void **state)
 	config_free(&config);
 }
 
-/* What is made for a key with an exception. */
-static void test_plan(void **state)
+/* What the judge compiles of a configuration. */
+static void test_limits(void **state)
 {
+	struct effective_limits *limits = NULL;
 	struct config_stamp stamp;
 	struct reports reports;
 	struct config config;
-	struct config_plan *plan = NULL;
 	size_t fails = 0;
 
 	(void)state;
 	check(config_load(path, &config, &stamp, take_report, &reports) == CONFIG_OK, "load");
-	while (!plan) {
-		const struct rule *rule = &config.rule[0];
+	while (!limits) {
 		size_t before = blocks;
-		struct error error;
 
 		calls = 0;
 		fail_at = ++fails;
-		plan = config_plan_new(rule, &rule->plan, &rule->plan.limits, &error);
+		limits = effective_limits_new(&config);
 		fail_at = 0;
-		check((plan != NULL) == (calls < fails), "call %zu", fails);
-		check(plan || (error.no_memory && blocks == before), "call %zu: leak", fails);
+		check((limits != NULL) == (calls < fails), "call %zu", fails);
+		check(limits || blocks == before, "call %zu: leak", fails);
 	}
-	config_plan_free(plan);
+	effective_limits_free(limits);
 	check(fails > 1, "no calls");
 	config_free(&config);
 	check(blocks == 0, "%zu blocks are left", blocks);
@@ -251,7 +249,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_load),
 	    cmocka_unit_test(test_print),
-	    cmocka_unit_test(test_plan),
+	    cmocka_unit_test(test_limits),
 	};
 	int result;
 

@@ -162,6 +162,7 @@ static void test_overrides(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		const char *key = cases[i].key;
+		const struct override *override;
 		char options[300], buffer[100];
 		struct strbuf text;
 		struct rule rule;
@@ -169,103 +170,12 @@ static void test_overrides(void **state)
 		snprintf(options, sizeof(options), "%slimit = 9/hour\n", cases[i].options);
 		make_good_rule(&rule, options);
 		strbuf_init(&text, buffer, sizeof(buffer));
-		limits_format(&config_plan_of(&rule, key, strlen(key))->limits, rule.count, &text);
+		override = rule_find_override(&rule, key, strlen(key));
+		limits_format(
+		    override ? &override->limits : &rule.limits, rule.count, &text);
 		check_string(buffer, cases[i].limits, options);
 		rule_free(&rule);
 	}
-}
-
-/* Plans share windows, logs have one length, and an empty record is one of its layout. */
-static void test_layouts(void **state)
-{
-	static const struct {
-		const char *options;
-		unsigned windows, override_windows, events, transactions;
-		size_t plans;
-	} cases[] = {
-	    {"key = sender\nlimit = 5/hour, 9/day\noverride = a 7/day\noverride = b 7/day\n"
-	     "override = c 7/week\n",
-		2, 2, 0, 8, 2},
-	    {"key = sender\nlimit = unlimited\noverride = a 7/day, 9/week\n", 0, 2, 0, 8, 1},
-	    {"key = everything\nlimit = 5/hour\nstrategy = moving-window\n", 1, 0, 7,
-		RECORD_TRANSACTIONS_MAX, 0},
-	    {"key = sender\nlimit = 5/hour\nstrategy = moving-window\noverride = a 50/hour\n", 1, 1,
-		52, 8, 1},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < COUNT_OF(cases); i++) {
-		const char *name = cases[i].options;
-		const struct config_plan *plan;
-		struct rule rule;
-
-		make_good_rule(&rule, name);
-		check(rule.override_plans == cases[i].plans, "%s: %zu plans", name,
-		    rule.override_plans);
-		for (size_t j = 0; j <= rule.override_plans; j++) {
-			struct record record;
-			struct error error = {""};
-
-			plan = j > 0 ? rule.override_plan[j - 1] : &rule.plan;
-			check(plan->layout.events == cases[i].events, "%s: %u events", name,
-			    plan->layout.events);
-			check(plan->layout.transactions == cases[i].transactions,
-			    "%s: %u transactions", name, plan->layout.transactions);
-			if (plan->layout.windows == 0) {
-				check(!plan->empty_record, "%s: a record", name);
-				continue;
-			}
-			check(record_read(&record, plan->empty_record, plan->record_size, &error) ==
-				0,
-			    "%s: %s", name, error.text);
-			check(
-			    record_layout_same(&record.layout, &plan->layout), "%s: layout", name);
-		}
-		check(rule.plan.layout.windows == cases[i].windows, "%s: %u windows", name,
-		    rule.plan.layout.windows);
-		check(rule.override_plans == 0 ||
-			rule.override_plan[0]->layout.windows == cases[i].override_windows,
-		    "%s: windows of the override", name);
-		rule_free(&rule);
-	}
-}
-
-/* Limits that were set in the database. */
-static void test_plan_new(void **state)
-{
-	static const struct {
-		const char *limits, *error; /* "" : none */
-		unsigned windows;
-	} cases[] = {
-	    {"7/hour", "", 1},
-	    {"7/day, 1/hour", "", 2},
-	    {"unlimited", "", 1},
-	    {"8/hour",
-		"a limit above 7: the records of this moving-window have no room for more; raise "
-		"the rule's limit, or an override, in the configuration first",
-		0},
-	    {"1/m,1/2m,1/3m,1/4m,1/5m,1/6m,1/7m,1/8m", "with those of the rule more than 8 windows",
-		0},
-	};
-	struct rule rule;
-
-	(void)state;
-	make_good_rule(
-	    &rule, "key = sender\nlimit = 5/hour\nstrategy = moving-window\noverride = a 7/day\n");
-	for (size_t i = 0; i < COUNT_OF(cases); i++) {
-		const char *name = cases[i].limits;
-		struct config_plan *plan;
-		struct limits limits;
-		struct error error = {""};
-
-		check(limits_parse(name, rule.count, &limits, &error) == 0, "%s", error.text);
-		plan = config_plan_new(&rule, &rule.plan, &limits, &error);
-		check_string(error.text, cases[i].error, name);
-		check(!plan == (cases[i].error[0] != '\0'), "%s: a plan or none", name);
-		check(!plan || plan->layout.windows == cases[i].windows, "%s: windows", name);
-		config_plan_free(plan);
-	}
-	rule_free(&rule);
 }
 
 int main(void)
@@ -273,8 +183,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_complaints),
 	    cmocka_unit_test(test_overrides),
-	    cmocka_unit_test(test_layouts),
-	    cmocka_unit_test(test_plan_new),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

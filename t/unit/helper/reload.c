@@ -262,7 +262,7 @@ static void test_start_out_of_memory(void **state)
 /* Without memory for any configuration nothing judges; it is read as soon as there is some. */
 static void test_start_without_config(void **state)
 {
-	static const unsigned long allocations_left[] = {0, 1, 10, 40};
+	static const unsigned long allocations_left[] = {0, 1, 5, 10};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(allocations_left); i++) {

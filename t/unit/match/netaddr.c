@@ -69,6 +69,7 @@ static void test_addresses(void **state)
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		const char *name = cases[i].string;
 		struct netaddr address;
+		uint8_t bytes[16];
 		int result = netaddr_parse(name, strlen(name), &address);
 
 		check(result == (cases[i].expected ? 0 : -1), "\"%s\": got %d", name, result);
@@ -76,6 +77,9 @@ static void test_addresses(void **state)
 			check_string(format(&address), cases[i].expected, name);
 			check(address.prefix == address.bits, "\"%s\": prefix %u", name,
 			    address.prefix);
+			netaddr_to_bytes(&address, bytes);
+			netaddr_from_bytes(&address, bytes);
+			check_string(format(&address), cases[i].expected, "as bytes");
 		}
 	}
 }

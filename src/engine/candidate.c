@@ -1,0 +1,102 @@
+/*
+ * A rule that applies to a request: see candidate.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "engine/candidate.h"
+
+#include "count/counter.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int reserve(struct candidate *candidate, size_t size, struct error *error)
+{
+	if (candidate->buffer_size < size) {
+		free(candidate->buffer);
+		candidate->buffer = malloc(size);
+		candidate->buffer_size = candidate->buffer ? size : 0;
+	}
+	return candidate->buffer ? 0 : error_no_memory(error);
+}
+
+/* What holds for the key: an exception that can't be with this configuration does not. */
+static void find_effective(
+    struct candidate *candidate, struct effective_limits *limits, struct store_txn *txn)
+{
+	const struct request_key *key = &candidate->key;
+	const struct effective *with;
+	struct error error;
+
+	candidate->allowed = effective_limits_find_exception(
+	    txn, key->text, key->length, &candidate->exception, &candidate->kept);
+	if (candidate->allowed) {
+		with = effective_limits_with(limits, candidate->rule, candidate->effective,
+		    &candidate->exception, &error);
+		candidate->effective = with ? with : candidate->effective;
+	}
+}
+
+/* Builds the record of another layout, or with other stamps, which replaces the old one. */
+static int rebuild_record(struct candidate *candidate, struct store_txn *txn,
+    struct store_item *item, struct error *error)
+{
+	struct record *record = &candidate->record;
+	struct record old = *record;
+	size_t size = candidate->effective->initial_size;
+
+	if (reserve(candidate, size, error)) {
+		return -1;
+	}
+	record_init(record, &candidate->effective->layout);
+	record_write_new(record, candidate->buffer);
+	if (item->size > 0) {
+		record_migrate(&old, record, candidate->buffer);
+		record_log_clamp(record, candidate->buffer, store_txn_now_ms(txn));
+		record_write(record, candidate->buffer);
+	}
+	if (store_txn_resize(txn, item, size)) {
+		return error_no_memory(error);
+	}
+	memcpy(item->data, candidate->buffer, size);
+	candidate->rebuilt = true;
+	return record_read_again(record, item->data, size, error);
+}
+
+int candidate_open(struct candidate *candidate, struct effective_limits *limits,
+    struct store_txn *txn, struct store_item *item, struct error *error)
+{
+	struct record *record = &candidate->record;
+	int64_t now_ms = store_txn_now_ms(txn);
+	bool same;
+
+	candidate->effective = candidate->file;
+	candidate->allowed = candidate->kept = candidate->ahead = candidate->rebuilt = false;
+	if (item->size > 0 && record_read_again(record, item->data, item->size, error)) {
+		return -1;
+	}
+	if (!item->exists || record->exception) {
+		find_effective(candidate, limits, txn);
+	}
+	if (candidate->effective->layout.windows == 0) {
+		record_init(record, &candidate->effective->layout);
+		return 0;
+	}
+	candidate->ahead = item->exists && counter_is_ahead(record, now_ms);
+	same = item->size > 0 && record_layout_same(&record->layout, &candidate->effective->layout);
+	/* An absent record appears with its initial bytes, which tell of no exception. */
+	if ((!same || (candidate->ahead && record->layout.strategy == STRATEGY_MOVING) ||
+		(!item->exists && candidate->kept)) &&
+	    rebuild_record(candidate, txn, item, error)) {
+		return -1;
+	}
+	candidate->bytes = item->data;
+	record->exception = candidate->kept;
+	counter_advance(record, now_ms);
+	return 0;
+}
+
+void candidate_free(struct candidate *candidate)
+{
+	free(candidate->buffer);
+}

@@ -1,0 +1,53 @@
+/*
+ * A rule that applies to a request, with the counter of its key as it is now and what holds for
+ * that key.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef CANDIDATE_H
+#define CANDIDATE_H
+
+#include "count/record.h"
+#include "engine/exception.h"
+#include "engine/limits.h"
+#include "engine/request.h"
+#include "store/store.h"
+
+/* All zero at first; used again for the next request. */
+struct candidate {
+	/* Set by the caller before candidate_open. */
+	const struct rule *rule;
+	struct request_key key;
+	const struct effective *file; /* what holds for the key by the configuration */
+
+	/* Set by candidate_open. */
+	char *buffer; /* owned; where a record of another layout is built */
+	size_t buffer_size;
+
+	const struct effective *effective; /* what holds for the key now */
+	bool allowed; /* the database has an exception that is in force */
+	bool kept; /* it has one, perhaps expired */
+	struct exception exception;
+	struct record record;
+	char *bytes; /* the record's: those of its item */
+	bool ahead; /* the record was changed after now, and has to be written */
+	bool rebuilt; /* bytes have another layout than in the store, or are the first */
+
+	/* The caller's. */
+	struct record_transaction transaction;
+	uint64_t cost;
+	bool again; /* this very request was charged before */
+	bool room;
+	bool skipped; /* it has no counter, and the store is full */
+};
+
+/*
+ * In a change function: reads the item's record, brings it to now and into the layout that holds
+ * for its key. 0, or -1 and why it can't be used.
+ */
+int candidate_open(struct candidate *candidate, struct effective_limits *limits,
+    struct store_txn *txn, struct store_item *item, struct error *error);
+
+void candidate_free(struct candidate *candidate);
+
+#endif
