@@ -27,7 +27,8 @@ chmod 0755, $helper;
 # All as it should be, but for what a test asks for.
 sub configure {
     my (%args) = @_;
-    $t->configure(global => {user => $user, database => $database, log => 'none', %{$args{global} // {}}},
+    $t->configure(global => {user => $user, database => $database, log => 'none',
+        %{$args{global} // {}}},
         rules => $args{rules} // $rules);
     chmod 0644, $config;
     run('rm', '-rf', "$dir/db");
@@ -44,7 +45,8 @@ my $submit = "submission inet n - y - - smtpd\n    -o smtpd_sasl_auth_enable=yes
 my $ask    = 'check_policy_service { unix:private/policyd-ratelimit, default_action=DUNNO }';
 my $limit  = "policyd-ratelimit_time_limit = 3600\n";
 my $data   = "smtpd_data_restrictions = $ask\n";
-my $relay  = "smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination\n";
+my $relay  = 'smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, '
+    . "reject_unauth_destination\n";
 
 # Postfix, and so postconf, waits for seconds if main.cf is new, lest it was not written to its end.
 sub spew_old {
@@ -153,29 +155,36 @@ subtest 'silent: other good set-ups' => sub {
     configure();
     my %good = (
         'as it is here'       => [$limit . $data, $spawn . $smtp . $submit],
-        'a class'             => ["${limit}smtpd_restriction_classes = c\nc = $ask\nsmtpd_data_restrictions = c\n", $spawn . $smtp],
+        'a class'             => ["${limit}smtpd_restriction_classes = c\nc = $ask\n"
+            . "smtpd_data_restrictions = c\n", $spawn . $smtp],
         'a class of a table'  => ["${limit}smtpd_restriction_classes = c\nc = $ask\n"
             . "smtpd_sender_restrictions = check_sasl_access static:c\n", $spawn . $smtp . $submit],
-        'permit behind it'    => ["${limit}smtpd_data_restrictions = $ask, permit\n", $spawn . $smtp],
+        'permit behind it'    => ["${limit}smtpd_data_restrictions = $ask, permit\n",
+            $spawn . $smtp],
         'a content filter'    => ["${limit}${data}smtpd_sasl_auth_enable = yes\n",
             "$spawn$smtp" . "127.0.0.1:10025 inet n - n - - smtpd -o smtpd_data_restrictions=\n"],
-        'an absolute path'    => ["queue_directory = $dir\n${limit}smtpd_data_restrictions = check_policy_service "
+        'an absolute path'    => ["queue_directory = $dir\n${limit}"
+            . 'smtpd_data_restrictions = check_policy_service '
             . "{ unix:$dir/private/policyd-ratelimit, default_action=DUNNO }\n", $spawn . $smtp],
         'an action for all'   => ["${limit}smtpd_policy_service_default_action = DUNNO\n"
-            . "smtpd_data_restrictions = check_policy_service unix:private/policyd-ratelimit\n", $spawn . $smtp],
+            . "smtpd_data_restrictions = check_policy_service unix:private/policyd-ratelimit\n",
+            $spawn . $smtp],
         'a port'              => ["127.0.0.1:10040_time_limit = 1h\nsmtpd_data_restrictions = "
             . ($ask =~ s/unix:\S+,/inet:localhost:10040,/r) . "\n",
             ($spawn =~ s/^\S+ unix/127.0.0.1:10040 inet/r) . $smtp],
-        'a public socket'     => [$limit . ($data =~ s/private/public/r), ($spawn =~ s/unix -/unix n/r) . $smtp],
+        'a public socket'     => [$limit . ($data =~ s/private/public/r),
+            ($spawn =~ s/unix -/unix n/r) . $smtp],
         'time in hours'       => ["policyd-ratelimit_time_limit = 1h\n$data", $spawn . $smtp],
         'a group'             => [$limit . $data, ($spawn =~ s/(user=\S+)/$1:nogroup/r) . $smtp],
-        'reject, then a list' => ["${limit}smtpd_client_restrictions = permit_sasl_authenticated, reject\n"
+        'reject, then a list' => [$limit
+            . "smtpd_client_restrictions = permit_sasl_authenticated, reject\n"
             . "smtpd_sender_restrictions = $ask\n", $spawn . $smtp],
         'a list that an -o fills' => ["${limit}smtpd_data_restrictions = \$mua\nmua =\n",
             $spawn . $smtp . "$submit    -o { mua = $ask }\n"],
         'two limiters'        => ["$limit$data" . "other_time_limit = 1h\n", $spawn . $smtp
             . "other unix - n n - 0 spawn user=$user argv=$helper -c $dir/other.conf\n"
-            . "$submit    -o { smtpd_data_restrictions = check_policy_service unix:private/other }\n"],
+            . "$submit    -o { smtpd_data_restrictions = "
+            . "check_policy_service unix:private/other }\n"],
     );
     for my $name (sort keys %good) {
         postfix(@{$good{$name}});
@@ -195,10 +204,14 @@ subtest 'the service' => sub {
         ['unpriv',       "$master unpriv is y", sub {s/- n n/- - n/r}],
         ['maxproc',      "$master maxproc is 100, not 0", sub {s/- 0 spawn/- - spawn/r}],
         ['maxproc 5',    "$master maxproc is 5, not 0", sub {s/- 0 spawn/- 5 spawn/r}],
-        ['another configuration', "$master the helper reads /other, not $config", sub {s/-c \S+/-c \/other/r}],
-        ['and in one word',       "$master the helper reads /other, not", sub {s/-c \S+/-c\/other/r}],
-        ['and with a long name',  "$master the helper reads /other, not", sub {s/-c \S+/--config=\/other/r}],
-        ['none',                  "$master the helper reads /\\S+, not $config", sub {s/ -c \S+//r}],
+        ['another configuration', "$master the helper reads /other, not $config",
+            sub {s/-c \S+/-c \/other/r}],
+        ['and in one word',       "$master the helper reads /other, not",
+            sub {s/-c \S+/-c\/other/r}],
+        ['and with a long name',  "$master the helper reads /other, not",
+            sub {s/-c \S+/--config=\/other/r}],
+        ['none',                  "$master the helper reads /\\S+, not $config",
+            sub {s/ -c \S+//r}],
     );
     for my $case (@cases) {
         my ($name, $pattern, $change) = @$case;
@@ -208,19 +221,24 @@ subtest 'the service' => sub {
     }
     postfix($data, $spawn . $smtp);
     finds('time limit', "$dir/postfix/main.cf: policyd-ratelimit_time_limit is 1000s");
-    postfix("policyd-ratelimit_time_limit = 1h\nsmtpd_policy_service_max_ttl = 2h\n$data", $spawn . $smtp);
-    finds('time limit in hours', "$dir/postfix/main.cf: policyd-ratelimit_time_limit is 1h, .*\\(7200s\\)");
-    postfix("compatibility_level = 0\nsmtpd_relay_restrictions = reject_unauth_destination\n$limit$data",
+    postfix("policyd-ratelimit_time_limit = 1h\nsmtpd_policy_service_max_ttl = 2h\n$data",
+        $spawn . $smtp);
+    finds('time limit in hours',
+        "$dir/postfix/main.cf: policyd-ratelimit_time_limit is 1h, .*\\(7200s\\)");
+    postfix("compatibility_level = 0\n"
+            . "smtpd_relay_restrictions = reject_unauth_destination\n$limit$data",
         ($spawn =~ s/n n - 0/n - - 0/r) . $smtp);
     finds('chroot by default', "$master chroot is y");
 
     postfix($limit . $data, ($spawn =~ s/argv=\S+/argv=$dir\/no\/policyd-ratelimit/r) . $smtp);
     my ($status, $out) = check();
-    like("$status $out", qr{\A1 $master $dir/no/policyd-ratelimit can't be run: No such file.*; write: policyd-\N+\n\z},
+    like("$status $out",
+        qr{\A1 $master $dir/no/policyd-ratelimit can't be run: No such.*; write: policyd-\N+\n\z},
         'no such program');
     postfix("mail_owner = $user\n$limit$data", $spawn . $smtp);
     ($status, $out) = check();
-    like("$status $out", qr{\A1 $config: user = $user is mail_owner\N+; write: user = \S+\n\z}, 'the owner of mail');
+    like("$status $out", qr{\A1 $config: user = $user is mail_owner\N+; write: user = \S+\n\z},
+        'the owner of mail');
 };
 
 subtest 'the lists' => sub {
@@ -232,50 +250,78 @@ subtest 'the lists' => sub {
         ['no check', "$main: no list has check_policy_service", '', $smtp],
         ['no check, other restrictions', "$main: no list has check_policy_service",
             "smtpd_data_restrictions = reject_unauth_pipelining, permit\n", $smtp],
-        ['behind permit_mynetworks', "$main: smtpd_data_restrictions: \\S+ comes after permit_mynetworks:",
+        ['behind permit_mynetworks',
+            "$main: smtpd_data_restrictions: \\S+ comes after permit_mynetworks:",
             "smtpd_data_restrictions = permit_mynetworks, $ask\n", $smtp],
-        ['behind permit_sasl_authenticated', "$main: smtpd_data_restrictions: \\S+ comes after permit_sasl_authenticated:",
+        ['behind permit_sasl_authenticated',
+            "$main: smtpd_data_restrictions: \\S+ comes after permit_sasl_authenticated:",
             "smtpd_data_restrictions = permit_sasl_authenticated, $ask\n", $smtp],
-        ['behind both', "$main: smtpd_recipient_restrictions: \\S+ comes after permit_mynetworks, permit_sasl_authenticated:",
-            "smtpd_recipient_restrictions = permit_mynetworks permit_sasl_authenticated reject_unauth_destination $ask\n", $smtp],
+        ['behind both',
+            "$main: smtpd_recipient_restrictions: \\S+ comes after permit_mynetworks, "
+                . 'permit_sasl_authenticated:',
+            'smtpd_recipient_restrictions = permit_mynetworks permit_sasl_authenticated '
+                . "reject_unauth_destination $ask\n", $smtp],
         ['behind permit', "$main: smtpd_end_of_data_restrictions: \\S+ comes after permit:",
             "smtpd_end_of_data_restrictions = reject_rbl_client b.example, permit, $ask\n", $smtp],
-        ['behind another permit', "$main: smtpd_data_restrictions: \\S+ comes after permit_tls_clientcerts:",
+        ['behind another permit',
+            "$main: smtpd_data_restrictions: \\S+ comes after permit_tls_clientcerts:",
             "smtpd_data_restrictions = permit_tls_clientcerts, $ask\n", $smtp],
         ['behind reject', "$main: smtpd_data_restrictions: \\S+ comes after reject:",
             "smtpd_data_restrictions = warn_if_reject reject, reject, $ask\n", $smtp],
-        ['behind a permit in a class', "$main: smtpd_data_restrictions: \\S+ comes after permit_mynetworks:",
-            "smtpd_restriction_classes = c\nc = permit_mynetworks\nsmtpd_data_restrictions = c, $ask\n", $smtp],
-        ['behind permit in a list of master.cf', "$master: submission: smtpd_data_restrictions: \\S+ comes after permit_sasl",
-            '', "$smtp$submit    -o { smtpd_data_restrictions = permit_sasl_authenticated, $ask }\n"],
-        ['in the client list', "$main: smtpd_client_restrictions: \\S+ $early", "smtpd_client_restrictions = $ask\n", $smtp],
+        ['behind a permit in a class',
+            "$main: smtpd_data_restrictions: \\S+ comes after permit_mynetworks:",
+            "smtpd_restriction_classes = c\nc = permit_mynetworks\n"
+                . "smtpd_data_restrictions = c, $ask\n", $smtp],
+        ['behind permit in a list of master.cf',
+            "$master: submission: smtpd_data_restrictions: \\S+ comes after permit_sasl",
+            '', "$smtp$submit    -o "
+                . "{ smtpd_data_restrictions = permit_sasl_authenticated, $ask }\n"],
+        ['in the client list', "$main: smtpd_client_restrictions: \\S+ $early",
+            "smtpd_client_restrictions = $ask\n", $smtp],
         ['in the sender list', "$main: smtpd_sender_restrictions: \\S+ $early",
             "smtpd_sender_restrictions = reject_non_fqdn_sender, $ask\n", $smtp],
         ['in the relay list', "$main: smtpd_relay_restrictions: \\S+ $early",
-            "smtpd_relay_restrictions = $ask, permit_mynetworks, reject_unauth_destination\n", $smtp],
+            "smtpd_relay_restrictions = $ask, permit_mynetworks, reject_unauth_destination\n",
+            $smtp],
         ['before the relay list', "$main: smtpd_recipient_restrictions: \\S+ $early",
-            "smtpd_relay_before_recipient_restrictions = no\n${relay}smtpd_recipient_restrictions = $ask\n", $smtp],
+            "smtpd_relay_before_recipient_restrictions = no\n$relay"
+                . "smtpd_recipient_restrictions = $ask\n", $smtp],
         ['no relay list', "$main: smtpd_recipient_restrictions: \\S+ $early",
-            "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = $ask, permit_mynetworks, reject_unauth_destination\n", $smtp],
-        ['too early to count', "$main: smtpd_sender_restrictions: \\S+ with smtpd_delay_reject = no",
-            "smtpd_delay_reject = no\nsmtpd_sender_restrictions = reject_unauth_destination, $ask\n", $smtp],
-        ['no default_action', "$main: smtpd_data_restrictions: check_policy_service without default_action",
+            "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = $ask, "
+                . "permit_mynetworks, reject_unauth_destination\n", $smtp],
+        ['too early to count',
+            "$main: smtpd_sender_restrictions: \\S+ with smtpd_delay_reject = no",
+            "smtpd_delay_reject = no\n"
+                . "smtpd_sender_restrictions = reject_unauth_destination, $ask\n", $smtp],
+        ['no default_action',
+            "$main: smtpd_data_restrictions: check_policy_service without default_action",
             "smtpd_data_restrictions = $plain, permit\n", $smtp],
-        ['no default_action in braces', "$main: smtpd_data_restrictions: check_policy_service without default_action",
-            "smtpd_data_restrictions = check_policy_service { unix:private/policyd-ratelimit, timeout=10s }\n", $smtp],
-        ['a wrong name', "$main: smtpd_data_restrictions: it asks unix:private/ratelimit, but the service is unix:private/policyd",
-            "smtpd_data_restrictions = check_policy_service { unix:private/ratelimit, default_action=DUNNO }\n", $smtp],
-        ['a public socket', "$main: smtpd_data_restrictions: it asks unix:public/policyd-ratelimit, but",
-            "smtpd_data_restrictions = check_policy_service { unix:public/policyd-ratelimit, default_action=DUNNO }\n", $smtp],
-        ['replaced by an -o', "$master: submission: its own smtpd_data_restrictions has no check_policy_service",
+        ['no default_action in braces',
+            "$main: smtpd_data_restrictions: check_policy_service without default_action",
+            'smtpd_data_restrictions = check_policy_service '
+                . "{ unix:private/policyd-ratelimit, timeout=10s }\n", $smtp],
+        ['a wrong name',
+            "$main: smtpd_data_restrictions: it asks unix:private/ratelimit, but the service is "
+                . 'unix:private/policyd',
+            'smtpd_data_restrictions = check_policy_service '
+                . "{ unix:private/ratelimit, default_action=DUNNO }\n", $smtp],
+        ['a public socket',
+            "$main: smtpd_data_restrictions: it asks unix:public/policyd-ratelimit, but",
+            'smtpd_data_restrictions = check_policy_service '
+                . "{ unix:public/policyd-ratelimit, default_action=DUNNO }\n", $smtp],
+        ['replaced by an -o',
+            "$master: submission: its own smtpd_data_restrictions has no check_policy_service",
             $data, "$smtp$submit    -o smtpd_data_restrictions=\n"],
-        ['replaced by all', "$master: smtp: its own smtpd_data_restrictions has no check_policy_service",
+        ['replaced by all',
+            "$master: smtp: its own smtpd_data_restrictions has no check_policy_service",
             $data, $smtp =~ s/$/ -o smtpd_data_restrictions=permit/r],
-        ['the stock -o of a submission entry', "$master: submission: its own smtpd_recipient_restrictions has no",
+        ['the stock -o of a submission entry',
+            "$master: submission: its own smtpd_recipient_restrictions has no",
             "smtpd_recipient_restrictions = $ask\n",
             "$smtp$submit    -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject\n"],
         ['another service with logins', "$master: submissions: users can log in, and no list",
-            '', "$smtp$submit    -o { smtpd_data_restrictions = $ask }\n" . $submit =~ s/submission/submissions/r],
+            '', "$smtp$submit    -o { smtpd_data_restrictions = $ask }\n"
+                . $submit =~ s/submission/submissions/r],
     );
     for my $case (@cases) {
         my ($name, $pattern, $lists, $services) = @$case;
@@ -290,10 +336,12 @@ subtest 'the lists' => sub {
     silent('two faults of one check: mended');
     configure(rules => $rules . $bytes);
     postfix($limit . $data, $spawn . $smtp);
-    finds('bytes are never counted', "$main: smtpd_end_of_data_restrictions: no check_policy_service: rule volume,");
+    finds('bytes are never counted',
+        "$main: smtpd_end_of_data_restrictions: no check_policy_service: rule volume,");
     postfix($limit . $data . ($data =~ s/data/end_of_data/r),
         "$spawn$smtp$submit    -o smtpd_end_of_data_restrictions=\n");
-    finds('nor where users are', "$master: submission: smtpd_end_of_data_restrictions: no check_policy_service");
+    finds('nor where users are',
+        "$master: submission: smtpd_end_of_data_restrictions: no check_policy_service");
 };
 
 subtest 'instances' => sub {
@@ -310,17 +358,21 @@ subtest 'instances' => sub {
 
     local $ENV{MAIL_CONFIG} = $one;
     postfix("multi_instance_directories = $two\n$limit$data", $spawn . $smtp, 'one');
-    is_deeply([$t->ctl('check')], [0, '', ''], 'the default, and one that it names and that only passes mail on');
+    is_deeply([$t->ctl('check')], [0, '', ''],
+        'the default, and one that it names and that only passes mail on');
     postfix($limit, $smtp . $submit, 'two');
     ($status, $out) = $t->ctl('check');
     is(() = $out =~ m{^$two/}mg, 2, 'one where users log in') or diag $out;
 
     my @none = $t->ctl('check', '-P', "$dir/none");
     is("$none[0]$none[2]", '1');
-    like($none[1], qr{\A$dir/none: postconf: fatal: \N*$dir/none/main\.cf: No such file\N*: Postfix's side was not checked; run: \N+\n\z},
+    like($none[1],
+        qr{\A$dir/none:[ ]postconf:[ ]fatal:[ ]\N*$dir/none/main\.cf:[ ]No[ ]such[ ]file\N*:
+            [ ]Postfix's[ ]side[ ]was[ ]not[ ]checked;[ ]run:[ ]\N+\n\z}x,
         'no such folder');
     postfix($limit . $data, "no entry\n", 'odd');
-    like(($t->ctl('check', '-P', "$dir/odd"))[1], qr{\A$dir/odd: postconf: fatal: \N*; run: \N+\n\z}, 'no such master.cf');
+    like(($t->ctl('check', '-P', "$dir/odd"))[1],
+        qr{\A$dir/odd: postconf: fatal: \N*; run: \N+\n\z}, 'no such master.cf');
 };
 
 # Stands in for postconf.
@@ -340,11 +392,16 @@ subtest 'postconf' => sub {
         postfix($limit . $data, $spawn . $smtp);
         silent('found where PATH lacks it');
     }
-    for my $odd ('', 'x', ' =', '= =', "a b c d e f g smtpd {{{", "a/b/c = }}", "smtp inet - - - - - smtpd -o",
-        "policyd-ratelimit unix - - - - - spawn argv=", "x unix n n n n n spawn argv=/policyd-ratelimit -c {",
-        "smtpd_data_restrictions = check_policy_service", "smtpd_data_restrictions = check_policy_service {\n",
-        "smtpd_restriction_classes = a b\na = a b\nb = a a a a b b b b\nsmtpd_data_restrictions = a b a b a b",
-        "smtpd_data_restrictions = " . 'permit ' x 9999, "\xff\xfe = \x01\nsmtpd_data_restrictions = {\xff\x1b") {
+    for my $odd ('', 'x', ' =', '= =', "a b c d e f g smtpd {{{", "a/b/c = }}",
+        "smtp inet - - - - - smtpd -o",
+        "policyd-ratelimit unix - - - - - spawn argv=",
+        "x unix n n n n n spawn argv=/policyd-ratelimit -c {",
+        "smtpd_data_restrictions = check_policy_service",
+        "smtpd_data_restrictions = check_policy_service {\n",
+        "smtpd_restriction_classes = a b\na = a b\nb = a a a a b b b b\n"
+            . 'smtpd_data_restrictions = a b a b a b',
+        "smtpd_data_restrictions = " . 'permit ' x 9999,
+        "\xff\xfe = \x01\nsmtpd_data_restrictions = {\xff\x1b") {
         local $ENV{PATH} = fake_postconf("#!/bin/sh\n/bin/cat <<'END'\n$odd\nEND\n") . ':/bin';
         my ($status, $out, $err) = check();
         is("$status$err", '1', 'odd output: ' . substr $odd =~ s/[^ -~]/?/gr, 0, 50) or diag $out;
@@ -362,7 +419,8 @@ subtest 'configuration' => sub {
     chmod 0666, $config;
     my ($status, $out, $err) = check();
     is("$status$out", '78', 'everybody may write');
-    like($err, qr{\A$config: others may write it, so it is not used; chmod o-w $config\n\z}, 'is said once');
+    like($err, qr{\A$config: others may write it, so it is not used; chmod o-w $config\n\z},
+        'is said once');
     chown 0, 1, $config;
     chmod 0664, $config;
     finds('a group may write', "$config: mode is 0664") if $> == 0;
@@ -376,7 +434,9 @@ subtest 'configuration' => sub {
     like($out, qr/\A\N+maxproc is 7\N+\n\z/, 'and what can be checked is');
     postfix($limit . $data, $spawn . $smtp);
     configure(global => {user => 'no-such-user'});
-    like((check())[1], qr/^$config: there is no account "no-such-user": \N+; run: useradd \N+ no-such-user$/m, 'no account');
+    like((check())[1],
+        qr/^$config: there is no account "no-such-user": \N+; run: useradd \N+ no-such-user$/m,
+        'no account');
 SKIP: {
         skip 'needs root', 2 if $> != 0;
         configure();
@@ -439,34 +499,44 @@ subtest 'database' => sub {
     truncate $database, 30_000;
     finds('cut off', "$database: ");
     database();
-    damage('users:bob@example.com', sub {s/(?<=\|)([^|]+)\|([^|]+)(?=\|)/'!' x length($1) . '|' . '!' x length $2/e});
+    damage('users:bob@example.com',
+        sub {s/(?<=\|)([^|]+)\|([^|]+)(?=\|)/'!' x length($1) . '|' . '!' x length $2/e});
     finds('a damaged record', "$database: the record of \"users:bob\@example.com\" can't be read");
     database();
     damage('users:ann@example.com', sub {s/2 s12/3 s12/});
-    finds('a later version', "$database: the record of \"users:ann\@example.com\" can't be read: not a counter of version");
+    finds('a later version',
+        "$database: the record of \"users:ann\@example.com\" can't be read: "
+            . 'not a counter of version');
 
     my $strange = "$dir/it's \$(touch strange)";
     configure(global => {database => "$strange/counters.tdb"});
-    finds('a name that a shell must not read', quotemeta "$strange: the folder of the counters is missing");
-    is_deeply([sort map {s{.*/}{}r} glob "$dir/*strange*"], ["it's \$(touch strange)"], 'what was to be run makes it');
+    finds('a name that a shell must not read',
+        quotemeta "$strange: the folder of the counters is missing");
+    is_deeply([sort map {s{.*/}{}r} glob "$dir/*strange*"], ["it's \$(touch strange)"],
+        'what was to be run makes it');
     ok(!-e 'strange', 'and does no more');
     configure(global => {database => "$helper/counters.tdb"});
-    like((check())[1], qr/^\Q$helper\E: not a folder: nothing is limited; write: database = \S+$/m, 'a file for a folder');
+    like((check())[1], qr/^\Q$helper\E: not a folder: nothing is limited; write: database = \S+$/m,
+        'a file for a folder');
     configure();
     mkdir $database or die $!;
-    like((check())[1], qr/^\Q$database\E: not a file: nothing is limited; write: database = \S+$/m, 'a folder for a file');
+    like((check())[1], qr/^\Q$database\E: not a file: nothing is limited; write: database = \S+$/m,
+        'a folder for a file');
 
 SKIP: {
         # A disk of a megabyte, in a name space of its own.
         configure(global => {database_max_size => '2M'});
-        my @small = ('unshare', '-m', 'sh', '-c', 'mount -t tmpfs -o size=1M none "$0" && chown "$1" "$0" && '
+        my @small = ('unshare', '-m', 'sh', '-c',
+            'mount -t tmpfs -o size=1M none "$0" && chown "$1" "$0" && '
             . 'chmod 750 "$0" && shift && exec "$@"', "$dir/db", $user);
         skip 'no disk that is small enough', 3 if $> != 0 || (run(@small, 'true'))[0] != 0;
-        my @ctl = (@small, build_dir() . '/policyd-ratelimit-ctl', '-c', $config, 'check', '-P', "$dir/postfix");
+        my @ctl = (@small, build_dir() . '/policyd-ratelimit-ctl', '-c', $config,
+            'check', '-P', "$dir/postfix");
         my ($status, $out, $err) = run(@ctl);
         is("$status$err", '1');
-        is($out, "$config: 1 MiB are free on the disk of $database, and it may grow by 2 MiB: new keys are not "
-            . "counted once the disk is full; write: database_max_size = 512K\n", 'disk');
+        is($out, "$config: 1 MiB are free on the disk of $database, and it may grow by 2 MiB: "
+            . "new keys are not counted once the disk is full; "
+            . "write: database_max_size = 512K\n", 'disk');
         mend($out);
         is_deeply([run(@ctl)], [0, '', ''], 'disk: mended');
     }
@@ -482,10 +552,12 @@ SKIP: {
         configure();
         chown $uid, $gid + 1, "$dir/db";
         chmod 0770, "$dir/db";
-        finds('the group of another may write to the folder', "$dir/db: mode is 0770: its group, which is not that of nobody");
+        finds('the group of another may write to the folder',
+            "$dir/db: mode is 0770: its group, which is not that of nobody");
         database(global => {database_mode => '0660'});
         chown $uid, $gid + 1, $database;
-        finds('the group of another may write', "$database: its group, which is not that of nobody, can change");
+        finds('the group of another may write',
+            "$database: its group, which is not that of nobody, can change");
         configure(global => {user => 'root'});
         like((check())[1], qr/^$config: user = root: /m, 'root');
     }

@@ -19,7 +19,9 @@ my $source = abs_path(source_dir()) . '/completion';
 $ENV{PATH} = abs_path(build_dir()) . ":$ENV{PATH}";
 $ENV{LC_ALL} = 'C.UTF-8';
 my $helper = $t->helper;
-for my $user ('ann@example.com', 'ann@example.org', 'bob smith', q{eve'$(touch x)`"\\;}, "\x{c3}\x{a9}va", '*') {
+for my $user ('ann@example.com', 'ann@example.org', 'bob smith', q{eve'$(touch x)`"\\;},
+    "\x{c3}\x{a9}va", '*')
+{
     $helper->ask(sasl_username => $user, client_address => '2001:db8::1');
 }
 my $ctl = "policyd-ratelimit-ctl -c $t->{config}";
@@ -33,7 +35,8 @@ printf '%s\\n' "\${COMPREPLY[@]}"
 END
 sub offers {
     my ($line) = @_;
-    my ($status, $out, $err) = run('bash', '--norc', '--noprofile', "$t->{dir}/complete.bash", $line);
+    my ($status, $out, $err) =
+        run('bash', '--norc', '--noprofile', "$t->{dir}/complete.bash", $line);
     return "$status$err" if $status || $err;
     return join ' | ', sort split /\n/, $out;
 }
@@ -55,7 +58,8 @@ subtest 'bash' => sub {
         ["$ctl reset ev", q{eve\'\$\(touch\ x\)\`\"\\\\\;}, 'nothing is expanded'],
         ["$ctl reset '*", '*', 'is no pattern'],
         ["$ctl reset \"eve", q{eve'\$(touch x)\\`\\"\\\\;}, 'in double quotes'],
-        ["$ctl reset eve\\'\\\$\\(touch\\ x\\)\\`\\\"\\\\", q{eve\'\$\(touch\ x\)\`\"\\\\\;}, 'all of it typed'],
+        ["$ctl reset eve\\'\\\$\\(touch\\ x\\)\\`\\\"\\\\", q{eve\'\$\(touch\ x\)\`\"\\\\\;},
+            'all of it typed'],
         ["$ctl reset \x{c3}", "\x{c3}\x{a9}va"],
         ["$ctl set ", 'clients | users'],
         ["$ctl set --for 1h users a", 'ann@example.com | ann@example.org'],
@@ -71,7 +75,9 @@ subtest 'bash' => sub {
         my ($line, $expected, $name) = @$case;
         is(offers($line), $expected, $line =~ s/\Q$t->{dir}\E/DIR/gr . ($name ? ": $name" : ''));
     }
-    my ($status, $out, $err) = run('bash', '--norc', '--noprofile', '-c', ". $source/policyd-ratelimit-ctl;"
+    my ($status, $out, $err) =
+        run('bash', '--norc', '--noprofile', '-c',
+              ". $source/policyd-ratelimit-ctl;"
         . " COMP_WORDS=(policyd-ratelimit-ctl -c $t->{config} show --rule u) COMP_CWORD=5;"
         . ' _policyd_ratelimit_ctl policyd-ratelimit-ctl; echo "${COMPREPLY[*]}"');
     is("$status$out$err", "0users\n", 'from COMP_WORDS alone');
@@ -129,7 +135,8 @@ my @lines = (
     ['unset clients 2', 'unset|clients|2001:db8::/64'],
     ['config users.ke', 'config|users.key'],
 );
-spew("$t->{dir}/rc.bash", "PATH=$t->{dir}/bin:\$PATH PS1='\$ '\nunset HISTFILE\n. $source/policyd-ratelimit-ctl\n");
+spew("$t->{dir}/rc.bash",
+    "PATH=$t->{dir}/bin:\$PATH PS1='\$ '\nunset HISTFILE\n. $source/policyd-ratelimit-ctl\n");
 spew("$t->{dir}/.zshrc", "PATH=$t->{dir}/bin:\$PATH PS1='\$ '\nfpath=($source \$fpath)\n"
     . "autoload -Uz compinit\ncompinit -u -D\nunsetopt beep\n");
 

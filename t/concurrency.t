@@ -3,9 +3,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 use strict;
 use warnings;
-use POSIX ();
 use Test::More;
-use RateTest;
+use RateTest qw(result_of start_process);
 
 my $processes = 8;
 my $requests  = 50_000;
@@ -14,28 +13,23 @@ my $limit     = 1000;
 # Asks $count times in a process of its own, some requests at once; the number that passed.
 sub start_client {
     my ($t, $count, $attributes) = @_;
-    pipe my $result, my $tell or die "pipe: $!";
-    my $pid = fork() // die "fork: $!";
-    return {pid => $pid, result => $result} if $pid;
-    my $helper = $t->helper;
-    my $passed = 0;
-    for (my $n = 0; $n < $count; $n += 50) {
-        $helper->write(join '', map { RateTest::Helper::request($attributes->($n + $_)) } 1 .. 50);
-        $passed += ($helper->answer // '') eq 'DUNNO' for 1 .. 50;
-    }
-    my (undef, $status) = $helper->finish;
-    syswrite $tell, $status eq 0 ? $passed : "helper: $status";
-    POSIX::_exit(0);
+    return start_process(sub {
+        my $helper = $t->helper;
+        my $passed = 0;
+        for (my $n = 0; $n < $count; $n += 50) {
+            my @requests = map { RateTest::Helper::request($attributes->($n + $_)) } 1 .. 50;
+            $helper->write(join '', @requests);
+            $passed += ($helper->answer // '') eq 'DUNNO' for 1 .. 50;
+        }
+        my (undef, $status) = $helper->finish;
+        return $status eq 0 ? $passed : "helper: $status";
+    });
 }
 
 sub sum {
     my (@clients) = @_;
     my $sum = 0;
-    for my $client (@clients) {
-        sysread $client->{result}, my $passed, 100;
-        waitpid $client->{pid}, 0;
-        $sum += $passed;
-    }
+    $sum += result_of($_) for @clients;
     return $sum;
 }
 
@@ -46,8 +40,10 @@ for my $strategy (qw(sliding-window fixed-window moving-window)) {
     );
     # The middle of a year, so that no window ends meanwhile.
     $t->set_clock(1_752_000_000);
-    my @clients = map { my $c = $_; start_client($t, $requests / $processes, sub { (instance => "$c.$_[0]") }) }
-        1 .. $processes;
+    my @clients = map {
+        my $c = $_;
+        start_client($t, $requests / $processes, sub { (instance => "$c.$_[0]") })
+    } 1 .. $processes;
     is(sum(@clients), $limit,
         "$strategy: of $requests requests in $processes processes exactly $limit pass");
 }
@@ -55,7 +51,8 @@ for my $strategy (qw(sliding-window fixed-window moving-window)) {
 subtest 'many keys, several rules, new counters and rewrites at the same time' => sub {
     my $t = RateTest->new(
         rules => "[rule user]\nkey = sasl_username\nlimit = 10/year\n"
-            . "[rule sender]\nkey = sender\nlimit = 10/year\n[rule all]\nkey = everything\nlimit = 6000/year\n",
+            . "[rule sender]\nkey = sender\nlimit = 10/year\n"
+            . "[rule all]\nkey = everything\nlimit = 6000/year\n",
         global => {log => 'none', lock_timeout => '60s'},
     );
     $t->set_clock(1_752_000_000);
@@ -68,10 +65,11 @@ subtest 'many keys, several rules, new counters and rewrites at the same time' =
         })
     } 1 .. $processes;
     is(sum(@clients), 5120, '512 keys, 10 each: no more and no less');
-    my (undef, $out) = $t->ctl('show', '--json');
+    my (undef, @rows) = $t->show;
     my %sum;
-    $sum{$1} += $2 while $out =~ /"rule": "(\w+)".*?"used": (\d+)/g;
-    is_deeply(\%sum, {user => 5120, sender => 5120, all => 5120}, 'and each rule counted all of them');
+    $sum{$_->{rule}} += $_->{used} for @rows;
+    is_deeply(\%sum, {user => 5120, sender => 5120, all => 5120},
+        'and each rule counted all of them');
 };
 
 done_testing;

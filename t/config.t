@@ -15,8 +15,8 @@ my $file = "$dir/settings.conf";
 my $units = 'one of second, minute, hour, day, week, month, year';
 my $words = 'one of DEFER_IF_PERMIT, DEFER_IF_REJECT, DEFER, REJECT, 4NN or 5NN and a text, DUNNO, '
     . 'WARN, INFO, HOLD, DISCARD, REDIRECT, FILTER, BCC, PREPEND';
-my $rule_options = 'key, limit, count, strategy, resolution, match, override, exempt, action, mode, '
-    . 'count_denied, warn_at, ipv4_prefix, ipv6_prefix, fold_case, strip_extension';
+my $rule_options = 'key, limit, count, strategy, resolution, match, override, exempt, action, '
+    . 'mode, count_denied, warn_at, ipv4_prefix, ipv6_prefix, fold_case, strip_extension';
 my $option = 'not a line of the form option = value; a value stands in one line with its option';
 
 # One mistake a line: the file, and every message it gives.
@@ -24,11 +24,14 @@ my @cases = (
     ["key = x\n", '1: "key" stands before any section; [global] or [rule NAME] must come first'],
     ["[globl]\nx = y\n", '1: unknown section [globl]; one of [global] and [rule NAME]'],
     ["[rule]\n", '1: unknown section [rule]; one of [global] and [rule NAME]'],
-    ["[rule a b]\n", q{1: "a b" can't be the name of a rule; it is 1 to 32 letters, digits, '-' or '_'}],
+    ["[rule a b]\n",
+        q{1: "a b" can't be the name of a rule; it is 1 to 32 letters, digits, '-' or '_'}],
     ['[rule ' . 'x' x 33 . "]\n",
-        '1: "' . 'x' x 33 . q{" can't be the name of a rule; it is 1 to 32 letters, digits, '-' or '_'}],
+        '1: "' . 'x' x 33 . q{" can't be the name of a rule; }
+        . q{it is 1 to 32 letters, digits, '-' or '_'}],
     ["[rule global]\n", q{1: a rule can't be called global; any other name is good}],
-    [join('', map {"[rule r$_]\nkey = sender\nlimit = 1/hour\n"} 1 .. 65), '193: more than 64 rules'],
+    [join('', map {"[rule r$_]\nkey = sender\nlimit = 1/hour\n"} 1 .. 65),
+        '193: more than 64 rules'],
     ["[global\n", q{1: a '[' without its ']'; a section is [global] or [rule NAME]}],
     ["$rule$rule", '4: a second [rule r], the first is in line 1; each needs a name of its own'],
     ["[global]\n[global]\n", '2: a second [global], the first is in line 1'],
@@ -37,11 +40,14 @@ my @cases = (
     ["[global]\nlogs = all\n", '2: unknown option "logs", did you mean "log"?'],
     ["${rule}limits = 1/day\n", '4: unknown option "limits", did you mean "limit"?'],
     ["[global]\nfrobnicate = all\n", '2: unknown option "frobnicate" in [global]; one of database, '
-        . 'database_mode, database_max_size, user, on_error, success_action, lock_timeout, log, log_target'],
-    ["${rule}frobnicate = 1/day\n", qq{4: unknown option "frobnicate" in [rule r]; one of $rule_options}],
+        . 'database_mode, database_max_size, user, on_error, success_action, lock_timeout, log, '
+        . 'log_target'],
+    ["${rule}frobnicate = 1/day\n",
+        qq{4: unknown option "frobnicate" in [rule r]; one of $rule_options}],
     ["[rule r]\nlimit = 1/hour\n",
         '1: [rule r] has no key; say what is counted, such as key = sasl_username'],
-    ["[rule r]\nkey = sender\n", '1: [rule r] has no limit; say how much, such as limit = 100/hour'],
+    ["[rule r]\nkey = sender\n",
+        '1: [rule r] has no limit; say how much, such as limit = 100/hour'],
     ["$rule\nnonsense\n", "5: $option"],
     ["${rule}action = REJECT\n  and more\n", "5: $option"],
     ["[rule r] key = sender\nlimit = 1/hour\n",
@@ -50,7 +56,8 @@ my @cases = (
         . 'value; take it out, comments have lines of their own'],
     ["${rule}override =;x 1/day\n", "4: a ';' behind a blank starts a comment and would cut the "
         . 'value; take it out, comments have lines of their own'],
-    ["${rule}action = REJECT no ; more\n", "4: a ';' behind a blank starts a comment and would cut the "
+    ["${rule}action = REJECT no ; more\n",
+        "4: a ';' behind a blank starts a comment and would cut the "
         . 'value; take it out, comments have lines of their own'],
     ["${rule}action = REJECT " . 'x' x 190 . "\n", '4: the line has 206 bytes, 198 are allowed'],
     ["${rule}action = REJECT \xff\n", '4: a byte that is not UTF-8'],
@@ -64,16 +71,21 @@ my @cases = (
     ["${rule}action = OK\n", '4: action: OK would skip the restrictions behind; use DUNNO'],
     ["[global]\nsuccess_action = permit\n",
         '2: success_action: permit would skip the restrictions behind; use DUNNO'],
-    ["[global]\non_error = 451\n", '2: on_error: 451 alone means OK to Postfix; write a text behind it'],
+    ["[global]\non_error = 451\n",
+        '2: on_error: 451 alone means OK to Postfix; write a text behind it'],
     ["${rule}action = REJECT {used\n", q(4: action: a '{' without its '}'; for a brace write "{{")],
-    ["${rule}action = REJECT {usd}\n", '4: action: unknown placeholder "{usd}"; one of {rule}, {key}, '
+    ["${rule}action = REJECT {usd}\n",
+        '4: action: unknown placeholder "{usd}"; one of {rule}, {key}, '
         . '{field}, {limit}, {used}, {remaining}, {count}, {window}, {retry_after} or a request '
         . 'attribute such as {sasl_username}'],
-    ["[rule r]\nkey = sasluser\nlimit = 1/hour\n", '2: key: unknown attribute "sasluser"; one that Postfix '
+    ["[rule r]\nkey = sasluser\nlimit = 1/hour\n",
+        '2: key: unknown attribute "sasluser"; one that Postfix '
         . 'sends, such as sasl_username, sender, client_address, or sasl_domain, sender_domain, '
         . 'recipient_domain, or everything'],
-    ["[rule r]\nkey = sender\nlimit = 1/our\n", qq{3: limit: unknown unit "our" in "1/our"; $units}],
-    ["[rule r]\nkey = sender\nlimit = many\n", '3: limit: "many" does not start with a number; a limit is '
+    ["[rule r]\nkey = sender\nlimit = 1/our\n",
+        qq{3: limit: unknown unit "our" in "1/our"; $units}],
+    ["[rule r]\nkey = sender\nlimit = many\n",
+        '3: limit: "many" does not start with a number; a limit is '
         . 'COUNT/UNIT such as 100/hour, or unlimited, or deny'],
     ["[rule r]\nkey = sender\nlimit = 10\n",
         q{3: limit: a '/' or "per" must follow the number in "10"}],
@@ -81,13 +93,15 @@ my @cases = (
         '3: limit: the number of units in "1/0 hours" must be 1 to 10000'],
     ["[rule r]\nkey = sender\nlimit = 1/hour 2/day\n",
         q{3: limit: "2/day" follows a limit; several are separated by ',' or '|'}],
-    ["[rule r]\nkey = sender\nlimit = 1/hour, 2/60 minutes\n", '3: limit: two limits have the same window'],
+    ["[rule r]\nkey = sender\nlimit = 1/hour, 2/60 minutes\n",
+        '3: limit: two limits have the same window'],
     ["[rule r]\nkey = sender\nlimit = 10MiB/day\n",
         '3: limit: "MiB" is for count = bytes; here a number may end in k, M or G'],
     ["[rule r]\nkey = sender\nlimit = 99999999999/day\n",
         '3: limit: the number in "99999999999/day" is too large, the most is 68719476735'],
-    ["[rule r]\nkey = sender\nlimit = 10001/day\nstrategy = moving-window\n", '3: limit: a moving-window '
-        . 'remembers each event, 10000 at most; for a limit above that use strategy = sliding-window'],
+    ["[rule r]\nkey = sender\nlimit = 10001/day\nstrategy = moving-window\n",
+        '3: limit: a moving-window remembers each event, 10000 at most; for a limit above that '
+        . 'use strategy = sliding-window'],
     ["${rule}count = mails\n", '4: count: "mails" is not messages, recipients or bytes'],
     ["${rule}strategy = sliding\n",
         '4: strategy: "sliding" is not fixed-window, sliding-window or moving-window'],
@@ -95,16 +109,19 @@ my @cases = (
     ["${rule}fold_case = maybe\n", '4: fold_case: "maybe" is not no or yes'],
     ["${rule}count_denied = 1\n", '4: count_denied: "1" is not no or yes'],
     ["[global]\ndatabase = counters.tdb\n", '2: database: "counters.tdb" is not an absolute path'],
-    ["[global]\ndatabase_mode = 0666\n", '2: database_mode: "0666" is not a mode such as 0640; its owner '
+    ["[global]\ndatabase_mode = 0666\n",
+        '2: database_mode: "0666" is not a mode such as 0640; its owner '
         . 'must be able to read and write, others not to write'],
     ["[global]\ndatabase_max_size = 5G\n",
         '2: database_max_size: "5G" is not a size from 64K to 4G, such as 256M'],
     ["[global]\nuser = a b\n", '2: user: "a b" is not the name of an account'],
-    ["[global]\nlock_timeout = 2\n", '2: lock_timeout: "2" is not a time from 10ms to 60s, such as 2s'],
+    ["[global]\nlock_timeout = 2\n",
+        '2: lock_timeout: "2" is not a time from 10ms to 60s, such as 2s'],
     ["[global]\nlog = verbose\n", '2: log: "verbose" is not none, denied or all'],
     ["[global]\nlog_target = stderr\n",
         '2: log_target: "stderr" is not syslog, syslog:FACILITY or file:/PATH'],
-    ["[global]\nlog_target = syslog:mial\n", '2: log_target: unknown facility "mial"; one of syslog(3)\'s, '
+    ["[global]\nlog_target = syslog:mial\n",
+        '2: log_target: unknown facility "mial"; one of syslog(3)\'s, '
         . 'such as mail, daemon, local0'],
     ["[global]\nlog = x\n\n# fine\n[rule r]\nkey = y\nlimit = z\n",
         '2: log: "x" is not none, denied or all',
@@ -113,7 +130,8 @@ my @cases = (
         '7: limit: "z" does not start with a number; a limit is COUNT/UNIT such as 100/hour, or '
             . 'unlimited, or deny'],
     # And what is right.
-    ["\xef\xbb\xbf; comment\r\n[global]\r\n  log = all\r\n# comment\r\n[rule r]\r\n  key = sender\r\n  limit: 1/h|2/d\r\n"],
+    ["\xef\xbb\xbf; comment\r\n[global]\r\n  log = all\r\n# comment\r\n"
+        . "[rule r]\r\n  key = sender\r\n  limit: 1/h|2/d\r\n"],
     [''],
     ["[global]\n"],
     ["${rule}action = 550 5.7.1 a;b #c \xc3\xa4 {{ {sasl_username}\n"],
@@ -173,7 +191,8 @@ b.strip_extension =
 END
     is_deeply([run(build_dir() . '/policyd-ratelimit-ctl', '-c', $file, 'config', 'b.limit')],
         [0, "10MiB/24 hours\n", ''], 'one of them');
-    is((run(build_dir() . '/policyd-ratelimit-ctl', '-c', $file, 'config', 'b.limits'))[0], 1, 'none');
+    is((run(build_dir() . '/policyd-ratelimit-ctl', '-c', $file, 'config', 'b.limits'))[0], 1,
+        'none');
 };
 
 # Asks until the answer is the expected one; false after some seconds.
@@ -202,9 +221,13 @@ subtest 'a bad file, and one that is mended' => sub {
     $t->configure(rules => "[rule r\n");
     ok(becomes($helper, 'REJECT good'), 'a running helper keeps the last good one');
     my $end = time + 10;
-    sleep 0.02 while $helper->ask eq 'REJECT good' && substr($t->log_text, $before) !~ /last good/ && time < $end;
+    sleep 0.02
+        while $helper->ask eq 'REJECT good'
+        && substr($t->log_text, $before) !~ /last good/
+        && time < $end;
     $helper->ask for 1 .. 3;
-    is(() = substr($t->log_text, $before) =~ /last good one stays in force/g, 1, 'and says so once');
+    is(() = substr($t->log_text, $before) =~ /last good one stays in force/g, 1,
+        'and says so once');
     $t->configure(rules => $good =~ s/good/better/r);
     ok(becomes($helper, 'REJECT better'), 'the next good one is taken up');
     rename $t->{config}, "$t->{config}.away";
@@ -241,7 +264,8 @@ subtest 'a file that others may write' => sub {
     chmod 0646, $t->{config} or die $!;
     my ($status, undef, $errors) = $t->ctl('config');
     is_deeply([$status, $errors],
-        [78, "$t->{config}: others may write it, so it is not used; chmod o-w $t->{config}\n"], 'ctl');
+        [78, "$t->{config}: others may write it, so it is not used; chmod o-w $t->{config}\n"],
+        'ctl');
     my $helper = $t->helper;
     is($helper->ask, 'DUNNO', 'nothing in it is used, on_error neither');
     ok(!-e $t->{logfile}, 'nor log_target');
@@ -251,7 +275,8 @@ subtest 'a file that others may write' => sub {
     chmod 0666, $t->{config} or die $!;
     my $end = time + 10;
     sleep 0.02 while $helper->ask eq 'REJECT good' && $t->log_text !~ /last good/ && time < $end;
-    like($t->log_text, qr/: others may write it, so it is not used; chmod o-w \Q$t->{config}\E\n.*last good one stays/,
+    my $said = qr/: others may write it, so it is not used; chmod o-w \Q$t->{config}\E\n/;
+    like($t->log_text, qr/$said.*last good one stays/,
         'a running helper says so');
     is($helper->ask, 'REJECT good', 'and keeps the last good one');
 };

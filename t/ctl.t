@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 use strict;
 use warnings;
-use JSON::PP qw(decode_json);
 use Test::More;
 use RateTest qw(run slurp spew build_dir);
 
@@ -28,7 +27,11 @@ strategy = moving-window
 limit = 3/hour
 END
 $t->set_clock($now);
-is_deeply([$t->ctl('show')], [69, '', "policyd-ratelimit-ctl: $t->{database}: can't be opened: it is not there; "
+is_deeply(
+    [$t->ctl('show')],
+    [
+        69, '',
+        "policyd-ratelimit-ctl: $t->{database}: can't be opened: it is not there; "
     . "the helper makes it at its first request\n"], 'before the first request');
 ok(!-e $t->{database}, 'and makes no file');
 
@@ -39,20 +42,24 @@ sub message {
         instance => 'i' . rand, %attributes);
 }
 my $helper = $t->helper;
-message($helper, sasl_username => 'Ann@example.com', recipients => 3, size => 1000, client_address => '192.0.2.1');
+message($helper, sasl_username => 'Ann@example.com', recipients => 3, size => 1000,
+    client_address => '192.0.2.1');
 message($helper, sasl_username => 'ann@example.com', recipients => 7, size => 3_000_000,
     client_address => '192.0.2.2') for 1 .. 2;
 $t->set_clock($now + 600);
-message($helper, sasl_username => 'bob@example.org', sender => "bob\@example.org", recipients => 2, size => 11 << 20,
+message(
+    $helper, sasl_username => 'bob@example.org', sender => "bob\@example.org", recipients => 2,
+    size => 11 << 20,
     client_address => '2001:db8::1');
-message($helper, sasl_username => 'bob@example.org', sender => "bob\@\x01\xff.org", recipients => 2, size => 5 << 20,
+message(
+    $helper, sasl_username => 'bob@example.org', sender => "bob\@\x01\xff.org", recipients => 2,
+    size => 5 << 20,
     client_address => '2001:db8::1');
 
 sub json {
-    my ($status, $out, $err) = $t->ctl('show', '--json', @_);
-    my $rows = eval { decode_json($out) };
-    diag "status $status: $out$err$@" if !$rows;
-    return $rows // [];
+    my ($shown, @rows) = $t->show(@_);
+    diag $shown if !@rows;
+    return \@rows;
 }
 
 subtest 'show --json' => sub {
@@ -60,11 +67,11 @@ subtest 'show --json' => sub {
     my %wait = map { $_->{window} => delete $_->{retry_after} } @rows;
     is_deeply(\@rows, [
         {rule => 'users', key => 'ann@example.com', window => 3600, strategy => 'sliding-window',
-            count => 'recipients', limit => 10, used => 3, remaining => 7, percent => 30, denied => 0,
-            last_seen => $now, last_client => undef, source => 'rule'},
+            count => 'recipients', limit => 10, used => 3, remaining => 7, percent => 30,
+            denied => 0, last_seen => $now, last_client => undef, source => 'rule'},
         {rule => 'users', key => 'ann@example.com', window => 86400, strategy => 'sliding-window',
-            count => 'recipients', limit => 50, used => 3, remaining => 47, percent => 6, denied => 0,
-            last_seen => $now, last_client => undef, source => 'rule'},
+            count => 'recipients', limit => 50, used => 3, remaining => 47, percent => 6,
+            denied => 0, last_seen => $now, last_client => undef, source => 'rule'},
     ], 'a row a window, with the names and units that are promised') or diag explain \@rows;
     is_deeply(\%wait, {3600 => 0, 86400 => 0});
     my ($exact) = grep { $_->{rule} eq 'exact' && $_->{key} eq '192.0.2.1' } @{json()};
@@ -84,9 +91,12 @@ subtest 'show: filters and order' => sub {
         [['--over', '50%'], 'exact:192.0.2.1 exact:2001:db8::/64 volume:??.org'],
         [['--over', '100'], 'exact:192.0.2.1'],
         [['--sort', 'used', '--top', '1'], 'volume:??.org'],
-        [['--sort', 'key', '--rule', 'exact'], 'exact:192.0.2.1 exact:192.0.2.2 exact:2001:db8::/64'],
-        [['--sort', 'last', '--rule', 'users', '--top', '2'], 'users:bob@example.org users:bob@example.org'],
-        [['--sort', 'percent', '--top', '2', '--rule', 'users'], 'users:ann@example.com users:bob@example.org'],
+        [['--sort', 'key', '--rule', 'exact'],
+            'exact:192.0.2.1 exact:192.0.2.2 exact:2001:db8::/64'],
+        [['--sort', 'last', '--rule', 'users', '--top', '2'],
+            'users:bob@example.org users:bob@example.org'],
+        [['--sort', 'percent', '--top', '2', '--rule', 'users'],
+            'users:ann@example.com users:bob@example.org'],
     );
     for my $case (@cases) {
         my ($options, $expected) = @$case;
@@ -118,14 +128,19 @@ END
 
 subtest 'reset' => sub {
     my $rows = sub { scalar @{json('--rule', $_[0], '--key', $_[1])} };
-    is_deeply([$t->ctl('reset', '--rule', 'users', 'ANN@Example.com')], [0, "1 counter reset\n", ''],
+    is_deeply(
+        [$t->ctl('reset', '--rule', 'users', 'ANN@Example.com')], [0, "1 counter reset\n", ''],
         'of one rule; letter case as the rule has it');
     is($rows->('users', 'ann*'), 0);
     is($rows->('mails', 'Ann*'), 1, 'others stay');
-    is_deeply([$t->ctl('reset', 'bob@example.org', 'nobody')], [0, "2 counters reset\n", ''], 'of all rules');
+    is_deeply([$t->ctl('reset', 'bob@example.org', 'nobody')], [0, "2 counters reset\n", ''],
+        'of all rules');
     is_deeply([$t->ctl('reset', 'nobody')], [1, "0 counters reset\n", '']);
     is(message($helper, sasl_username => 'ann@example.com', recipients => 10, size => 1,
-        client_address => '192.0.2.9'), 'DEFER_IF_PERMIT 4.7.1 Limit of 3/hour reached for 192.0.2.9, try again in never');
+            client_address => '192.0.2.9'
+        ),
+        'DEFER_IF_PERMIT 4.7.1 Limit of 3/hour reached for 192.0.2.9, try again in never'
+    );
     is(($t->ctl('reset', '--all', '--rule', 'exact'))[0], 0);
     is(scalar @{json('--rule', 'exact')}, 0);
     like(($t->ctl('reset', '--all'))[1], qr/^[1-9]\d* counters reset\n$/);
@@ -137,14 +152,16 @@ subtest 'usage' => sub {
         [[], 0, qr/^usage: .*^  reset /ms],
         [['--help'], 0, qr/^usage: /],
         [['--version'], 0, qr/^policyd-ratelimit \d/],
-        [['shwo'], 64, qr/there is no command "shwo"; one of show, top, explain, .*config, check\n/],
+        [['shwo'], 64,
+            qr/there is no command "shwo"; one of show, top, explain, .*config, check\n/],
         [['--what'], 64, qr/--help shows the options/],
         [['show', 'x'], 64, qr/^usage: policyd-ratelimit-ctl show /],
         [['show', '--what'], 64, qr/usage: policyd-ratelimit-ctl show /],
         [['show', '--sort', 'x'], 64, qr/--sort x: not one of used, percent, key, last/],
         [['show', '--over', 'x'], 64, qr/--over x: not a percentage such as 80/],
         [['show', '--top', '0'], 64, qr/--top 0: not a number of lines/],
-        [['show', '--rule', 'x'], 65, qr/there is no rule "x" in \S+; its rules are users, volume, mails, exact\n/],
+        [['show', '--rule', 'x'], 65,
+            qr/there is no rule "x" in \S+; its rules are users, volume, mails, exact\n/],
         [['reset', '--rule', 'x', 'y'], 65, qr/there is no rule "x"/],
         [['reset'], 64, qr/^usage: policyd-ratelimit-ctl reset /],
         [['reset', '--all', 'x'], 64, qr/^usage: policyd-ratelimit-ctl reset /],

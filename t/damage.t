@@ -28,13 +28,16 @@ END
 my $rounds  = $ENV{RATELIMIT_LONG} ? 20 : 1;
 my $keys    = 60;
 my $timeout = 2;
-my $saved   = qr/: (\d+) records were saved into a new file, (\d+) are damaged; the old file is (?:kept as (\S+)|not kept: (.*))/;
+my $saved =
+    qr/:[ ](\d+)[ ]records[ ]were[ ]saved[ ]into[ ]a[ ]new[ ]file,[ ](\d+)[ ]are[ ]damaged;
+        [ ]the[ ]old[ ]file[ ]is[ ](?:kept[ ]as[ ](\S+)|not[ ]kept:[ ](.*))/x;
 my $bounds  = 24 + 4093 * 4 + 200; # about where the hash table ends
 
 sub limiter {
     my (%global) = @_;
     return RateTest->new(rules => $rules,
-        global => {on_error => 'WARN trouble', log => 'denied', lock_timeout => "${timeout}s", %global});
+        global =>
+            {on_error => 'WARN trouble', log => 'denied', lock_timeout => "${timeout}s", %global});
 }
 
 # Sends a request and says what is wrong with its answer: its form, or the time that it took.
@@ -45,7 +48,8 @@ sub ask {
     my $answer = $helper->ask(sasl_username => $user, instance => "i$$." . ++$requests) // 'gone';
     my $took   = time - $start;
     $charged->{$user}++ if $charged && $answer eq 'DUNNO';
-    return "$user: $answer" if $answer !~ /\A(?:DUNNO|WARN trouble|DEFER_IF_PERMIT 4\.7\.1 Limit of .*)\z/;
+    return "$user: $answer"
+        if $answer !~ /\A(?:DUNNO|WARN trouble|DEFER_IF_PERMIT 4\.7\.1 Limit of .*)\z/;
     # Whoever salvages waits for the disk too, which may have others to serve.
     return sprintf '%s: after %.1f s', $user, $took if $took > $timeout + 15;
     return;
@@ -53,10 +57,10 @@ sub ask {
 
 sub used {
     my ($t) = @_;
-    my ($status, $out, $problems) = $t->ctl('show', '--json');
+    my ($shown, @rows) = $t->show;
     my %used;
-    $used{$1}{$2} = $3 while $out =~ /"rule": "(\w+)", "key": "([^"]*)".*?"used": (\d+)/g;
-    return ($status, \%used, $problems);
+    $used{$_->{rule}}{$_->{key}} = $_->{used} for @rows;
+    return ($shown, \%used);
 }
 
 # The lines about damage, each as [saved, damaged, name of the kept file].
@@ -113,7 +117,8 @@ sub survives {
     # Untouched: every byte of the record is as it was.
     my %whole = map { $_ => 1 } grep {
         my ($from, $to) = @{$places->{$_}};
-        length $after >= $to && substr($before, $from, $to - $from) eq substr $after, $from, $to - $from;
+        length $after >= $to && substr($before, $from, $to - $from) eq substr $after, $from,
+            $to - $from;
     } keys %$places;
     for my $round (1 .. 4) {
         push @helpers, $t->helper if $round < 3;
@@ -124,18 +129,25 @@ sub survives {
     # Every key is asked for, so that every damaged record is come across.
     push @problems, ask($helpers[0], "k$_", $charged) for 1 .. $keys;
     my @salvages = salvages($t);
-    push @problems, 'not ' . ($expect{salvages} // 1) . ' but ' . @salvages . ' lines in the log: ' . $t->log_text
+    push @problems,
+          'not '
+        . ($expect{salvages} // 1) . ' but '
+        . @salvages
+        . ' lines in the log: '
+        . $t->log_text
         if $expect{any} ? @salvages > $expect{any} : @salvages != ($expect{salvages} // 1);
     push @problems, 'kept: ' . join ' ', glob "$t->{database}.*"
         if @salvages != (() = glob "$t->{database}.damaged-*");
-    push @problems, 'not kept as it was' if @salvages && slurp($salvages[0][2] // '/') eq '' && length $after;
-    my ($status, $used, $trouble) = used($t);
-    push @problems, "show: $status, $trouble" if $status ne '0';
+    push @problems, 'not kept as it was'
+        if @salvages && slurp($salvages[0][2] // '/') eq '' && length $after;
+    my ($shown, $used) = used($t);
+    push @problems, "show: $shown" if $shown ne '0';
     for my $rule (qw(r move)) {
         for my $key (sort keys %$charged) {
             my $count = $used->{$rule}{$key} // 0;
             push @problems, "$rule:$key: $count, charged $charged->{$key}"
-                if $count > $charged->{$key} || ($whole{"$rule:$key"} && $count != $charged->{$key} && !$expect{lossy});
+                if $count > $charged->{$key}
+                || ($whole{"$rule:$key"} && $count != $charged->{$key} && !$expect{lossy});
         }
     }
     for my $helper (@helpers) {
@@ -204,7 +216,8 @@ subtest 'noise and zeros' => sub {
             survives("$with everywhere", $whole);
             # What TDB has in its map decides whether anything is wrong at all.
             survives("$with in the header", sub { overwrite($_[0], 0, $fill->(168)) }, any => 1);
-            survives("$with in the hash table", sub { overwrite($_[0], 168, $fill->(16_000)) }, any => 1, lossy => $with eq 'zeros');
+            survives("$with in the hash table", sub { overwrite($_[0], 168, $fill->(16_000)) },
+                any => 1, lossy => $with eq 'zeros');
             survives("$with in a page", sub {
                 my ($t, $bytes) = @_;
                 overwrite($t, 4096 * (5 + int rand length($bytes) / 4096 - 6), $fill->(4096));
@@ -257,7 +270,8 @@ subtest 'other files in its place' => sub {
         my $start = time;
         is($_->ask(sasl_username => 'k1'), 'WARN trouble', $name) for (@helpers) x 2;
         cmp_ok(time - $start, '<', 3, 'is no reason to wait');
-        is(scalar(() = $t->log_text =~ /^.*counters\.tdb: .*$/mg), 3, 'each says so once') or diag $t->log_text;
+        is(scalar(() = $t->log_text =~ /^.*counters\.tdb: .*$/mg), 3, 'each says so once')
+            or diag $t->log_text;
         is_deeply([glob "$t->{database}.*"], [], 'nothing is beside it');
         ok(-d $t->{database} ? rmdir $t->{database} : unlink($t->{database}), 'nor in it');
         rename "$t->{dir}/away", $t->{database} or die $!;
@@ -310,8 +324,10 @@ subtest 'a file of a newer version' => sub {
         spew("$t->{dir}/newer", $bytes);
         rename "$t->{dir}/newer", $t->{database} or die $!;
         RateTest::await_recheck();
-        is($_->ask(sasl_username => 'k1'), 'WARN trouble', 'on_error') for ($helper, $t->helper) x 3;
-        is(scalar(() = $t->log_text =~ /counters\.tdb: it is of a newer version$/mg), 2, 'each says why, once')
+        is($_->ask(sasl_username => 'k1'), 'WARN trouble', 'on_error')
+            for ($helper, $t->helper) x 3;
+        is(scalar(() = $t->log_text =~ /counters\.tdb: it is of a newer version$/mg), 2,
+            'each says why, once')
             or diag $t->log_text;
         is(scalar(split /\n/, $t->log_text), 2, 'and nothing else');
         ok(slurp($t->{database}) eq $bytes, 'it is left alone');
@@ -351,7 +367,8 @@ subtest 'several helpers come across the same damage' => sub {
     for my $size (20_000, 0, 100) {
         truncate $t->{database}, $size or die $!;
         unlink $t->{logfile};
-        $_->write(RateTest::Helper::request(sasl_username => 'k2', instance => 'x' . ++$requests)) for @helpers;
+        $_->write(RateTest::Helper::request(sasl_username => 'k2', instance => 'x' . ++$requests))
+            for @helpers;
         is_deeply([map { $_->answer } @helpers], [('DUNNO') x 6], 'all are answered');
         # The line comes after the answer, but before the next one.
         ask($_, 'k2') for @helpers;
@@ -374,7 +391,8 @@ subtest 'damaged again and again' => sub {
     is(scalar @aside, 8, 'eight files are kept, also if they come within a second');
     my %different = map { slurp($_) => 1 } @aside;
     is(scalar keys %different, 8, 'all of them');
-    is((grep { defined $_->[3] } salvages($t))[0][3], 'there are 8 already', 'the log tells that the ninth is not');
+    is((grep { defined $_->[3] } salvages($t))[0][3], 'there are 8 already',
+        'the log tells that the ninth is not');
     my $helper = $t->helper;
     ask($helper, 'k1') for 1 .. 2;
     spew($t->{database}, 'damage');
@@ -418,7 +436,8 @@ subtest 'a file of another account' => sub {
     rename "$t->{dir}/noise", $t->{database} or die $!;
     RateTest::await_recheck();
     is($_->ask(sasl_username => 'k1'), 'WARN trouble', 'on_error') for ($helper, $t->helper) x 2;
-    is(scalar(() = $t->log_text =~ /not rescued: it belongs to another account$/mg), 2, 'each says why, once')
+    is(scalar(() = $t->log_text =~ /not rescued: it belongs to another account$/mg), 2,
+        'each says why, once')
         or diag $t->log_text;
     is(slurp($t->{database}), 'noise' x 1000, 'it is left alone');
     is_deeply([glob "$t->{database}*"], [$t->{database}], 'nothing beside it');

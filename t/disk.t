@@ -14,16 +14,10 @@ plan skip_all => 'needs root, to mount small file systems' if $> != 0;
 my $rules = "[rule r]\nkey = sasl_username\nlimit = 1000/hour\n";
 my $saved = qr/: \d+ records were saved into a new file, \d+ are damaged; the old file is kept as/;
 
-my @mounted;
-END { my $status = $?; run('umount', '-l', $_) for reverse @mounted; $? = $status; }
-
 sub on_disk {
     my (@mount) = @_;
     my $t    = RateTest->new;
-    my $disk = "$t->{dir}/disk";
-    mkdir $disk;
-    return if (run('mount', @mount, $disk))[0] ne '0';
-    push @mounted, $disk;
+    my $disk = $t->mount(@mount) or return;
     mkdir "$disk/folder";
     $t->{disk}     = $disk;
     $t->{database} = "$disk/folder/counters.tdb";
@@ -41,10 +35,8 @@ sub ask {
 
 sub used {
     my ($t) = @_;
-    my (undef, $out) = $t->ctl('show', '--json');
-    my %used;
-    while ($out =~ /"key": "([^"]*)", "window": 3600,.*?"used": (\d+)/g) { $used{$1} = $2 }
-    return \%used;
+    my (undef, @rows) = $t->show;
+    return {map { $_->{key} => $_->{used} } grep { $_->{window} == 3600 } @rows};
 }
 
 # Makes the record of a key unreadable, in place.
@@ -94,7 +86,8 @@ subtest 'a full disk while records are resized' => sub {
     open my $fh, '>', "$t->{disk}/filler" or die $!;
     1 while syswrite $fh, 'x' x 4096;
     close $fh;
-    $t->configure(rules => $rules =~ s/limit = .*/limit = 1000\/hour, 2000\/day, 3000\/week, 4000\/month/r,
+    $t->configure(
+        rules => $rules =~ s/limit = .*/limit = 1000\/hour, 2000\/day, 3000\/week, 4000\/month/r,
         global => {on_error => 'WARN trouble', log => 'denied'});
     $helper = $t->helper;
     my %answers;
@@ -117,7 +110,8 @@ subtest 'a disk that becomes read-only' => sub {
     is((run('mount', '-o', 'remount,ro', $t->{disk}))[0], 0);
     @helpers = map { $t->helper } 1 .. 2;
     is(ask($_, 'k1'), 'WARN trouble', 'on_error') for (@helpers) x 2;
-    is(lines($t, qr/counters\.tdb: can't be opened: Read-only file system/), 2, 'each says why, once')
+    is(lines($t, qr/counters\.tdb: can't be opened: Read-only file system/),
+        2, 'each says why, once')
         or diag $t->log_text;
     is((run('mount', '-o', 'remount,rw', $t->{disk}))[0], 0);
     is(ask($_, 'k1'), 'DUNNO', 'goes on when it can') for @helpers;
@@ -144,10 +138,13 @@ subtest 'a quota' => sub {
     close $fh;
     (grep { -x "$_/setquota" } split /:/, $ENV{PATH} . ':/usr/sbin:/sbin')
         or plan skip_all => 'setquota is not installed';
-    (run('mkfs.ext4', '-q', '-O', 'quota', $image))[0] eq '0' or plan skip_all => 'no mkfs.ext4 here';
+    (run('mkfs.ext4', '-q', '-O', 'quota', $image))[0] eq '0'
+        or plan skip_all => 'no mkfs.ext4 here';
     my $user = getpwnam('nobody') or plan skip_all => 'no account nobody';
-    my $d = on_disk('-o', 'loop,usrquota', $image) or plan skip_all => 'ext4 with quota can not be mounted';
-    (run('setquota', '-u', 'nobody', 300, 300, 0, 0, $d->{disk}))[0] eq '0' or plan skip_all => 'quota can not be set';
+    my $d = on_disk('-o', 'loop,usrquota', $image)
+        or plan skip_all => 'ext4 with quota can not be mounted';
+    (run('setquota', '-u', 'nobody', 300, 300, 0, 0, $d->{disk}))[0] eq '0'
+        or plan skip_all => 'quota can not be set';
     chmod 0755, $d->{dir};
     chown $user, -1, "$d->{disk}/folder", $d->{config} or die $!;
     spew($d->{logfile}, '');

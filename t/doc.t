@@ -12,12 +12,17 @@ my ($source, $build) = (source_dir(), build_dir());
 for my $page (qw(policyd-ratelimit.8 policyd-ratelimit-ctl.8 policyd-ratelimit.conf.5)) {
     # Whether pages that are referred to are installed here does not matter.
     my ($status, $out, $err) = run('mandoc', '-Tlint', "$build/doc/$page");
-    is(join('', grep { !/referenced manual not found|mandoc\.db lacks/ } split /^/m, $out . $err), '',
+    is(
+        join('', grep { !/referenced manual not found|mandoc\.db lacks/ } split /^/m, $out . $err),
+        '',
         "mandoc -Tlint $page");
 }
 
 # Text of a page without mark-up.
-sub page { my ($name) = @_; return (run('mandoc', '-Tascii', '-Owidth=200', "$build/doc/$name"))[1] =~ s/.\x08//gr }
+sub page {
+    my ($name) = @_;
+    return (run('mandoc', '-Tascii', '-Owidth=200', "$build/doc/$name"))[1] =~ s/.\x08//gr
+}
 
 my $ctl = "$build/policyd-ratelimit-ctl";
 my $dir = tempdir(CLEANUP => 1);
@@ -44,7 +49,8 @@ my @examples = $text =~ /^(?:\.Bd -literal[^\n]*|```ini)\n((?:[^\n]*\n)*?)(?:\.E
 cmp_ok(scalar @examples, '>=', 3, 'examples in the manual');
 for my $example (@examples) {
     spew("$dir/example", $example =~ s/\\&//gr =~ s/\\-/-/gr =~ s/\\e/\\/gr);
-    is_deeply([(run($ctl, '-c', "$dir/example", 'config'))[0, 2]], [0, ''], 'is good') or diag $example;
+    is_deeply([(run($ctl, '-c', "$dir/example", 'config'))[0, 2]], [0, ''], 'is good')
+        or diag $example;
 }
 
 SKIP: {
@@ -52,9 +58,11 @@ SKIP: {
     mkdir "$dir/postfix";
     spew("$dir/postfix/main.cf", "compatibility_level = 3.6\n");
     spew("$dir/postfix/master.cf", slurp("$build/doc/master.cf.example"));
-    my ($status, $out, $err) = run('/usr/sbin/postconf', '-c', "$dir/postfix", '-M', 'policyd-ratelimit/unix');
+    my ($status, $out, $err) =
+        run('/usr/sbin/postconf', '-c', "$dir/postfix", '-M', 'policyd-ratelimit/unix');
     is($status . $err, '0', 'Postfix can read master.cf.example');
-    like($out, qr/^policyd-ratelimit unix\s+-\s+n\s+n\s+-\s+0\s+spawn user=\S+ argv=\S+$/, 'its spawn entry');
+    like($out, qr/^policyd-ratelimit unix\s+-\s+n\s+n\s+-\s+0\s+spawn user=\S+ argv=\S+$/,
+        'its spawn entry');
 }
 
 my $readme = slurp("$source/README.md");

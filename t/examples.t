@@ -11,18 +11,24 @@ use RateTest qw(run slurp spew source_dir build_dir);
 
 my $examples = build_dir() . '/examples';
 my %text = map { m{([^/]+)\z} => slurp($_) } glob "$examples/policyd-ratelimit*";
-is_deeply([sort keys %text], [
-    (map { ("policyd-ratelimit-$_.service", "policyd-ratelimit-$_.timer") } qw(clean metrics report)),
+is_deeply(
+    [sort keys %text],
+    [(
+            map { ("policyd-ratelimit-$_.service", "policyd-ratelimit-$_.timer") }
+                qw(clean metrics report)
+        ),
     'policyd-ratelimit.cron',
 ], 'all are there');
 
 my $real = `cd '@{[build_dir()]}' && pwd` =~ s/\n//r . '/policyd-ratelimit-ctl';
-my ($installed) = $text{'policyd-ratelimit-clean.service'} =~ m{^ExecStart=(/\S+/policyd-ratelimit-ctl) clean$}m;
+my ($installed) =
+    $text{'policyd-ratelimit-clean.service'} =~ m{^ExecStart=(/\S+/policyd-ratelimit-ctl) clean$}m;
 ok($installed, 'the path of policyd-ratelimit-ctl');
 for my $name (sort keys %text) {
     like($text{$name}, qr/\A# SPDX-License-Identifier: BSD-2-Clause\n/, "$name: licence");
     unlike($text{$name}, qr/\@(?:[a-z]+dir|user)\@/, 'no placeholder is left');
-    is((grep { !/^#?\* \* \* \* \*/ && length > 120 } split /\n/, $text{$name}), 0, 'lines that can be read');
+    is((grep { !/^#?\* \* \* \* \*/ && length > 120 } split /\n/, $text{$name}), 0,
+        'lines that can be read');
 }
 
 # Every command and option that an example names is one.
@@ -49,20 +55,24 @@ sub unit {
 subtest 'units' => sub {
     for my $job (qw(clean metrics report)) {
         my ($timer, $service) = map { unit("policyd-ratelimit-$job.$_") } qw(timer service);
-        is_deeply($timer->{'Install.WantedBy'}, ['timers.target'], "$job: its timer can be enabled");
+        is_deeply($timer->{'Install.WantedBy'}, ['timers.target'],
+            "$job: its timer can be enabled");
         is_deeply($service->{'Service.Type'}, ['oneshot'], 'it runs and ends');
         ok($service->{'Service.ProtectSystem'}, 'shut in');
         is(!!$service->{'Service.User'}, $job ne 'metrics', 'account');
     }
     # Postfix's sendmail needs the group of postdrop, which these settings keep from it.
-    my @deadly = grep { /\AService\.(?:NoNewPrivileges|SystemCall\w+|Restrict\w+|PrivateDevices|ProtectKernel\w+
-        |ProtectClock|ProtectHostname|MemoryDenyWriteExecute|LockPersonality|DynamicUser|PrivateUsers)\z/x }
-        keys %{unit('policyd-ratelimit-report.service')};
+    my @deadly = grep {
+        /\AService\.(?:NoNewPrivileges|SystemCall\w+|Restrict\w+|PrivateDevices|ProtectKernel\w+
+        |ProtectClock|ProtectHostname|MemoryDenyWriteExecute|LockPersonality|DynamicUser
+        |PrivateUsers)\z/x
+    } keys %{unit('policyd-ratelimit-report.service')};
     is_deeply(\@deadly, [], 'the report can be mailed');
 };
 
 subtest 'systemd-analyze verify' => sub {
-    plan skip_all => 'needs systemd-analyze' if !grep { -x "$_/systemd-analyze" } split /:/, $ENV{PATH};
+    plan skip_all => 'needs systemd-analyze'
+        if !grep { -x "$_/systemd-analyze" } split /:/, $ENV{PATH};
     my $dir = tempdir(CLEANUP => 1);
     # The programs are not installed.
     spew("$dir/$_", $text{$_} =~ s/\Q$installed\E/$real/gr)
@@ -79,24 +89,28 @@ spew($ctl, "#!/bin/sh\nexec '$real' -c '$t->{config}' \"\$@\"\n");
 chmod 0755, $ctl;
 
 # What a shell gets to see: systemd makes one dollar of two.
-my ($service) = unit('policyd-ratelimit-metrics.service')->{'Service.ExecStart'}[0] =~ m{\A/bin/sh -c '([^']+)'\z};
+my ($service) = unit('policyd-ratelimit-metrics.service')->{'Service.ExecStart'}[0]
+    =~ m{\A/bin/sh -c '([^']+)'\z};
 my ($cron) = $text{'policyd-ratelimit.cron'} =~ /^#\* \* \* \* \*  root  (.+)$/m;
-my %writer = ('the service' => ($service // '') =~ s/\$\$/\$/gr, 'the line for cron' => $cron // '');
+my %writer =
+    ('the service' => ($service // '') =~ s/\$\$/\$/gr, 'the line for cron' => $cron // '');
 for my $who (sort keys %writer) {
     subtest "metrics by $who" => sub {
         my $dir = tempdir(CLEANUP => 1);
-        my $command = $writer{$who} =~ s/\Q$installed\E/$ctl/gr =~ s{/var/lib/prometheus/node-exporter}{$dir}gr;
+        my $command = $writer{$who} =~ s/\Q$installed\E/$ctl/gr
+            =~ s{/var/lib/prometheus/node-exporter}{$dir}gr;
         local $ENV{DIRECTORY} = $dir;
         my ($status, $out, $err) = run('/bin/sh', '-c', $command);
         is("$status$out$err", '0', 'runs');
-        is_deeply([map { s{.*/}{}r } glob "$dir/*"], ['policyd-ratelimit.prom'], 'one file is there');
+        is_deeply([map {s{.*/}{}r} glob "$dir/*"], ['policyd-ratelimit.prom'], 'one file is there');
         my $written = slurp("$dir/policyd-ratelimit.prom");
         like($written, qr/\A# HELP .*# EOF\n\z/s, 'whole');
         spew($ctl . '.bad', "#!/bin/sh\necho half\nexit 69\n");
         chmod 0755, "$ctl.bad";
         ($status) = run('/bin/sh', '-c', $command =~ s/\Q$ctl\E/$ctl.bad/gr);
         is($status, 1, 'systemd hears of a failure') if $who eq 'the service';
-        is_deeply([map { s{.*/}{}r } glob "$dir/*"], ['policyd-ratelimit.prom'], 'nothing is left by a failure');
+        is_deeply([map {s{.*/}{}r} glob "$dir/*"], ['policyd-ratelimit.prom'],
+            'nothing is left by a failure');
         is(slurp("$dir/policyd-ratelimit.prom"), $written, 'which changes nothing');
         # Under its name there is never a part, and under no other that is read.
         like($command, qr/metrics >"?(\S+?)"? && mv "?\1"? /, 'written under another name');
@@ -131,7 +145,8 @@ subtest 'the dashboard' => sub {
             $used{$_}++ for @names;
             while ($expression =~ /(policyd_ratelimit_\w+)\{([^}]*)\}/g) {
                 my ($name, $selected) = ($1, $2);
-                is_deeply([grep { $_ ne 'instance' && !$labels{$name}{$_} } $selected =~ /(\w+)=/g], [], "labels of $name");
+                is_deeply([grep { $_ ne 'instance' && !$labels{$name}{$_} } $selected =~ /(\w+)=/g],
+                    [], "labels of $name");
             }
             is(($expression =~ tr/(//), ($expression =~ tr/)//), 'parentheses');
         }

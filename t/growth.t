@@ -5,9 +5,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 use strict;
 use warnings;
-use POSIX ();
 use Test::More;
-use RateTest;
+use RateTest qw(result_of start_process);
 
 my $start     = 1_700_006_400;
 my $processes = 3;
@@ -16,20 +15,18 @@ my $processes = 3;
 # else was answered.
 sub flood {
     my ($t, $name, $count) = @_;
-    pipe my $result, my $tell or die "pipe: $!";
-    my $pid = fork() // die "fork: $!";
-    return {pid => $pid, result => $result} if $pid;
-    my $helper = $t->helper;
-    my %answers;
-    for (my $n = 0; $n < $count; $n += 100) {
-        $helper->write(join '', map { RateTest::Helper::request(sasl_username => "$name.$_", instance => "$name.$_") }
-            $n .. $n + 99);
-        $answers{$helper->answer(120) // 'none'}++ for 1 .. 100;
-    }
-    my (undef, $status) = $helper->finish;
-    print $tell join("\t", $status, %answers), "\n";
-    close $tell;
-    POSIX::_exit(0);
+    return start_process(sub {
+        my $helper = $t->helper;
+        my %answers;
+        for (my $n = 0; $n < $count; $n += 100) {
+            my @keys = map {"$name.$_"} $n .. $n + 99;
+            $helper->write(join '',
+                map { RateTest::Helper::request(sasl_username => $_, instance => $_) } @keys);
+            $answers{$helper->answer(120) // 'none'}++ for 1 .. 100;
+        }
+        my (undef, $status) = $helper->finish;
+        return join "\t", $status, %answers;
+    });
 }
 
 # Floods from several processes at once, and what is asked meanwhile, until they are done.
@@ -41,8 +38,7 @@ sub flood_and {
         my $wanted = '';
         vec($wanted, fileno $flood->{result}, 1) = 1;
         $meanwhile->() until select my $ready = $wanted, undef, undef, 0.01;
-        my ($status, %own) = split /[\t\n]/, readline $flood->{result};
-        waitpid $flood->{pid}, 0;
+        my ($status, %own) = split /\t/, result_of($flood);
         is($status, 0, 'a helper ends well');
         $answers{$_} += $own{$_} for keys %own;
     }
@@ -53,7 +49,10 @@ sub run_case {
     my ($keys, $max_size, $fits) = @_;
     my $t = RateTest->new(
         rules  => "[rule user]\nkey = sasl_username\nlimit = 5/hour\n",
-        global => {log => 'none', on_error => 'WARN trouble', database_max_size => $max_size, lock_timeout => '60s'});
+        global => {
+            log => 'none', on_error => 'WARN trouble', database_max_size => $max_size,
+            lock_timeout => '60s'
+        });
     my ($number, $unit) = $max_size =~ /^(\d+)([KM])$/;
     my $max = $number * {K => 1 << 10, M => 1 << 20}->{$unit};
     $t->set_clock($start);
@@ -69,18 +68,25 @@ sub run_case {
         my $size = -s $t->{database} // 0;
         $largest = $size if $size > $largest;
         my $answer = $ask->('over' . (1 + $asked++ % 50));
-        push @wrong, $answer if $answer !~ m{^DEFER_IF_PERMIT 4\.7\.1 Limit of 5/hour reached for over};
+        push @wrong, $answer
+            if $answer !~ m{^DEFER_IF_PERMIT 4\.7\.1 Limit of 5/hour reached for over};
     };
     my $answers = flood_and($t, 'first', $keys, $meanwhile);
     my $passed  = $answers->{DUNNO} // 0;
-    note "$keys keys in $max_size: $passed went in, the file had up to $largest bytes; $asked requests meanwhile";
-    is_deeply([grep { !/^(?:DUNNO|WARN trouble)$/ } keys %$answers], [], 'a new key gets in, or on_error');
-    $fits ? is($passed, $keys, 'all went in') : cmp_ok($passed, '<', $keys, "$passed went in, then it was full");
+    note "$keys keys in $max_size: $passed went in, the file had up to $largest bytes; ",
+        "$asked requests meanwhile";
+    is_deeply([grep { !/^(?:DUNNO|WARN trouble)$/ } keys %$answers], [],
+        'a new key gets in, or on_error');
+    $fits
+        ? is($passed, $keys, 'all went in')
+        : cmp_ok($passed, '<', $keys, "$passed went in, then it was full");
     cmp_ok($passed, '>', 100, 'but many');
     is("@wrong", '', 'who is over the limit stays so meanwhile');
     $meanwhile->();
     cmp_ok($largest, '<=', $max, "the file keeps within $max_size");
-    is(join(' ', map { substr $ask->("near$_->[0]"), 0, 5 } map { [$_], [$_] } 1 .. 50), join(' ', ('DUNNO DEFER') x 50),
+    is(
+        join(' ', map { substr $ask->("near$_->[0]"), 0, 5 } map { [$_], [$_] } 1 .. 50),
+        join(' ', ('DUNNO DEFER') x 50),
         'who was right before it has exactly one more');
     # All but the known ones expire.
     $t->set_clock($start + 3600 + 301);
@@ -96,9 +102,10 @@ sub run_case {
     $ask->('room' . $n++) while time < $until && (stat $t->{database})[1] == $inode;
     my $few = flood_and($t, 'third', 60, sub { });
     cmp_ok($few->{DUNNO} // 0, '>=', 50, 'there is room again') if !$fits;
-    cmp_ok(-s $t->{database}, '<', $size / 4, 'and the file is small again when few are left') if !$fits;
-    (undef, my $out) = $t->ctl('show', '--json');
-    cmp_ok(scalar(() = $out =~ /"third/g), '>=', 50, 'with these few');
+    cmp_ok(-s $t->{database}, '<', $size / 4, 'and the file is small again when few are left')
+        if !$fits;
+    my (undef, @rows) = $t->show;
+    cmp_ok(scalar(grep { $_->{key} =~ /^third/ } @rows), '>=', 50, 'with these few');
     return;
 }
 

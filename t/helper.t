@@ -57,7 +57,10 @@ my @counting = (
         [[rcpt(1), data(1), end_of_message(1, 241)], 'DDR'],
         [[end_of_message(1, 240)], 'D'], [[end_of_message(1, 1)], 'R']],
     ['other states count nothing', 'limit = 1/hour',
-        [[map { {protocol_state => $_, recipient_count => 5} } qw(CONNECT EHLO HELO MAIL VRFY ETRN)],
+        [[
+                map { {protocol_state => $_, recipient_count => 5} }
+                    qw(CONNECT EHLO HELO MAIL VRFY ETRN)
+            ],
             'DDDDDD'],
         [[rcpt(1)], 'D'], [[rcpt(2)], 'R']],
     ['a cost above the limit never passes', 'limit = 3/hour', [[data(4)], 'R'], [[data(3)], 'D']],
@@ -73,7 +76,8 @@ for my $strategy (qw(sliding-window fixed-window moving-window)) {
     for my $case (@counting) {
         my ($name, $options, @transactions) = @$case;
         next if $strategy eq 'moving-window' && $options =~ /bytes/;
-        my $t = RateTest->new(rules => "[rule r]\nkey = sasl_username\nstrategy = $strategy\n$options\n");
+        my $t = RateTest->new(
+            rules => "[rule r]\nkey = sasl_username\nstrategy = $strategy\n$options\n");
         # Noon: no calendar window ends within this test.
         $t->set_clock(1_700_049_600);
         my $helper = $t->helper;
@@ -84,7 +88,8 @@ for my $strategy (qw(sliding-window fixed-window moving-window)) {
 
 subtest 'a request that is sent again is charged once' => sub {
     for my $strategy (qw(sliding-window fixed-window moving-window)) {
-        my $t = RateTest->new(rules => "[rule r]\nkey = sasl_username\nlimit = 3/hour\nstrategy = $strategy\n");
+        my $t = RateTest->new(
+            rules => "[rule r]\nkey = sasl_username\nlimit = 3/hour\nstrategy = $strategy\n");
         my ($one, $two) = ($t->helper, $t->helper);
         my $i = instance();
         is(transaction($one, instance => $i, requests => [rcpt(1, 1)]), 'DD', 'to the same helper');
@@ -112,7 +117,8 @@ subtest 'without an instance each request stands alone' => sub {
 };
 
 subtest 'count_denied' => sub {
-    my $t = RateTest->new(rules => "[rule r]\nkey = sasl_username\nlimit = 2/minute\ncount_denied = yes\n");
+    my $t = RateTest->new(
+        rules => "[rule r]\nkey = sasl_username\nlimit = 2/minute\ncount_denied = yes\n");
     $t->set_clock(1_700_000_000);
     my $helper = $t->helper;
     is(transaction($helper, requests => [rcpt(1 .. 3)]), 'DDR');
@@ -131,25 +137,29 @@ subtest 'count_denied' => sub {
 
 subtest 'count_denied: a refused request that is sent again stays refused' => sub {
     for my $strategy (qw(sliding-window fixed-window moving-window)) {
-        my $t = RateTest->new(rules => "[rule r]\nkey = sasl_username\nlimit = 3/hour\ncount_denied = yes\n"
+        my $t = RateTest->new(
+            rules => "[rule r]\nkey = sasl_username\nlimit = 3/hour\ncount_denied = yes\n"
             . "strategy = $strategy\n");
         $t->set_clock(1_700_049_600);
         my $helper = $t->helper;
-        is(join('', map { transaction($helper, requests => [rcpt($_, $_, $_)]) } 1 .. 6), 'DDD' x 3 . 'RRR' x 3,
-            $strategy);
+        is(join('', map { transaction($helper, requests => [rcpt($_, $_, $_)]) } 1 .. 6),
+            'DDD' x 3 . 'RRR' x 3, $strategy);
     }
 };
 
 subtest 'count_denied: a refused request that passes later is charged once' => sub {
-    my $t = RateTest->new(rules =>
-        "[rule r]\nkey = sasl_username\nlimit = 2/minute, 100/hour\ncount_denied = yes\nstrategy = moving-window\n");
+    my $t = RateTest->new(
+        rules => "[rule r]\nkey = sasl_username\nlimit = 2/minute, 100/hour\n"
+            . "count_denied = yes\nstrategy = moving-window\n",
+    );
     $t->set_clock(1_700_000_000);
     my $helper = $t->helper;
     my $i = instance();
     is(transaction($helper, instance => $i, requests => [rcpt(1 .. 3)]), 'DDR');
     $t->set_clock(1_700_000_120);
     is(transaction($helper, instance => $i, requests => [rcpt(3), data(3)]), 'DD');
-    my ($used) = ($t->ctl('show', '--json'))[1] =~ /"window": 3600.*?"used": (\d+)/;
+    my (undef, @rows) = $t->show;
+    my ($used) = map { $_->{used} } grep { $_->{window} == 3600 } @rows;
     is($used, 3, 'three recipients, each once');
 };
 
@@ -165,8 +175,10 @@ subtest 'keys' => sub {
             [{sender => 'x.org@z'}]],
         ['recipient_domain', '', [{recipient => 'a@x.org'}, {recipient => 'b@x.org'}],
             [{recipient => 'a@sub.x.org'}]],
-        ['everything', '', [{sasl_username => 'a'}, {client_address => '::1', sasl_username => ''}], []],
-        ['client_address', '', [{client_address => '192.0.2.7'}], [{client_address => '192.0.2.8'}]],
+        ['everything', '',
+            [{sasl_username => 'a'}, {client_address => '::1', sasl_username => ''}], []],
+        ['client_address', '', [{client_address => '192.0.2.7'}],
+            [{client_address => '192.0.2.8'}]],
         ['policy_context', '', [{policy_context => 'submission'}], [{policy_context => 'smtps'}]],
         ['sender', '', [{sender => 'x' x 300 . '@x.org'}, {sender => 'X' x 300 . '@x.org'}],
             [{sender => 'x' x 300 . '@x.orh'}, {sender => 'x' x 299 . 'y@x.org'}]],
@@ -179,7 +191,8 @@ subtest 'keys' => sub {
         is(join('', @got), 'D' . 'R' x @$same . 'D' x @$other, "$key $options") or diag "@got";
     }
     for my $empty ({key => 'sasl_username', sasl_username => ''}, {key => 'sender', sender => ''},
-        {key => 'sasl_domain', sasl_username => 'nodomain'}, {key => 'sender_domain', sender => 'a@'},
+        {key => 'sasl_domain', sasl_username => 'nodomain'},
+        {key => 'sender_domain', sender => 'a@'},
         {key => 'policy_context'})
     {
         my %attributes = %$empty;
@@ -211,8 +224,8 @@ END
     my @got = map { $helper->ask(sasl_username => $_) } qw(a a a a b b c);
     is_deeply(\@got, ['DUNNO', 'DUNNO', 'REJECT first', 'REJECT first', 'DUNNO',
         'REJECT second', 'REJECT second']);
-    my ($status, $out) = $t->ctl('show', '--json');
-    my %used = $out =~ /"rule": "(\w+)", "key": "(?:[abc]|example.com|everything)".*?"used": (\d+)/g;
+    my (undef, @rows) = $t->show;
+    my %used = map { $_->{rule} => $_->{used} } @rows;
     is($used{third}, 3, 'a refused request is counted by no rule');
     is($used{second}, 3);
 };
@@ -241,28 +254,38 @@ END
 };
 
 subtest 'what a client calls itself' => sub {
-    my $t = RateTest->new(rules => "[rule r]\nkey = sender, client_address\nlimit = deny\nexempt = 10.0.0.0/8\n");
+    my $t = RateTest->new(
+        rules => "[rule r]\nkey = sender, client_address\nlimit = deny\nexempt = 10.0.0.0/8\n");
     my $helper = $t->helper;
     is($helper->ask(sender => '', client_address => '10.1.1.1'), 'DUNNO', 'an exempt network');
     like($helper->ask(sender => $_, client_address => '192.0.2.1'), $full, "but not a sender $_")
         for '10.1.1.1', '10.0.0.0/8', '10.1.1.1@x';
-    $t = RateTest->new(rules => "[rule r]\nkey = sender\nlimit = 1/hour\n[rule d]\nkey = sender_domain\nlimit = 3/hour\n"
-        . "[rule m]\nkey = everything\nmatch = recipient_domain = x.com\nlimit = deny\n");
+    $t = RateTest->new(
+        rules => "[rule r]\nkey = sender\nlimit = 1/hour\n"
+            . "[rule d]\nkey = sender_domain\nlimit = 3/hour\n"
+            . "[rule m]\nkey = everything\nmatch = recipient_domain = x.com\nlimit = deny\n",
+    );
     $helper = $t->helper;
-    is(join('', map { substr $helper->ask(sender => $_), 0, 5 } 'a@x.com', 'a@x.com.', 'b@x.com.', 'c@X.com', 'd@x.com..'),
+    is(
+        join('',
+            map { substr $helper->ask(sender => $_), 0, 5 } 'a@x.com',
+            'a@x.com.', 'b@x.com.', 'c@X.com', 'd@x.com..'),
         'DUNNODEFERDUNNODUNNODEFER', 'a dot behind the domain changes nothing');
     like($helper->ask(sender => 'e@y', recipient => 'z@x.com.'), $full, 'nor for a match');
 };
 
 subtest 'an action whose placeholders come out empty' => sub {
     for my $action ('450 {sender}', 'REDIRECT {sasl_method}', "550\t{sender} ") {
-        my $t = RateTest->new(rules => "[rule r]\nkey = everything\nlimit = deny\naction = $action\n");
-        is($t->helper->ask(sender => '', sasl_method => ''), 'DEFER_IF_PERMIT 4.7.1 Limit reached', $action);
+        my $t =
+            RateTest->new(rules => "[rule r]\nkey = everything\nlimit = deny\naction = $action\n");
+        is($t->helper->ask(sender => '', sasl_method => ''),
+            'DEFER_IF_PERMIT 4.7.1 Limit reached', $action);
     }
 };
 
 subtest 'retry_after is when it passes' => sub {
-    my $t = RateTest->new(rules => "[rule r]\nkey = everything\nlimit = 1/hour\naction = 450 {retry_after}\n");
+    my $t = RateTest->new(
+        rules => "[rule r]\nkey = everything\nlimit = 1/hour\naction = 450 {retry_after}\n");
     $t->set_clock(1_700_000_000);
     my $helper = $t->helper;
     is($helper->ask, 'DUNNO');
@@ -277,14 +300,17 @@ subtest 'retry_after is when it passes' => sub {
 
 subtest 'success_action and log' => sub {
     my $rules = "[rule r]\nkey = sasl_username\nlimit = 1/hour\n";
-    my $t = RateTest->new(rules => $rules, global => {success_action => 'WARN seen', log => 'denied'});
+    my $t =
+        RateTest->new(rules => $rules, global => {success_action => 'WARN seen', log => 'denied'});
     my $helper = $t->helper;
     my %request = (queue_id => '4FzQ', recipient_count => 0, sasl_username => 'Eve, status=allowed',
         sender => "a\nb" =~ s/\n/\x0b/r);
     is($helper->ask(%request), 'WARN seen');
     is($t->log_text, '', 'denied: an allowed request has no line');
     $helper->ask(%request);
-    like($t->log_text, qr{^\S+\ policyd-ratelimit\[\d+\]:\ 4FzQ:\ client=client\.example\.com\[192\.0\.2\.1\],
+    like(
+        $t->log_text,
+        qr{^\S+\ policyd-ratelimit\[\d+\]:\ 4FzQ:\ client=client\.example\.com\[192\.0\.2\.1\],
         \ sasl_method=PLAIN,\ sasl_username=Eve\\x2c\\x20status=allowed,\ sender=<a\?b>,
         \ recipient_count=0,\ rule=r,\ key=eve\\x2c\\x20status=allowed,\ used=2/1,\ window=3600,
         \ status=denied,\ retry_after=\d+\n\z}x, 'one line a decision, no value forges a field');

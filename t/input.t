@@ -36,9 +36,12 @@ my @cases = (
     ['an empty request', "\n", ['DUNNO']],
     ['broken UTF-8', request(sasl_username => "u\xff\xc3(\xed\xa0\x80"), ['DUNNO']],
     ['unknown attributes', request(future_attribute => 'x'), ['DUNNO']],
-    ['numbers that are none', request(protocol_state => 'DATA', recipient_count => '-1', size => '1e9'),
+    [
+        'numbers that are none',
+        request(protocol_state => 'DATA', recipient_count => '-1', size => '1e9'),
         ['DUNNO']],
-    ['numbers too large', request(protocol_state => 'DATA', recipient_count => '9' x 30), ['DUNNO']],
+    ['numbers too large', request(protocol_state => 'DATA', recipient_count => '9' x 30),
+        ['DUNNO']],
     ['nearly the largest', request(protocol_state => 'DATA', recipient_count => 68719476735),
         ['REJECT over']],
     ['format strings', request(sasl_username => '%s%n%99999d', sender => '%n'), ['DUNNO']],
@@ -51,7 +54,8 @@ for my $case (@cases) {
     # Written by another process, so that nobody waits for the other.
     my $pid = fork() // die "fork: $!";
     if ($pid == 0) { $helper->write($bytes . $good); POSIX::_exit(0) }
-    is_deeply([map { $helper->answer } @expected], \@expected, "$name, and on with the next request");
+    is_deeply([map { $helper->answer } @expected],
+        \@expected, "$name, and on with the next request");
     waitpid $pid, 0;
     is_deeply([$helper->finish], ['', 0], 'clean end');
     my $log = substr $t->log_text, $before;
@@ -71,9 +75,10 @@ subtest '100 requests in one write' => sub {
     my $helper = $t->helper;
     $helper->write(join '', map { request(sasl_username => 'batch', instance => "i$_") } 1 .. 100);
     is_deeply([map { $helper->answer } 1 .. 100], [('DUNNO') x 100]);
-    is($helper->ask(sasl_username => 'batch', protocol_state => 'DATA', recipient_count => 901), 'REJECT over',
-        'each was counted');
-    is($helper->ask(sasl_username => 'batch', protocol_state => 'DATA', recipient_count => 900), 'DUNNO');
+    is($helper->ask(sasl_username => 'batch', protocol_state => 'DATA', recipient_count => 901),
+        'REJECT over', 'each was counted');
+    is($helper->ask(sasl_username => 'batch', protocol_state => 'DATA', recipient_count => 900),
+        'DUNNO');
 };
 
 subtest 'one byte per write' => sub {

@@ -5,10 +5,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 use strict;
 use warnings;
+use List::Util qw(sum);
 use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
-use RateTest qw(build_dir run slurp spew);
+use RateTest qw(build_dir result_of spew start_process);
 
 my @strategies = qw(sliding-window moving-window fixed-window);
 my $kills     = int(($ENV{KILLS} // ($ENV{RATELIMIT_LONG} ? 10_000 : 1000)) / @strategies + 1);
@@ -20,15 +21,15 @@ my $keys      = 40;
 # Reports what it knows to be charged, by key, and the number of kills.
 sub client {
     my ($t, $number) = @_;
-    pipe my $result, my $tell or die "pipe: $!";
-    my $pid = fork() // die "fork: $!";
-    return {pid => $pid, result => $result} if $pid;
     srand $number;
     my ($killed, $n, $errors, %charged) = (0, 0, 0);
     my $helper = $t->helper;
     while ($killed < $kills / $processes) {
         # Old keys and new ones, so that inserts and rewrites are hit as well.
-        my $key = rand() < 0.3 ? "new$number.$n" : rand() < 0.1 ? 'boss' . int rand 20 : 'key' . int rand $keys;
+        my $key =
+              rand() < 0.3 ? "new$number.$n"
+            : rand() < 0.1 ? 'boss' . int rand 20
+            : 'key' . int rand $keys;
         my %request = (sasl_username => $key, instance => "$number." . ++$n);
         my $answer;
         $helper->write(RateTest::Helper::request(%request));
@@ -49,38 +50,33 @@ sub client {
         $charged{$key}++ if $answer eq 'DUNNO';
     }
     $helper->finish;
-    print $tell join(' ', $killed, $errors, %charged), "\n";
-    close $tell;
-    POSIX::_exit(0);
+    return join ' ', $killed, $errors, %charged;
 }
 
-# An administrator whose commands are killed at random, until nobody reads what he tells: how
-# many were killed, and how many ran to their end but failed.
+# An administrator whose commands are killed at random, until the other end of $stop is closed:
+# how many were killed, and how many ran to their end but failed.
 sub administrator {
-    my ($t) = @_;
-    pipe my $result, my $tell or die "pipe: $!";
-    pipe my $go_on, my $stop or die "pipe: $!";
-    my $pid = fork() // die "fork: $!";
-    if ($pid) {
-        close $go_on;
-        return {pid => $pid, result => $result, stop => $stop};
-    }
-    close $stop;
+    my ($t, $stop, $close) = @_;
+    close $close;
     srand 4711;
     my ($killed, $failed) = (0, 0);
     spew("$t->{dir}/load", join '', map {"user\tboss$_\t900$_/day, 99999/week\n"} 1 .. 50);
     my $wanted = '';
-    vec($wanted, fileno $go_on, 1) = 1;
+    vec($wanted, fileno $stop, 1) = 1;
     until (select my $ready = $wanted, undef, undef, 0) {
         my $boss = 'boss' . int rand 20;
-        my @commands = (['set', 'user', $boss, 5000 + int(rand 5000) . '/day, 9000/week, 9000/month'], ['unset', 'user', $boss],
-            ['grant', '--for', '1h', 'user', $boss, '+5'], ['reset', '--rule', 'user', $boss], ['clean'], ['load', "$t->{dir}/load"]);
+        my @commands = (
+            ['set', 'user', $boss, 5000 + int(rand 5000) . '/day, 9000/week, 9000/month'],
+            ['unset', 'user', $boss],
+            ['grant', '--for', '1h', 'user', $boss, '+5'], ['reset', '--rule', 'user', $boss],
+            ['clean'], ['load', "$t->{dir}/load"]);
         my $command = $commands[rand @commands];
         my $ctl = fork() // POSIX::_exit(1);
         if ($ctl == 0) {
             open STDOUT, '>', '/dev/null';
             open STDERR, '>', '/dev/null';
-            exec build_dir() . '/policyd-ratelimit-ctl', '-c', $t->{config}, @$command or POSIX::_exit(98);
+            exec build_dir() . '/policyd-ratelimit-ctl', '-c', $t->{config}, @$command
+                or POSIX::_exit(98);
         }
         # Most of them take some 3 ms.
         if (rand() < 0.8) {
@@ -92,50 +88,48 @@ sub administrator {
         # 1: there was nothing to unset or to reset; 65: too many grants.
         $failed++ if ($? & 127) != 9 && !grep { $_ == $? >> 8 } 0, 1, 65;
     }
-    print $tell "$killed $failed\n";
-    close $tell;
-    POSIX::_exit(0);
+    return "$killed $failed";
 }
 
 for my $strategy (@strategies) {
     my $t = RateTest->new(
-        rules => "[rule user]\nkey = sasl_username\nlimit = 900/day, 1000/week\nstrategy = $strategy\n"
+        rules =>
+            "[rule user]\nkey = sasl_username\nlimit = 900/day, 1000/week\nstrategy = $strategy\n"
             . "[rule all]\nkey = everything\nlimit = 1G/day\n",
         global => {log => 'none', lock_timeout => '60s', on_error => 'WARN trouble'},
     );
     my ($killed, $errors, %charged) = (0, 0);
     $t->helper->ask(sasl_username => 'boss1');
     $charged{boss1} = 1;
-    my $administrator = administrator($t);
-    my @clients = map { client($t, $_) } 1 .. $processes;
+    pipe my $stop, my $close or die "pipe: $!";
+    my $administrator = start_process(sub { administrator($t, $stop, $close) });
+    my @clients = map {
+        my $number = $_;
+        start_process(sub { close $close; client($t, $number) })
+    } 1 .. $processes;
     for my $client (@clients) {
-        my $line = readline $client->{result};
-        waitpid $client->{pid}, 0;
-        my ($k, $e, %own) = split ' ', $line;
+        my ($k, $e, %own) = split ' ', result_of($client);
         $killed += $k;
         $errors += $e;
         $charged{$_} += $own{$_} for keys %own;
     }
-    close $administrator->{stop};
-    my ($commands, $failed) = split ' ', readline $administrator->{result};
-    waitpid $administrator->{pid}, 0;
+    close $close;
+    my ($commands, $failed) = split ' ', result_of($administrator);
     cmp_ok($killed, '>=', $kills, "$strategy: $killed helpers were killed");
     cmp_ok($commands, '>', 20, "and $commands commands of the ctl");
     is($failed, 0, 'of which those that were left alone worked');
     is($errors, 0, 'every request got its answer in the end');
-    my ($status, $out, $problems) = $t->ctl('show', '--json');
-    is($problems, '', 'no record is damaged');
-    my (%used, $total, $all);
-    while ($out =~ /"rule": "(\w+)", "key": "([^"]*)", "window": (\d+).*?"used": (\d+)/g) {
-        $used{$2} = $4 if $1 eq 'user' && $3 == 86400;
-        $all = $4 if $1 eq 'all';
-    }
+    my ($shown, @rows) = $t->show;
+    is($shown, '0', 'no record is damaged');
+    my %used = map { $_->{key} => $_->{used} }
+        grep { $_->{rule} eq 'user' && $_->{window} == 86400 } @rows;
+    my ($all) = map { $_->{used} } grep { $_->{rule} eq 'all' } @rows;
     # Those of the boss are being reset.
     my @missing = grep { !/^boss/ && ($used{$_} // 0) < $charged{$_} } keys %charged;
     my @twice   = grep { !/^boss/ && $used{$_} > ($charged{$_} // 0) } keys %used;
     is_deeply(\@missing, [], 'no acknowledged charge is missing');
     is_deeply(\@twice, [], 'none is counted twice');
-    $total += $_ for values %charged;
+    my $total = sum(values %charged);
     is($all, $total, 'by the second rule neither');
     my $helper = $t->helper;
     is($helper->ask(sasl_username => "after$_"), 'DUNNO', 'the file goes on working') for 1 .. 3;

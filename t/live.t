@@ -12,7 +12,7 @@ my $seed = $ENV{SEED} // time ^ $$ << 8;
 srand $seed;
 note "SEED=$seed";
 
-my $edits = 50;
+my $edits = 30;
 my $t     = RateTest->new;
 my $file  = $t->{config};
 
@@ -147,7 +147,8 @@ sub overwrite {
     open my $fh, $truncate ? '>' : '+<', $file or die $!;
     syswrite $fh, substr $text, 0, $cut;
     # One that starts meanwhile sees that the end of the file is missing.
-    my $born = $truncate && $good && substr($text, $cut - 1, 1) ne "\n" && rand() < 0.3 ? start() : undef;
+    my $born =
+        $truncate && $good && substr($text, $cut - 1, 1) ne "\n" && rand() < 0.3 ? start() : undef;
     work($born ? between(0.01, 0.1) : between(0.01, 0.2));
     syswrite $fh, substr $text, $cut;
     truncate $fh, length $text;
@@ -197,10 +198,19 @@ for my $n (1 .. $edits) {
 # The last good one is in force everywhere in the end.
 replace(version($edits + 1));
 $newest = $edits + 1;
-ok(work(1, sub { !grep { $_->{seen} < $newest } @helpers }), 'the last version is taken up within a second');
+ok(
+    work(
+        1,
+        sub {
+            !grep { $_->{seen} < $newest } @helpers
+        }
+    ),
+    'the last version is taken up within a second'
+);
 is($late, 0, "each version that was left alone is taken up within a second, $waited times")
     or diag "slowest: $slowest s";
-note sprintf '%d requests, %d helpers at the end, slowest %.3f s', $requests, scalar @helpers, $slowest;
+note sprintf '%d requests, %d helpers at the end, slowest %.3f s', $requests, scalar @helpers,
+    $slowest;
 for my $one (@helpers) {
     my ($rest, $status) = $one->{helper}->finish;
     is($status, 0, 'a helper ends well');

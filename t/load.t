@@ -5,13 +5,12 @@
 use strict;
 use warnings;
 use JSON::PP qw(decode_json);
-use POSIX ();
 use Test::More;
 use Time::HiRes qw(time);
-use RateTest qw(run spew build_dir);
+use RateTest qw(build_dir result_of run spew start_process);
 
 my $processes = 8;
-my $rounds    = 20;
+my $rounds    = 6;
 my $lines     = 10_000;
 my $seconds   = 2;        # lock_timeout
 
@@ -21,13 +20,10 @@ my $t = RateTest->new(
     global => {log => 'denied', lock_timeout => "${seconds}s", on_error => 'WARN trouble'},
 );
 
-# Asks until the other end of $stop is closed; tells how many passed, what else was answered, and
+# Asks until the other end of $stop is closed; says how many passed, what else was answered, and
 # how long the slowest answer took.
-sub start_client {
+sub ask_until {
     my ($name, $stop, $close) = @_;
-    pipe my $result, my $tell or die "pipe: $!";
-    my $pid = fork() // die "fork: $!";
-    return {pid => $pid, result => $result} if $pid;
     close $close;
     my $helper = $t->helper;
     my ($asked, $passed, $slowest, $other) = (0, 0, 0, '');
@@ -36,23 +32,29 @@ sub start_client {
         vec($wanted, fileno $stop, 1) = 1;
         last if select $wanted, undef, undef, 0;
         my $start  = time;
-        my $answer = $helper->ask(instance => "$name." . ++$asked, sasl_username => 'user' . $asked % 300) // 'none';
+        my $answer =
+            $helper->ask(instance => "$name." . ++$asked, sasl_username => 'user' . $asked % 300)
+            // 'none';
         my $took   = time - $start;
         $slowest = $took if $took > $slowest;
         if ($answer eq 'DUNNO') { $passed++ } else { $other = $answer }
         last if $answer eq 'none';
     }
     my (undef, $status) = $helper->finish;
-    syswrite $tell, join "\t", $asked, $passed, $slowest, $status, $other;
-    POSIX::_exit(0);
+    return join "\t", $asked, $passed, $slowest, $status, $other;
 }
 
 pipe my $stop, my $close or die "pipe: $!";
-my @clients = map { start_client($_, $stop, $close) } 1 .. $processes;
+my @clients = map {
+    my $name = $_;
+    start_process(sub { ask_until($name, $stop, $close) })
+} 1 .. $processes;
 
-spew("$t->{dir}/limits", join '', map { sprintf "users\tuser%d\t%d/year\n", $_, 500_000_000 + $_ } 0 .. $lines - 1);
+spew("$t->{dir}/limits", join '',
+    map { sprintf "users\tuser%d\t%d/year\n", $_, 500_000_000 + $_ } 0 .. $lines - 1);
 my @commands = (['show', '--json'], ['clean'], ['load', "$t->{dir}/limits"]);
-my ($has_metrics) = grep {/^  metrics /} split /^/, (run(build_dir() . '/policyd-ratelimit-ctl', '--help'))[1];
+my ($has_metrics) = grep {/^  metrics /} split /^/,
+    (run(build_dir() . '/policyd-ratelimit-ctl', '--help'))[1];
 push @commands, ['metrics'] if $has_metrics;
 my %failed;
 # The file is there as soon as one helper has answered.
@@ -62,7 +64,8 @@ for my $round (1 .. $rounds) {
         my ($status, $out, $err) = $t->ctl(@$command);
         $failed{"$command->[0]: status $status: $err"}++ if $status ne 0 || $err ne '';
         $failed{"$command->[0]: printed nothing"}++ if $out eq '';
-        $failed{"$command->[0]: no JSON"}++ if "@$command" =~ /--json/ && !eval { decode_json($out) };
+        $failed{"$command->[0]: no JSON"}++
+            if "@$command" =~ /--json/ && !eval { decode_json($out) };
     }
 }
 close $close;
@@ -71,9 +74,8 @@ is_deeply(\%failed, {}, "$rounds times each of " . join ', ', map { $_->[0] } @c
 my ($asked, $passed, $slowest) = (0, 0, 0);
 my @bad;
 for my $client (@clients) {
-    sysread $client->{result}, my $text, 1000;
-    waitpid $client->{pid}, 0;
-    my ($his_asked, $his_passed, $his_slowest, $status, $other) = split /\t/, $text // '', -1;
+    my ($his_asked, $his_passed, $his_slowest, $status, $other) =
+        split /\t/, result_of($client), -1;
     push @bad, "status $status, $other" if "$status$other" ne '0';
     $asked  += $his_asked;
     $passed += $his_passed;
@@ -85,11 +87,11 @@ cmp_ok($slowest, '<', $seconds, 'within lock_timeout');
 note sprintf '%d requests, the slowest answer took %.3f s', $asked, $slowest;
 cmp_ok($asked, '>', 1000, 'this was under load');
 
-my ($status, $out) = $t->ctl('show', '--json');
+my (undef, @rows) = $t->show;
 my %sum;
-$sum{$_->{rule}} += $_->{used} for @{decode_json($out)};
+$sum{$_->{rule}} += $_->{used} for @rows;
 is_deeply(\%sum, {users => $passed, all => $passed}, 'every charge is kept, in both rules');
-is(scalar(grep { $_->{source} ne ($_->{rule} eq 'users' ? 'set' : 'rule') } @{decode_json($out)}), 0,
+is(scalar(grep { $_->{source} ne ($_->{rule} eq 'users' ? 'set' : 'rule') } @rows), 0,
     'and every limit is what was loaded');
 is($t->log_text, '', 'without a word in the log');
 

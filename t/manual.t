@@ -68,7 +68,10 @@ sub place {
     spew("$t->{dir}/etc/policyd-ratelimit.conf",
         "[global]\ndatabase = $t->{database}\nuser = " . getpwuid($>) . "\n$rules");
     program($t, 'policyd-ratelimit-ctl',
-        "exec '" . build_dir() . "/policyd-ratelimit-ctl' -c '$t->{dir}/etc/policyd-ratelimit.conf' \"\$@\"");
+        "exec '"
+            . build_dir()
+            . "/policyd-ratelimit-ctl' -c '$t->{dir}/etc/policyd-ratelimit.conf' \"\$@\""
+    );
     return $t;
 }
 
@@ -79,7 +82,10 @@ sub program {
 }
 
 # Paths of the page, and those here.
-sub from_page { my ($t, $text) = @_; return $text =~ s/\@statedir\@/$t->{dir}\/state/gr =~ s/\@sysconfdir\@/$t->{dir}\/etc/gr }
+sub from_page {
+    my ($t, $text) = @_;
+    return $text =~ s/\@statedir\@/$t->{dir}\/state/gr =~ s/\@sysconfdir\@/$t->{dir}\/etc/gr
+}
 
 sub to_page {
     my ($t, $text) = @_;
@@ -155,7 +161,9 @@ $manual =~ s{^(\.Bd -literal[^\n]*\n)(# [^\n]*policyd-ratelimit-ctl .*?)^(\.Ed)$
                 $got = $expected if comparable($got) eq comparable($expected);
                 $changed++ if $got ne $expected;
             } else {
-                is(comparable($got), comparable($expected), 'prints what the page says') or diag 'UPDATE_MANUAL=1 takes it into the page, if it is right; see HACKING.md';
+                is(comparable($got), comparable($expected), 'prints what the page says')
+                    or diag 'UPDATE_MANUAL=1 takes it into the page, if it is right; ',
+                    'see HACKING.md';
             }
         }
         $new .= "# $command$got";
@@ -170,7 +178,8 @@ if ($changed) {
 my (undef, $help) = run(build_dir() . '/policyd-ratelimit-ctl', '--help');
 for my $command ($help =~ /^  ([a-z]+) /mg) {
     ok($shown{$command}, "$command has an example in policyd-ratelimit-ctl(8)")
-        or diag "add a line '# policyd-ratelimit-ctl $command' in a block of its own; see HACKING.md";
+        or diag
+        "add a line '# policyd-ratelimit-ctl $command' in a block of its own; see HACKING.md";
 }
 
 # The recipes, by their titles.
@@ -198,7 +207,8 @@ sub follows {
     my ($title, $client, $prints, $wanted, %path) = @_;
     my ($t, $script) = recipe($title, %path);
     return subtest $title => sub {
-        program($t, $client, "printf '%s\\n' \"\$@\" >'$t->{dir}/arguments'\ncat '$t->{dir}/prints'\n"
+        program($t, $client,
+                  "printf '%s\\n' \"\$@\" >'$t->{dir}/arguments'\ncat '$t->{dir}/prints'\n"
             . "test ! -e '$t->{dir}/fails'");
         spew("$t->{dir}/prints", $prints);
         spew("$t->{dir}/fails",  '');
@@ -209,11 +219,13 @@ sub follows {
         is(dump_of($t), $limits, 'gives the limits of its rows, and takes others back');
         my $arguments = slurp("$t->{dir}/arguments");
         like($arguments, $_) for @$wanted;
-        is((stat "$t->{dir}/run/send-limits")[2] & 077, 0, 'nobody else may write, or read, the file');
+        is((stat "$t->{dir}/run/send-limits")[2] & 077, 0,
+            'nobody else may write, or read, the file');
     };
 }
 
-follows('MySQL and MariaDB', 'mysql', "users\tann\t1000/day\tNULL\nusers\tbob\t2000/day\t1795262400\n",
+follows(
+    'MySQL and MariaDB', 'mysql', "users\tann\t1000/day\tNULL\nusers\tbob\t2000/day\t1795262400\n",
     [qr/\A-N\n-B\n-e\n\s*SELECT 'users', username,.*\nmail\n\z/s]);
 follows('PostgreSQL', 'psql', "users\tann\t1000/day\t\nusers\tbob\t2000/day\t1795262400\n",
     [qr/\A-At\n-F\n\t\n-c\n\s*SELECT 'users', username,.*\nmail\n\z/s]);

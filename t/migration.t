@@ -7,7 +7,8 @@ use Test::More;
 use POSIX qw(mktime);
 use RateTest qw(slurp source_dir);
 
-my @sections = ('postfixlimit', 'policyd-rate-limit (Python)', 'policyd-rate-limit (Rust)', 'ratelimit-policyd');
+my @sections = ('postfixlimit', 'policyd-rate-limit (Python)', 'policyd-rate-limit (Rust)',
+    'ratelimit-policyd');
 
 # Heading of a section to its example.
 my %example;
@@ -50,7 +51,9 @@ sub answers {
 
 sub user   { return (sasl_username => @_) }
 sub sender { return (sender => $_[0], sasl_username => '') }
-sub client { return (client_address => $_[0], sasl_username => '', sender => $_[1] // 'a@example.com') }
+sub client {
+    return (client_address => $_[0], sasl_username => '', sender => $_[1] // 'a@example.com')
+}
 
 # A message as smtpd_data_restrictions sends it.
 sub message {
@@ -60,7 +63,8 @@ sub message {
 
 my %refusal = (
     'postfixlimit'                => qr/^DEFER 4\.7\.1 \S+@\S+ may send \d+\/(?:\d+ )?[a-z]+$/,
-    'policyd-rate-limit (Python)' => qr/^DEFER_IF_PERMIT 4\.7\.1 Too much mail, try again in (?:\d+[smhd]|never)$/,
+    'policyd-rate-limit (Python)' =>
+        qr/^DEFER_IF_PERMIT 4\.7\.1 Too much mail, try again in (?:\d+[smhd]|never)$/,
     'policyd-rate-limit (Rust)'   => qr/^REJECT 5\.7\.1 Sending limit exceeded$/,
     'ratelimit-policyd'           => qr/^471 4\.7\.1 daily message quota exceeded$/,
 );
@@ -122,7 +126,9 @@ for my $tool (@sections) {
         ['2026-03-10 10:00:00', [sender('Ann@Example.COM')], 'DDD'],
         ['2026-03-10 10:00:00', \@ann,                       'DDR'],
         ['2026-03-10 10:00:00', [sender('SHOP@example.com')], 'D' x 20 . 'R']);
-    decides($tool, 'it does with fold_case = no', 'UTC', [["key      = sender\n", "key = sender\nfold_case = no\n"]],
+    decides(
+        $tool, 'it does with fold_case = no', 'UTC',
+        [["key      = sender\n", "key = sender\nfold_case = no\n"]],
         ['2026-03-10 10:00:00', [sender('Ann@Example.COM')], 'DDDDDR'],
         ['2026-03-10 10:00:00', \@ann,                       'DDDDDR'],
         ['2026-03-10 10:00:00', [sender('Shop@example.com')], 'DDDDDR']);
@@ -130,7 +136,8 @@ for my $tool (@sections) {
         ['2026-03-10 10:00:00', [user('u@example.com', sender => 'a@x.org')], 'DDD'],
         ['2026-03-10 10:00:00', [user('u@example.com', sender => 'b@x.org')], 'DDR'],
         ['2026-03-10 10:00:00', [user('v@example.com', sender => 'b@x.org')], 'D']);
-    decides($tool, 'a limit of 5 per 2 hours', 'UTC', [['limit    = 5/hour', 'limit = 5 per 2 hours']],
+    decides(
+        $tool, 'a limit of 5 per 2 hours', 'UTC', [['limit    = 5/hour', 'limit = 5 per 2 hours']],
         ['2026-03-10 10:00:00', \@ann, 'DDDDDR'],
         ['2026-03-10 11:59:59', \@ann, 'R'],
         ['2026-03-10 12:00:00', \@ann, 'DDDDDR']);
@@ -148,7 +155,8 @@ for my $tool (@sections) {
         ['2026-03-10 11:00:00', \@ann, 'R'],
         ['2026-03-10 11:58:59', \@ann, 'R'],
         ['2026-03-10 12:04:00', \@ann, 'DDDDDR']);
-    my $t = decides($tool, 'transparent', 'UTC', [['[rule senders]', "[rule senders]\nmode = observe"]],
+    my $t = decides(
+        $tool, 'transparent', 'UTC', [['[rule senders]', "[rule senders]\nmode = observe"]],
         ['2026-03-10 10:00:00', \@ann, 'DDDDDDD']);
     is(() = $t->log_text =~ /status=observed/g, 2, 'what would have been refused is logged');
 
@@ -177,7 +185,8 @@ for my $tool (@sections) {
         ['2026-03-11 09:59:59', [message(1,  @bob)], 'R'],
         ['2026-03-11 10:00:01', [message(10, @bob)], 'DR'],
         ['2026-03-11 10:01:00', [message(1,  @bob)], 'R']);
-    decides($tool, 'a message passes whole or not at all, and refused ones are not counted', 'UTC', [],
+    decides(
+        $tool, 'a message passes whole or not at all, and refused ones are not counted', 'UTC', [],
         ['2026-03-10 10:00:00', [message(8,  @bob)], 'D'],
         ['2026-03-10 10:00:01', [message(3,  @bob)], 'RR'],
         ['2026-03-10 10:00:02', [message(2,  @bob)], 'DR'],
@@ -203,7 +212,9 @@ for my $tool (@sections) {
             ['2026-03-10 10:04:00', [message(10, client($inside))], 'D'],
             ['2026-03-10 10:06:00', [message(1,  client($inside))], 'R']);
     }
-    for my $outside (qw(192.0.1.255 192.0.2.128 2001:db8::ffff 2001:db8:0:ffff:ffff:ffff:ffff:ffff 2001:db8:2::)) {
+    for my $outside (
+        qw(192.0.1.255 192.0.2.128 2001:db8::ffff 2001:db8:0:ffff:ffff:ffff:ffff:ffff 2001:db8:2::))
+    {
         decides($tool, "$outside is not", 'UTC', [],
             ['2026-03-10 10:00:00', [message(10, client($outside))], 'DDDDD']);
     }
@@ -218,7 +229,9 @@ for my $tool (@sections) {
         ['2026-03-10 10:00:00', [message(10, client('192.0.2.1'), user('joe@example.com'))], 'DR'],
         ['2026-03-10 10:00:00', [message(10, client('192.0.2.1'))],                         'DR']);
     decides($tool, 'limit_by_sasl: False', 'UTC', [["match       = sasl_username =\n", ''],
-            ["key      = sasl_username\n", "key = sasl_username\nmatch = client_address = 203.0.113.255\n"]],
+            ["key      = sasl_username\n",
+                "key = sasl_username\nmatch = client_address = 203.0.113.255\n"]
+        ],
         ['2026-03-10 10:00:00', [message(10, client('192.0.2.1'), @bob)],  'DR'],
         ['2026-03-10 10:00:00', [message(10, client('192.0.2.1'), user('joe@example.com'))], 'R']);
     decides($tool, 'limit_by_sender: the first that is not empty', 'UTC',
@@ -239,7 +252,9 @@ for my $tool (@sections) {
         ['2026-03-10 10:00:00', [message(1,  @bob)],                           'R'],
         ['2026-03-10 10:00:00', [message(99, user('Newsletter@example.com'))], 'DDR'],
         ['2026-03-10 10:00:00', [message(99, user('Monitor'))],                'DDD']);
-    decides($tool, 'it does with fold_case = no', 'UTC', [["key      = sasl_username\n", "key = sasl_username\nfold_case = no\n"]],
+    decides(
+        $tool, 'it does with fold_case = no', 'UTC',
+        [["key      = sasl_username\n", "key = sasl_username\nfold_case = no\n"]],
         ['2026-03-10 10:00:00', [message(10, user('BOB@Example.com'))], 'DR'],
         ['2026-03-10 10:00:00', [message(10, @bob)],                    'DR'],
         ['2026-03-10 10:00:00', [message(99, user('Monitor'))],         'RR']);
@@ -263,7 +278,8 @@ for my $tool (@sections) {
         ['2026-03-10 10:59:59', \@bob, 'R'],
         ['2026-03-10 11:00:00', \@bob, 'R'],
         ['2026-03-11 00:00:00', \@bob, 'DDDR']);
-    decides($tool, 'without count_denied it would not', 'Europe/Berlin', [["count_denied = yes\n", '']],
+    decides(
+        $tool, 'without count_denied it would not', 'Europe/Berlin', [["count_denied = yes\n", '']],
         ['2026-03-10 10:00:00', \@bob, 'DDDRR'],
         ['2026-03-10 11:00:00', \@bob, 'DDDR']);
     decides($tool, 'the quota of one user', 'Europe/Berlin', [],
@@ -287,15 +303,23 @@ for my $tool (@sections) {
     my @bob  = user('bob@example.com');
     # deltaconf, zone, filled at, the last second of the window, the next window
     my @windows = (
-        ['hour',  'UTC',              '2026-03-10 10:00:00', '2026-03-10 10:59:59', '2026-03-10 11:00:00'],
-        ['hour',  'Asia/Kolkata',     '2026-03-10 10:00:00', '2026-03-10 10:59:59', '2026-03-10 11:00:00'],
-        ['day',   'Europe/Berlin',    '2026-03-10 08:00:00', '2026-03-10 23:59:59', '2026-03-11 00:00:00'],
-        ['day',   'Europe/Berlin',    '2026-03-29 00:30:00', '2026-03-29 23:59:59', '2026-03-30 00:00:00'],
-        ['day',   'Europe/Berlin',    '2026-10-25 00:30:00', '2026-10-25 23:59:59', '2026-10-26 00:00:00'],
-        ['day',   'America/New_York', '2026-12-31 20:00:00', '2026-12-31 23:59:59', '2027-01-01 00:00:00'],
-        ['week',  'Europe/Berlin',    '2026-03-25 12:00:00', '2026-03-28 23:59:59', '2026-03-30 00:00:00'],
-        ['month', 'Europe/Berlin',    '2026-02-01 00:00:00', '2026-02-28 23:59:59', '2026-03-01 00:00:00'],
-        ['month', 'Pacific/Auckland', '2026-12-02 12:00:00', '2026-12-31 23:59:59', '2027-01-01 00:00:00'],
+        ['hour', 'UTC', '2026-03-10 10:00:00', '2026-03-10 10:59:59', '2026-03-10 11:00:00'],
+        ['hour', 'Asia/Kolkata', '2026-03-10 10:00:00', '2026-03-10 10:59:59',
+            '2026-03-10 11:00:00'],
+        ['day', 'Europe/Berlin', '2026-03-10 08:00:00', '2026-03-10 23:59:59',
+            '2026-03-11 00:00:00'],
+        ['day', 'Europe/Berlin', '2026-03-29 00:30:00', '2026-03-29 23:59:59',
+            '2026-03-30 00:00:00'],
+        ['day', 'Europe/Berlin', '2026-10-25 00:30:00', '2026-10-25 23:59:59',
+            '2026-10-26 00:00:00'],
+        ['day', 'America/New_York', '2026-12-31 20:00:00', '2026-12-31 23:59:59',
+            '2027-01-01 00:00:00'],
+        ['week', 'Europe/Berlin', '2026-03-25 12:00:00', '2026-03-28 23:59:59',
+            '2026-03-30 00:00:00'],
+        ['month', 'Europe/Berlin', '2026-02-01 00:00:00', '2026-02-28 23:59:59',
+            '2026-03-01 00:00:00'],
+        ['month', 'Pacific/Auckland', '2026-12-02 12:00:00', '2026-12-31 23:59:59',
+            '2027-01-01 00:00:00'],
     );
     for my $case (@windows) {
         my ($unit, $zone, $full, $last, $new) = @$case;
@@ -337,7 +361,9 @@ for my $tool (@sections) {
         ['2026-03-10 08:00:00', [message(1000, @bob)],                    'D'],
         ['2026-03-10 08:00:00', [message(1, user('Bob@Example.com'))],    'R'],
         ['2026-03-10 08:00:00', [message(2500, user('News@example.com'))], 'DD']);
-    decides($tool, 'it does with fold_case = no', 'UTC', [["= sasl_username\n", "= sasl_username\nfold_case = no\n"]],
+    decides(
+        $tool, 'it does with fold_case = no', 'UTC',
+        [["= sasl_username\n", "= sasl_username\nfold_case = no\n"]],
         ['2026-03-10 08:00:00', [message(1000, @bob)],                       'DR'],
         ['2026-03-10 08:00:00', [message(1000, user('Bob@Example.com'))],    'DR'],
         ['2026-03-10 08:00:00', [message(2500, user('News@example.com'))],   'R']);

@@ -124,13 +124,16 @@ sub random_rule {
     for my $override (@{$overrides{$keys{$rule{key}}[1]} // []}) {
         push @{$rule{overrides}}, [@$override, random_override_limits(\%rule)] if chance(0.3);
     }
-    my @lines = ("[rule $name]", "key = $rule{key}", "count = $rule{count}", "strategy = $rule{strategy}",
+    my @lines = (
+        "[rule $name]", "key = $rule{key}", "count = $rule{count}", "strategy = $rule{strategy}",
         "resolution = $rule{resolution}", "limit = $rule{limits}{text}", "action = REJECT $name");
     push @lines, 'count_denied = yes' if $rule{count_denied};
     push @lines, 'mode = observe' if $rule{observe};
     push @lines, "match = $_->[0]" for @{$rule{matches}};
     push @lines, map {
-        $_->[2]{kind} eq 'unlimited' && chance(0.5) ? "exempt = $_->[0]" : "override = $_->[0] $_->[2]{text}"
+        $_->[2]{kind} eq 'unlimited' && chance(0.5)
+            ? "exempt = $_->[0]"
+            : "override = $_->[0] $_->[2]{text}"
     } sort { rand() <=> 0.5 } @{$rule{overrides}};
     return (\%rule, join "\n", @lines, '');
 }
@@ -241,7 +244,9 @@ sub next_request {
         if $state ne 'RCPT';
     return {
         state      => $state,
-        recipient  => $state eq 'RCPT' ? "r$n\@" . one_of('c.example', 'd.example', 'D.example') : '',
+        recipient => $state eq 'RCPT'
+        ? "r$n\@" . one_of('c.example', 'd.example', 'D.example')
+        : '',
         recipients => $transaction->{recipients} // 0,
         size       => $state eq 'END-OF-MESSAGE' ? between(0, 1500) : 0,
     };
@@ -323,7 +328,8 @@ sub run_one {
         }
         $transaction->{accepted}++ if $answer eq 'DUNNO' && $request->{state} eq 'RCPT';
         # Without recipients, or refused as a whole, it is over.
-        my $over = !@{$transaction->{states}} || ($answer ne 'DUNNO' && $request->{state} ne 'RCPT');
+        my $over =
+            !@{$transaction->{states}} || ($answer ne 'DUNNO' && $request->{state} ne 'RCPT');
         splice @open, $i, 1 if $over;
     }
     return '';
@@ -337,7 +343,8 @@ for my $run (1 .. $runs) {
     push @wrong, "configuration $run: $wrong" if $wrong;
     last if @wrong >= 3;
 }
-is(scalar @wrong, 0, 'every answer is as the exact log says') or diag "SEED=$seed\n", join "\n\n", @wrong;
+is(scalar @wrong, 0, 'every answer is as the exact log says')
+    or diag "SEED=$seed\n", join "\n\n", @wrong;
 my $refused = 0;
 $refused += $seen{$_} for grep {/^REJECT/} keys %seen;
 note "$seen{DUNNO} passed, $refused were refused, $seen{again} were sent again";

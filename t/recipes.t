@@ -112,7 +112,8 @@ subtest 'domains above users' => sub {
     is(join(' ', map { message($helper, 100, sasl_username => "u$_\@hosted.example") } 1 .. 9),
         join(' ', ('passes') x 9), 'ten users');
     like(message($helper, 1, sasl_username => 'u10@hosted.example'),
-        qr{^DEFER_IF_PERMIT 4\.7\.1 hosted\.example has sent its 1000/day$}, 'a domain: 1000 a day');
+        qr{^DEFER_IF_PERMIT 4\.7\.1 hosted\.example has sent its 1000/day$}, 'a domain: 1000 a day'
+    );
     is(message($helper, 1, sasl_username => 'u0@other.example'), 'passes', 'another one goes on');
     my @paid = map { message($helper, 100, sasl_username => "u$_\@Customer.example") } 1 .. 100;
     is(scalar(grep { $_ eq 'passes' } @paid), 100, 'who has paid has more');
@@ -120,13 +121,15 @@ subtest 'domains above users' => sub {
         qr{customer\.example has sent its 10000/day$}, 'and no more than that');
     my @own = map { message($helper, 100, sasl_username => "u$_\@example.com") } 1 .. 101;
     is(scalar(grep { $_ eq 'passes' } @own), 101, 'the own domain has no cap');
-    like(message($helper, 1, sasl_username => 'u1@example.com'), qr{100/hour}, 'but its users have');
+    like(message($helper, 1, sasl_username => 'u1@example.com'), qr{100/hour},
+        'but its users have');
 };
 
 subtest 'a web server' => sub {
     my ($t, $helper) = start('Mail from a web server');
     my %web = (sasl_username => '', policy_context => 'web');
-    is(passing($helper, 50, %web, sender => 'www-data@www.example.com'), 20, 'www-data: 20 an hour');
+    is(passing($helper, 50, %web, sender => 'www-data@www.example.com'), 20,
+        'www-data: 20 an hour');
     is(passing($helper, 120, %web, sender => 'shop@example.com'), 100, 'other senders: 100');
     is(logged($t, 'warning'), 0);
     is(messages_passing($helper, 200, %web, sender => sub {"x$_[0]\@example.com"}), 180,
@@ -168,7 +171,8 @@ subtest 'mail that comes in' => sub {
     is(message($helper, 1, %in, client_address => '203.0.114.1'), 'passes', 'the next one goes on');
     is(messages_passing($helper, 60, %in, client_address => sub {"2001:db8:2:$_[0]::1"}), 50,
         'of IPv6 too');
-    is(message($helper, 1, %in, client_address => '2001:db8:3::1'), 'passes', 'the next one goes on');
+    is(message($helper, 1, %in, client_address => '2001:db8:3::1'), 'passes',
+        'the next one goes on');
     is(messages_passing($helper, 60, %in, client_address => $_), 60, "$_ has no limit, or another")
         for qw(127.0.0.1 ::1 ::ffff:192.0.2.7 2001:db8:1:2::3 198.51.100.9);
     is(messages_passing($helper, 60, sasl_username => 'bob', client_address => '203.0.113.1'), 60,
@@ -178,8 +182,10 @@ subtest 'mail that comes in' => sub {
         is(messages_passing($helper, 60, %in, client_address => '203.0.113.1'), 50);
     }
     $t->set_clock($noon + 1200);
-    like(message($helper, 1, %in, client_address => '203.0.113.1'), qr{again in \d+m$}, '600 an hour');
-    is(message($helper, 90, %in, client_address => '203.0.114.1'), 'passes', 'recipients do not count');
+    like(message($helper, 1, %in, client_address => '203.0.113.1'), qr{again in \d+m$},
+        '600 an hour');
+    is(message($helper, 90, %in, client_address => '203.0.114.1'), 'passes',
+        'recipients do not count');
 };
 
 subtest 'try it out first' => sub {
@@ -193,7 +199,8 @@ subtest 'try it out first' => sub {
     my $manual = slurp(build_dir() . '/doc/policyd-ratelimit.conf.5');
     my ($script) = $manual =~ /^ +(sed -n '.*status=observed.*') \|$/m;
     $script =~ s/\\e/\\/g;
-    like(scalar(`$script $t->{logfile} | sort | uniq -c`), qr/\A *\d+ bob\n\z/, 'and the command finds them');
+    like(scalar(`$script $t->{logfile} | sort | uniq -c`), qr/\A *\d+ bob\n\z/,
+        'and the command finds them');
     spew($t->{config}, slurp($t->{config}) =~ s/^mode.*\n//mr);
     my $again = $t->helper;
     isnt(message($again, 1, sasl_username => 'bob'), 'passes', 'enforced: what was counted stays');

@@ -32,7 +32,8 @@ END
 
 sub message {
     my ($helper, %attributes) = @_;
-    return $helper->ask(protocol_state => 'END-OF-MESSAGE', recipient_count => 1, size => 1, recipient => '',
+    return $helper->ask(
+        protocol_state => 'END-OF-MESSAGE', recipient_count => 1, size => 1, recipient => '',
         client_address => '', sender => '', instance => 'i' . rand, %attributes);
 }
 
@@ -41,7 +42,8 @@ my $helper = $t->helper;
 message($helper, sasl_username => 'ann');
 is_deeply([$t->ctl('report')], [0, '', "nobody hit a limit\n"], 'nobody, and that is no failure');
 is_deeply([$t->ctl('report', '--json')], [0, "[]\n", ''], 'in JSON');
-is_deeply([$t->ctl('report', '--since', '24h')], [1, '', "nobody hit a limit since 2026-11-19 01:00\n"],
+is_deeply(
+    [$t->ctl('report', '--since', '24h')], [1, '', "nobody hit a limit since 2026-11-19 01:00\n"],
     'a filter that nothing matched');
 is_deeply([$t->ctl('report', '--since', '24h', '--json')], [1, "[]\n", '']);
 
@@ -78,17 +80,24 @@ sub keys_of {
 subtest '--json' => sub {
     my (undef, $out) = $t->ctl('report', '--json');
     my $rows = decode_json($out);
-    is_deeply($rows->[0], {rule => 'users', key => 'ann', denied => 7, since => $start, last => $now - 60,
-        window => 3600, count => 'recipients', limit => 3, used => 3, percent => 100, retry_after => 3600})
-        or diag explain $rows->[0];
+    is_deeply(
+        $rows->[0],
+        {
+            rule => 'users', key => 'ann', denied => 7, since => $start, last => $now - 60,
+            window => 3600, count => 'recipients', limit => 3, used => 3, percent => 100,
+            retry_after => 3600
+        }) or diag explain $rows->[0];
     is($rows->[1]{retry_after}, undef, 'never');
     like($out, qr/"since": $start, "last": \d+,/, 'seconds since the epoch, as numbers');
 };
 
 subtest '--since' => sub {
-    is(keys_of('--since', '1h'), '0 users:ann closed:192.0.2.66 users:a? users:a?', 'by the last refusal');
-    is(keys_of('--since', '@' . ($now - 60)), '0 users:ann closed:192.0.2.66 users:a? users:a?', 'at that moment');
-    is(keys_of('--since', '@' . ($now - 59)), '0 closed:192.0.2.66 users:a? users:a?', 'and after it');
+    is(keys_of('--since', '1h'), '0 users:ann closed:192.0.2.66 users:a? users:a?',
+        'by the last refusal');
+    is(keys_of('--since', '@' . ($now - 60)), '0 users:ann closed:192.0.2.66 users:a? users:a?',
+        'at that moment');
+    is(keys_of('--since', '@' . ($now - 59)), '0 closed:192.0.2.66 users:a? users:a?',
+        'and after it');
     is(keys_of('--since', 'today'), keys_of(), 'today');
     is(keys_of('--since', '10s'), '1', 'none');
 };
@@ -151,8 +160,10 @@ sub parse {
 
 subtest 'the message' => sub {
     fake_sendmail($keep);
-    is(mail('--mail', 'root,  postmaster@example.com', '--since', '2026-11-20'), '0||', 'sent, and nothing is said');
-    is(slurp("$t->{dir}/sent.argv"), "-i\n--\nroot\npostmaster\@example.com\n", 'arguments of sendmail');
+    is(mail('--mail', 'root,  postmaster@example.com', '--since', '2026-11-20'), '0||',
+        'sent, and nothing is said');
+    is(slurp("$t->{dir}/sent.argv"), "-i\n--\nroot\npostmaster\@example.com\n",
+        'arguments of sendmail');
     my $open = slurp("$t->{dir}/sent.fds");
     like($open, qr/ 0 -> pipe:/, 'the message comes through a pipe');
     unlike($open, qr/counters\.tdb/, 'the counters are closed in it');
@@ -162,7 +173,8 @@ subtest 'the message' => sub {
     my $account = getpwuid $>;
     like($field->{From}, qr/\Apolicyd-ratelimit <\Q$account\E\@[\w.-]+>\z/);
     is($field->{To}, 'root, postmaster@example.com');
-    like($field->{Subject}, qr/\Apolicyd-ratelimit on [\w.-]+: 5 keys hit a limit since 2026-11-20 00:00\z/);
+    like($field->{Subject},
+        qr/\Apolicyd-ratelimit on [\w.-]+: 5 keys hit a limit since 2026-11-20 00:00\z/);
     is($field->{Date}, 'Fri, 20 Nov 2026 13:00:00 +0100');
     like($field->{'Message-ID'}, qr/\A<$now\.\d+\.[0-9a-f]{16}\@[\w.-]+>\z/);
     unlike($field->{'Message-ID'}, qr/0{16}/);
@@ -171,7 +183,9 @@ subtest 'the message' => sub {
     is($field->{'Content-Transfer-Encoding'}, '8bit');
     is($field->{'Auto-Submitted'}, 'auto-generated');
     my (undef, $table) = $t->ctl('report');
-    like($body, qr/\AOn [\w.-]+ 5 keys hit a limit since 2026-11-20 00:00\.\n\n\Q$table\E\nDENIED is the number /, 'the text');
+    like($body,
+        qr/\AOn [\w.-]+ 5 keys hit a limit since 2026-11-20 00:00\.\n\n\Q$table\E\nDENIED is the number /,
+        'the text');
     like($body, qr/policyd-ratelimit-ctl $_\b/, "names the command $_") for qw(show explain reset);
     is(join('', grep { length > 78 } split /\n/, $body =~ s/\Q$table\E//r), '', 'short lines');
     my $first = $field->{'Message-ID'};
@@ -196,12 +210,14 @@ subtest 'dates in other zones and languages' => sub {
 };
 
 subtest 'a long report' => sub {
-    my $long = RateTest->new(rules => "[rule a-rule-that-has-a-long-name-0001]\nkey = sender\nlimit = 1/day\n");
+    my $long = RateTest->new(
+        rules => "[rule a-rule-that-has-a-long-name-0001]\nkey = sender\nlimit = 1/day\n");
     $long->set_clock($now);
     my $flood = $long->helper;
     my $key = 'k' x 150 . "\x{c3}\x{a4}" x 20;
     for my $n (1 .. 1010) {
-        $flood->ask(protocol_state => 'DATA', recipient_count => 2, sender => sprintf '%s%04d', $key, $n);
+        $flood->ask(protocol_state => 'DATA', recipient_count => 2, sender => sprintf '%s%04d',
+            $key, $n);
     }
     fake_sendmail($keep);
     local $ENV{PATH} = "$bin:$path";
@@ -225,53 +241,71 @@ subtest 'nothing to say' => sub {
 
 subtest 'sendmail fails' => sub {
     fake_sendmail("cat >/dev/null\necho 'queue is full' >&2\nexit 75");
-    is(mail('--mail', 'root'), "69||queue is full\n"
-        . "policyd-ratelimit-ctl: the message was not sent: sendmail failed with exit status 75\n", 'its status');
+    my $failed = 'policyd-ratelimit-ctl: the message was not sent: ';
+    is(mail('--mail', 'root'),
+        "69||queue is full\n${failed}sendmail failed with exit status 75\n", 'its status');
     fake_sendmail('kill -9 $$');
     is(mail('--mail', 'root'),
-        "69||policyd-ratelimit-ctl: the message was not sent: sendmail was ended by signal 9\n", 'killed');
+        "69||policyd-ratelimit-ctl: the message was not sent: sendmail was ended by signal 9\n",
+        'killed'
+    );
     fake_sendmail("exec 0</dev/null\nsleep 0.5\nexit 0");
     my $many = RateTest->new(rules => "[rule r]\nkey = sender\nlimit = 1/day\n");
     my $flood = $many->helper;
-    $flood->ask(protocol_state => 'DATA', recipient_count => 2, sender => "$_" . 'x' x 180) for 1 .. 500;
+    $flood->ask(protocol_state => 'DATA', recipient_count => 2, sender => "$_" . 'x' x 180)
+        for 1 .. 500;
     local $ENV{PATH} = "$bin:$path";
     is_deeply([$many->ctl('report', '--mail', 'root')], [69, '',
-        "policyd-ratelimit-ctl: the message was not sent: sendmail did not read it to the end\n"], 'a closed pipe');
+            "policyd-ratelimit-ctl: the message was not sent: sendmail did not read it to the end\n"
+        ],
+        'a closed pipe'
+    );
     fake_sendmail("echo text\n$keep");
     is(mail('--mail', 'root'), "0||text\n", 'what it says goes to stderr');
 };
 
 # In a name space of its own, where /usr/sbin is another folder.
 subtest 'where sendmail is' => sub {
-    plan skip_all => 'needs unshare as root' if $> != 0 || (run('unshare', '--mount', 'true'))[0] != 0;
+    plan skip_all => 'needs unshare as root'
+        if $> != 0 || (run('unshare', '--mount', 'true'))[0] != 0;
     fake_sendmail($keep);
     mkdir "$t->{dir}/empty";
-    local %ENV = (%ENV, ctl => build_dir() . '/policyd-ratelimit-ctl', conf => $t->{config}, $t->clock_environment);
+    local %ENV = (%ENV, ctl => build_dir() . '/policyd-ratelimit-ctl', conf => $t->{config},
+        $t->clock_environment);
     my $report = sub {
-        return run('unshare', '--mount', 'sh', '-c', 'mount --bind "$1" /usr/sbin && PATH=/nonexistent && '
+        return run(
+            'unshare', '--mount', 'sh', '-c',
+            'mount --bind "$1" /usr/sbin && PATH=/nonexistent && '
             . 'exec "$ctl" -c "$conf" report --mail root', 'sh', $_[0]);
     };
     is_deeply([$report->($bin)], [0, '', ''], 'not in PATH: in /usr/sbin');
     like(sent(), qr/^Subject: policyd-ratelimit on/m);
     my ($status, $out, $err) = $report->("$t->{dir}/empty");
     is("$status$out", '69', 'nowhere');
-    like($err, qr{sendmail can't be started: No such file or directory; it is neither in PATH nor in /usr/sbin or});
+    like($err, qr{sendmail can't be started: No such file or directory; it is neither in PATH nor});
 };
 
 subtest 'addresses' => sub {
     fake_sendmail($keep);
-    for my $good ('root', 'a.b+c@example.com', 'a@[192.0.2.1]', 'a@[IPv6:2001:db8::1]', "b\x{c3}\x{b6}b\@example.org",
+    for my $good (
+        'root', 'a.b+c@example.com', 'a@[192.0.2.1]', 'a@[IPv6:2001:db8::1]',
+        "b\x{c3}\x{b6}b\@example.org",
         "o'neill\@example.org", join(',', map {"u$_\@example.org"} 1 .. 50)) {
         is(mail('--mail', $good), '0||', $good);
-        is(slurp("$t->{dir}/sent.argv"), join('', map {"$_\n"} '-i', '--', split /,/, $good), 'arrives as it is');
+        is(slurp("$t->{dir}/sent.argv"), join('', map {"$_\n"} '-i', '--', split /,/, $good),
+            'arrives as it is');
     }
-    my @bad = ('', ' ', ',', 'root,', ',root', 'a,,b', '-f', '-bs', 'root,-oQ/tmp', '|/bin/sh', '/tmp/x', ':include:/x',
-        '@example.com', 'root@', 'a b', "root\nBcc: x\@example.com", "root\r\nBcc: x", "a\tb", "a\x7fb", "a\xffb",
+    my @bad = (
+        '', ' ', ',', 'root,', ',root', 'a,,b', '-f', '-bs', 'root,-oQ/tmp', '|/bin/sh', '/tmp/x',
+        ':include:/x',
+        '@example.com', 'root@', 'a b', "root\nBcc: x\@example.com", "root\r\nBcc: x", "a\tb",
+        "a\x7fb", "a\xffb",
         'Ann <ann@example.com>', 'a;b', 'a(b)', '"a"', 'a\\b', "a\x{e2}\x{80}\x{a8}b", 'a' x 321,
         join(',', map {"u$_\@example.org"} 1 .. 51));
     unlink "$t->{dir}/sent.argv";
     for my $bad (@bad) {
-        my ($status, $out, $err) = do { local $ENV{PATH} = "$bin:$path"; $t->ctl('report', '--mail', $bad) };
+        my ($status, $out, $err) =
+            do { local $ENV{PATH} = "$bin:$path"; $t->ctl('report', '--mail', $bad) };
         is("$status$out", '64', "refused: $bad" =~ s/[^ -~]/?/gr);
         like($err, qr/\Apolicyd-ratelimit-ctl: --mail: [^\x00-\x1f]+\n\z/);
     }
@@ -279,20 +313,25 @@ subtest 'addresses' => sub {
 };
 
 subtest 'a host that is not called in ASCII' => sub {
-    plan skip_all => 'needs unshare as root' if $> != 0 || (run('unshare', '--uts', 'true'))[0] != 0;
+    plan skip_all => 'needs unshare as root'
+        if $> != 0 || (run('unshare', '--uts', 'true'))[0] != 0;
     my $name = "h\x{c3}\x{b6}st" . "\x{e2}\x{82}\x{ac}" x 19;    # with 64 bytes at most
     fake_sendmail($keep);
-    local %ENV = (%ENV, PATH => "$bin:$path", name => $name, ctl => build_dir() . '/policyd-ratelimit-ctl',
+    local %ENV = (
+        %ENV, PATH => "$bin:$path", name => $name, ctl => build_dir() . '/policyd-ratelimit-ctl',
         conf => $t->{config}, $t->clock_environment);
     my ($status, $out, $err) = run('unshare', '--uts', 'sh', '-c',
-        'printf %s "$name" >/proc/sys/kernel/hostname && exec "$ctl" -c "$conf" report --mail root');
+        'printf %s "$name" >/proc/sys/kernel/hostname && exec "$ctl" -c "$conf" report --mail root'
+    );
     is("$status$out$err", '0');
     my ($field, $body) = parse(sent());
-    unlike(join('', map {"$_$field->{$_}"} grep { !/names/ } keys %$field), qr/[^ -~]/, 'the header is ASCII');
+    unlike(join('', map {"$_$field->{$_}"} grep { !/names/ } keys %$field), qr/[^ -~]/,
+        'the header is ASCII');
     like($field->{From}, qr/\@localhost>\z/);
     my @words = split / /, $field->{Subject};
     cmp_ok(scalar @words, '>', 1);
-    is((grep { length > 75 || !/\A=\?UTF-8\?B\?[A-Za-z0-9+\/]+=*\?=\z/ } @words), 0, 'encoded words (RFC 2047)');
+    is((grep { length > 75 || !/\A=\?UTF-8\?B\?[A-Za-z0-9+\/]+=*\?=\z/ } @words), 0,
+        'encoded words (RFC 2047)');
     my @decoded = map { decode_base64(s/\A.*\?B\?|\?=\z//gr) } @words;
     is(join('', @decoded), "policyd-ratelimit on $name: 5 keys hit a limit", 'the subject');
     is((grep { !utf8::decode(my $copy = $_) } @decoded), 0, 'no character is torn');
@@ -306,10 +345,12 @@ subtest 'a real delivery' => sub {
     spew("$bin/sendmail", "#!/bin/sh\nunset LD_PRELOAD\nMAIL_CONFIG=" . $postfix->dir
         . "/etc exec /usr/sbin/sendmail \"\$@\"\n");
     chmod 0755, "$bin/sendmail";
-    is(mail('--mail', 'postmaster@example.com,root@example.net'), '0||', 'Postfix takes the message');
+    is(mail('--mail', 'postmaster@example.com,root@example.net'), '0||',
+        'Postfix takes the message');
     ok($postfix->wait_for_mail_log(qr/to=<\Q$_\E>.*status=sent/), "and delivers it to $_")
         for qw(postmaster@example.com root@example.net);
-    like($postfix->mail_log, qr/cleanup\[\d+\]: \w+: message-id=<$now\.\d+\.\w+\@/, 'under its own id');
+    like($postfix->mail_log, qr/cleanup\[\d+\]: \w+: message-id=<$now\.\d+\.\w+\@/,
+        'under its own id');
 };
 
 subtest 'a damaged record' => sub {
@@ -317,7 +358,8 @@ subtest 'a damaged record' => sub {
     $helper->finish;
     run('tdbtool', $t->{database}, 'store', $key, 'damaged');
     fake_sendmail($keep);
-    like(mail('--mail', 'root'), qr/\A69\|\|[^\n]*the record of "users:ann" is damaged[^\n]*\n\z/, 'is told');
+    like(mail('--mail', 'root'), qr/\A69\|\|[^\n]*the record of "users:ann" is damaged[^\n]*\n\z/,
+        'is told');
     like(sent(), qr/192\.0\.2\.66/, 'and the message sent');
 };
 

@@ -4,6 +4,7 @@
  * of the program, then what that has written; reads from stdin what the program is to read.
  *
  *   stepper DATABASE KIND N|S+N kill|stop -- PROGRAM ARGUMENT...
+ *   stepper DATABASE look -- PROGRAM ARGUMENT...
  *
  * Steps are counted from the moment at which the program opens the file DATABASE, or from S
  * steps of the kind syscall after that.
@@ -18,6 +19,10 @@
  * First lines: "killed"; "ended after STEPS steps" if there is no such step, but
  * for kind change it has been killed then too; "stopped PID": then
  * stepper waits until the program, continued or killed by somebody, has ended.
+ *
+ * With look, the program runs to its end. First line: "ended after STEPS steps, changes at A,
+ * the database at D": the first steps of the kind syscall after which any of the files of kind
+ * change, and the database itself, differ from what they were; 0 if none does.
  *
  * Exit status 77: the system does not let us trace.
  *
@@ -116,15 +121,23 @@ static bool file_reopened(struct file *file)
 	return !same;
 }
 
+static bool file_changed(struct file *file, bool after_syscall)
+{
+	bool changed = after_syscall && file_reopened(file);
+
+	if (file->map && memcmp(file->map, file->copy, file->size) != 0) {
+		memcpy(file->copy, file->map, file->size);
+		changed = true;
+	}
+	return changed;
+}
+
 static bool files_changed(bool after_syscall)
 {
 	static unsigned looks;
 	bool changed = false;
 	size_t size = 0;
 
-	for (size_t i = 0; after_syscall && i < FILES; i++) {
-		changed |= file_reopened(&files[i]);
-	}
 	for (size_t i = 0; i < FILES; i++) {
 		size += files[i].size;
 	}
@@ -132,10 +145,7 @@ static bool files_changed(bool after_syscall)
 		return false;
 	}
 	for (size_t i = 0; i < FILES; i++) {
-		if (files[i].map && memcmp(files[i].map, files[i].copy, files[i].size) != 0) {
-			memcpy(files[i].copy, files[i].map, files[i].size);
-			changed = true;
-		}
+		changed |= file_changed(&files[i], after_syscall);
 	}
 	return changed;
 }
@@ -166,18 +176,25 @@ static bool at_syscall(void)
 #endif
 }
 
-/* Whether the program, at the entry into a system call, is about to open that file. */
-static bool opens(const char *path)
+static struct __ptrace_syscall_info syscall_info(void)
 {
 	struct __ptrace_syscall_info info;
-	char name[4096] = "";
-	struct iovec ours = {name, strlen(path) + 1}, theirs = {NULL, strlen(path) + 1};
 
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, child, sizeof(info), &info) < 0) {
 		warn("PTRACE_GET_SYSCALL_INFO");
 		kill(child, SIGKILL);
 		exit(EXIT_SKIP);
 	}
+	return info;
+}
+
+/* Whether the program, at the entry into a system call, is about to open that file. */
+static bool opens(const char *path)
+{
+	struct __ptrace_syscall_info info = syscall_info();
+	char name[4096] = "";
+	struct iovec ours = {name, strlen(path) + 1}, theirs = {NULL, strlen(path) + 1};
+
 	if (info.op != PTRACE_SYSCALL_INFO_ENTRY || info.entry.nr != SYS_openat) {
 		return false;
 	}
@@ -313,12 +330,59 @@ static bool run_to(
 	return true;
 }
 
+/* Runs the program to its end, for what look says. */
+static void look(const char *database)
+{
+	unsigned long steps = 0, any = 0, first = 0;
+	bool lock = false, returned;
+
+	do {
+		if (!go_on(PTRACE_SYSCALL)) {
+			errx(EXIT_FAILURE, "the program does not open %s", database);
+		}
+	} while (!opens(database));
+	watch_files(database);
+	while (go_on(PTRACE_SYSCALL)) {
+		struct __ptrace_syscall_info info = syscall_info();
+
+		steps++;
+		returned = info.op == PTRACE_SYSCALL_INFO_EXIT;
+		if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
+			lock = info.entry.nr == SYS_fcntl;
+		}
+		/* Most calls are locks: no file changes in one. */
+		for (size_t i = 0; (!any || !first) && !(lock && returned) && i < FILES; i++) {
+			if (file_changed(&files[i], returned)) {
+				any = any ? any : steps;
+				first = i == 0 && !first ? steps : first;
+			}
+		}
+	}
+	printf("ended after %lu steps, changes at %lu, the database at %lu\n", steps, any, first);
+}
+
 static int usage(void)
 {
 	fputs("usage: stepper DATABASE syscall|instruction|change N|S+N kill|stop -- "
-	      "PROGRAM ARGUMENT...\n",
+	      "PROGRAM ARGUMENT...\n"
+	      "       stepper DATABASE look -- PROGRAM ARGUMENT...\n",
 	    stderr);
 	return 64;
+}
+
+/* Starts the program with what is on stdin; our end of its socket. */
+static int start_fed(char **arguments)
+{
+	int pair[2];
+
+	stay_here();
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+		fail("socketpair");
+	}
+	start(pair[1], arguments);
+	close(pair[1]);
+	feed(pair[0]);
+	return pair[0];
 }
 
 int main(int argc, char **argv)
@@ -328,8 +392,14 @@ int main(int argc, char **argv)
 	unsigned kind = 0;
 	char *end;
 	bool stop;
-	int pair[2];
+	int fd;
 
+	if (argc >= 5 && strcmp(argv[2], "look") == 0 && strcmp(argv[3], "--") == 0) {
+		fd = start_fed(argv + 4);
+		look(argv[1]);
+		print_output(fd);
+		return EXIT_SUCCESS;
+	}
 	if (argc < 7 || strcmp(argv[5], "--") != 0) {
 		return usage();
 	}
@@ -345,13 +415,7 @@ int main(int argc, char **argv)
 	if (kind == 3 || n == 0 || *end) {
 		return usage();
 	}
-	stay_here();
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
-		fail("socketpair");
-	}
-	start(pair[1], argv + 6);
-	close(pair[1]);
-	feed(pair[0]);
+	fd = start_fed(argv + 6);
 	if (!run_to(argv[1], (enum kind)kind, skip, n, &steps)) {
 		printf("ended after %lu steps\n", steps);
 	} else if (stop) {
@@ -368,6 +432,6 @@ int main(int argc, char **argv)
 		waitpid(child, NULL, 0);
 		puts("killed");
 	}
-	print_output(pair[0]);
+	print_output(fd);
 	return EXIT_SUCCESS;
 }

@@ -44,7 +44,8 @@ sub until_true {
 sub shows {
     my ($expected, $name) = @_;
     my $screen = '';
-    until_true(sub { $screen = screen(); ref $expected ? $screen =~ $expected : $screen eq $expected });
+    until_true(
+        sub { $screen = screen(); ref $expected ? $screen =~ $expected : $screen eq $expected });
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     return ref $expected ? like($screen, $expected, $name) : is($screen, $expected, $name);
 }
@@ -60,7 +61,8 @@ $ENV{PATH} = "$t->{dir}:$ENV{PATH}";
 
 sub start_terminal {
     my (@command) = @_;
-    my ($status, undef, $err) = tmux('new-session', '-d', '-s', 'test', '-x', 80, '-y', 24, @command);
+    my ($status, undef, $err) =
+        tmux('new-session', '-d', '-s', 'test', '-x', 80, '-y', 24, @command);
     is($status, 0, 'a terminal') or BAIL_OUT("tmux: $err");
     return;
 }
@@ -84,7 +86,13 @@ sub ended {
     until_true(sub { slurp("$t->{dir}/after") });
     is(slurp("$t->{dir}/after"), slurp("$t->{dir}/before"), 'settings of the terminal');
     unlink "$t->{dir}/after";
-    is((tmux('display-message', '-p', '-t', 'test', '#{alternate_on} #{cursor_flag} #{wrap_flag}'))[1], "0 1 1\n",
+    is((
+            tmux(
+                'display-message', '-p', '-t', 'test',
+                '#{alternate_on} #{cursor_flag} #{wrap_flag}'
+            )
+        )[1],
+        "0 1 1\n",
         'its screen, its cursor, its edge');
     return;
 }
@@ -92,12 +100,14 @@ sub ended {
 my $helper = $t->helper;
 sub message {
     my ($user, $recipients, $size, $sender) = @_;
-    return $helper->ask(protocol_state => 'END-OF-MESSAGE', recipient_count => $recipients, instance => 'i' . rand,
+    return $helper->ask(
+        protocol_state => 'END-OF-MESSAGE', recipient_count => $recipients, instance => 'i' . rand,
         sasl_username => $user, sender => $sender // $user, size => $size // 1000);
 }
 
 start_terminal('bash', '--norc', '--noprofile', '-i');
-spew("$t->{dir}/prompt", "PS1='\$ '; unset HISTFILE\nPROMPT_COMMAND='echo status \$?; stty -a >$t->{dir}/after'\n");
+spew("$t->{dir}/prompt",
+    "PS1='\$ '; unset HISTFILE\nPROMPT_COMMAND='echo status \$?; stty -a >$t->{dir}/after'\n");
 type_line(". $t->{dir}/prompt");
 until_true(sub { -e "$t->{dir}/after" });
 
@@ -141,7 +151,9 @@ subtest 'the screen, and what is sent' => sub {
     start_top('--interval 1 --sort key');
     tmux('pipe-pane', '-t', 'test', "cat >>$t->{dir}/sent");
     message('ann@example.com', 1, 0, '');
-    shows(qr/^users   ann\@example.com    10\/hour   10 rcpt  \[##########\]  100%  in 65m       0$/m, 'a charge shows');
+    shows(
+        qr/^users   ann\@example.com    10\/hour   10 rcpt  \[##########\]  100%  in 65m       0$/m,
+        'a charge shows');
     $t->set_clock($now + 5);
     shows(qr/\A12:00:05  /, 'so does the time');
     tmux('pipe-pane', '-t', 'test');
@@ -191,8 +203,10 @@ subtest 'keys' => sub {
 subtest 'sizes' => sub {
     start_top('--interval 3600');
     tmux('resize-window', '-t', 'test', '-x', 120, '-y', 24);
-    shows(qr/^RULE    KEY {30,}LIMIT      USED                   %  ROOM    DENIED\n/m, '120 columns');
-    like(screen(), qr/\xc3\xa9\.with-a-name-that-is-long\@example\.net    10\/hour/, 'keys in full');
+    shows(qr/^RULE    KEY {30,}LIMIT      USED                   %  ROOM    DENIED\n/m,
+        '120 columns');
+    like(screen(), qr/\xc3\xa9\.with-a-name-that-is-long\@example\.net    10\/hour/,
+        'keys in full');
     tmux('resize-window', '-t', 'test', '-x', 60, '-y', 10);
     shows(qr/^RULE    KEY +LIMIT      USED     %  ROOM\n/m, '60 columns: some are left out');
     my $screen = screen();
@@ -204,7 +218,8 @@ subtest 'sizes' => sub {
     tmux('resize-window', '-t', 'test', '-x', 10, '-y', 3);
     shows(qr/\A12:00:0\d ~\n/, 'almost none');
     tmux('resize-window', '-t', 'test', '-x', 80, '-y', 24);
-    shows(qr/\A12:00:07 .*\n8 counters.*\nRULE .*\nusers   ann\@.*\n(?:.*\n)+\n+\Q$keys_line\E\z/, 'and back');
+    shows(qr/\A12:00:07 .*\n8 counters.*\nRULE .*\nusers   ann\@.*\n(?:.*\n)+\n+\Q$keys_line\E\z/,
+        'and back');
     keys_sent('q');
     ended(0, 'q');
 };
@@ -213,7 +228,8 @@ subtest 'colours' => sub {
     start_top('--interval 3600');
     my $screen = screen('-e');
     like($screen, qr/^(?:\e\[\d*m)*\e\[31m(?:\e\[\d*m)*users   ann/m, 'full is red');
-    like($screen, qr/^\e\[33mvolume  example\.net.*\n\e\[39musers/m, 'nearly full is yellow, others are not');
+    like($screen, qr/^\e\[33mvolume  example\.net.*\n\e\[39musers/m,
+        'nearly full is yellow, others are not');
     keys_sent('q');
     ended(0, 'q');
     type_line("export NO_COLOR=1");
@@ -284,7 +300,8 @@ subtest 'a terminal that takes nothing' => sub {
 subtest 'the counters are gone for a while' => sub {
     start_top('--interval 1');
     rename $t->{database}, "$t->{database}.away";
-    shows(qr/^as of 12:00:40; can't be opened: .*\nRULE .*\nusers   ann\@/m, 'said, and the old ones stay');
+    shows(qr/^as of 12:00:40; can't be opened: .*\nRULE .*\nusers   ann\@/m,
+        'said, and the old ones stay');
     rename "$t->{database}.away", $t->{database};
     shows(qr/^8 counters/m, 'it goes on');
     # As a rewrite does.
@@ -313,8 +330,9 @@ subtest 'the terminal goes away' => sub {
 subtest 'no terminal' => sub {
     my @error = (64, '', "policyd-ratelimit-ctl: top needs a terminal; use show\n");
     is_deeply([$t->ctl('top')], \@error, 'neither');
-    start_terminal('sh', '-c', "top </dev/null 2>$t->{dir}/error1; echo \$? >>$t->{dir}/error1;"
-        . " top 2>&1 >/dev/null | cat >$t->{dir}/error2; TERM=dumb top 2>$t->{dir}/error3; echo \$? >>$t->{dir}/error3; exec sleep 60");
+    start_terminal('sh', '-c', "cd $t->{dir}; top </dev/null 2>error1; echo \$? >>error1;"
+            . ' top 2>&1 >/dev/null | cat >error2;'
+            . ' TERM=dumb top 2>error3; echo $? >>error3; exec sleep 60');
     until_true(sub { slurp("$t->{dir}/error3") =~ /\d\n\z/ });
     is(slurp("$t->{dir}/error1"), "$error[2]64\n", 'no stdin');
     is(slurp("$t->{dir}/error2"), $error[2], 'no stdout');

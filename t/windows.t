@@ -18,16 +18,20 @@ sub fill {
 sub limiter {
     my ($strategy, $limit, $more) = @_;
     return RateTest->new(
-        rules => "[rule r]\nkey = everything\nlimit = $limit\nstrategy = $strategy\n" . ($more // ''));
+        rules => "[rule r]\nkey = everything\nlimit = $limit\nstrategy = $strategy\n"
+            . ($more // ''));
 }
 
 # A random walk of the clock, against a log of what passed.
-for my $case (['sliding-window', 12], ['sliding-window', 1], ['sliding-window', 60], ['moving-window', 0]) {
+for my $case (['sliding-window', 12], ['sliding-window', 1], ['sliding-window', 60],
+    ['moving-window', 0])
+{
     my ($strategy, $resolution) = @$case;
     my $seed = 20261120 + $resolution;
     srand $seed;
     note "seed $seed";
-    my $t = limiter($strategy, '10/hour, 25/3 hours', $resolution ? "resolution = $resolution\n" : '');
+    my $t =
+        limiter($strategy, '10/hour, 25/3 hours', $resolution ? "resolution = $resolution\n" : '');
     my $now = 1_700_000_000;
     $t->set_clock($now);
     my $helper = $t->helper;
@@ -56,15 +60,22 @@ for my $case (['sliding-window', 12], ['sliding-window', 1], ['sliding-window', 
 subtest 'fixed-window: calendar windows in local time' => sub {
     my @cases = (
         # zone, limit, fill at, one second before the window's end, its end
-        ['UTC',           '3/minute',    '2026-03-10 10:15:07', '2026-03-10 10:15:59', '2026-03-10 10:16:00'],
-        ['Asia/Kolkata',  '3/hour',      '2026-03-10 10:15:07', '2026-03-10 10:59:59', '2026-03-10 11:00:00'],
-        ['Europe/Berlin', '3/day',       '2026-03-28 23:00:00', '2026-03-28 23:59:59', '2026-03-29 00:00:00'],
-        ['Europe/Berlin', '3/day',       '2026-03-29 01:30:00', '2026-03-29 23:59:59', '2026-03-30 00:00:00'],
-        ['Europe/Berlin', '3/day',       '2026-10-25 00:30:00', '2026-10-25 23:59:59', '2026-10-26 00:00:00'],
-        ['Europe/Berlin', '3/week',      '2026-03-25 12:00:00', '2026-03-29 23:59:59', '2026-03-30 00:00:00'],
-        ['Europe/Berlin', '3/month',     '2026-02-01 00:00:00', '2026-02-28 23:59:59', '2026-03-01 00:00:00'],
-        ['America/New_York', '3/year',   '2026-07-04 00:00:00', '2026-12-31 23:59:59', '2027-01-01 00:00:00'],
-        ['UTC',           '3/6 hours',   '2026-03-10 07:00:00', '2026-03-10 11:59:59', '2026-03-10 12:00:00'],
+        ['UTC', '3/minute', '2026-03-10 10:15:07', '2026-03-10 10:15:59', '2026-03-10 10:16:00'],
+        ['Asia/Kolkata', '3/hour', '2026-03-10 10:15:07', '2026-03-10 10:59:59',
+            '2026-03-10 11:00:00'],
+        ['Europe/Berlin', '3/day', '2026-03-28 23:00:00', '2026-03-28 23:59:59',
+            '2026-03-29 00:00:00'],
+        ['Europe/Berlin', '3/day', '2026-03-29 01:30:00', '2026-03-29 23:59:59',
+            '2026-03-30 00:00:00'],
+        ['Europe/Berlin', '3/day', '2026-10-25 00:30:00', '2026-10-25 23:59:59',
+            '2026-10-26 00:00:00'],
+        ['Europe/Berlin', '3/week', '2026-03-25 12:00:00', '2026-03-29 23:59:59',
+            '2026-03-30 00:00:00'],
+        ['Europe/Berlin', '3/month', '2026-02-01 00:00:00', '2026-02-28 23:59:59',
+            '2026-03-01 00:00:00'],
+        ['America/New_York', '3/year', '2026-07-04 00:00:00', '2026-12-31 23:59:59',
+            '2027-01-01 00:00:00'],
+        ['UTC', '3/6 hours', '2026-03-10 07:00:00', '2026-03-10 11:59:59', '2026-03-10 12:00:00'],
     );
     for my $case (@cases) {
         my ($zone, $limit, @moments) = @$case;

@@ -5,12 +5,14 @@ package RateTest;
 use strict;
 use warnings;
 use Exporter 'import';
+use File::Copy qw(copy);
 use File::Temp qw(tempdir);
-use IPC::Open3 qw(open3);
+use JSON::PP qw(decode_json);
 use POSIX ();
 use Socket;
 
-our @EXPORT_OK = qw(has_tmux build_dir complaints source_dir slurp spew run);
+our @EXPORT_OK = qw(has_tmux build_dir complaints copy_for_others result_of source_dir slurp spew
+    start_process run);
 
 sub source_dir { return $ENV{top_srcdir} // '.' }
 sub build_dir  { return $ENV{top_builddir} // 'build' }
@@ -55,13 +57,43 @@ sub run {
     return ($status, slurp("$dir/out"), slurp("$dir/err"));
 }
 
+# Runs code in a process of its own. What it returns is what result_of returns, a string.
+sub start_process {
+    my ($code) = @_;
+    pipe my $result, my $tell or die "pipe: $!";
+    my $pid = fork() // die "fork: $!";
+    return {pid => $pid, result => $result} if $pid;
+    print $tell $code->();
+    close $tell;
+    POSIX::_exit(0);
+}
+
+# Waits for a process to end.
+sub result_of {
+    my ($process) = @_;
+    my $text = do { local $/; readline $process->{result} };
+    waitpid $process->{pid}, 0;
+    return $text // '';
+}
+
+# A copy of one of the programs that every account can run: the checkout may be in a folder
+# that others can't enter. Its path.
+sub copy_for_others {
+    my ($program) = @_;
+    my $dir = tempdir('ratelimit-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+    copy(build_dir() . "/$program", "$dir/$program") or die "$program: $!";
+    chmod 0755, $dir, "$dir/$program";
+    return "$dir/$program";
+}
+
 # What policyd-ratelimit-ctl says of a configuration: its exit status, and its complaints
 # without the file's name.
 sub complaints {
     my ($text) = @_;
     my $file = tempdir(CLEANUP => 1) . '/bad.conf';
     spew($file, $text);
-    my ($status, undef, $errors) = run(build_dir() . '/policyd-ratelimit-ctl', '-c', $file, 'config');
+    my ($status, undef, $errors) =
+        run(build_dir() . '/policyd-ratelimit-ctl', '-c', $file, 'config');
     return ($status, map { s/^\Q$file\E://r } split /\n/, $errors);
 }
 
@@ -90,6 +122,26 @@ sub configure {
     # As if it had been written long ago: a file that is just written is not taken up yet.
     utime 0, 0, $self->{config} or die "$self->{config}: $!";
     return;
+}
+
+my @mounted;
+my $owner = $$;
+
+# Mounts a file system of its own for the database, with the arguments of mount(8). The folder
+# that it is in; nothing if that can't be done here. It is unmounted at the end of the test.
+sub mount {
+    my ($self, @arguments) = @_;
+    my $disk = "$self->{dir}/disk";
+    mkdir $disk or die "$disk: $!";
+    return if (run('mount', @arguments, $disk))[0] ne '0';
+    push @mounted, $disk;
+    $self->{database} = "$disk/counters.tdb";
+    return $disk;
+}
+
+END {
+    local $?;
+    run('umount', '-l', $_) for $$ == $owner ? reverse @mounted : ();
 }
 
 sub log_text { my ($self) = @_; return slurp($self->{logfile}) }
@@ -158,6 +210,25 @@ sub ctl {
     }
     local %ENV = (%ENV, $self->clock_environment);
     return run(\%how, build_dir() . '/policyd-ratelimit-ctl', '-c', $self->{config}, @args);
+}
+
+# As ctl, run by another account.
+sub ctl_as {
+    my ($self, $account, @args) = @_;
+    my ($uid, $gid) = (getpwnam $account)[2, 3];
+    my $become = "(\$(, \$)) = ($gid, '$gid $gid'); (\$<, \$>) = ($uid, $uid); exec \@ARGV";
+    my %clock = $self->clock_environment;
+    $self->{ctl_for_others} //= copy_for_others('policyd-ratelimit-ctl');
+    return run($^X, '-e', $become, 'env', (map {"$_=$clock{$_}"} keys %clock),
+        $self->{ctl_for_others}, '-c', $self->{config}, @args);
+}
+
+# The counters as `show --json` prints them. First its status and complaints: '0' if all is well.
+sub show {
+    my ($self, @options) = @_;
+    my ($status, $out, $complaints) = $self->ctl('show', '--json', @options);
+    my $rows = eval { decode_json($out) } // [];
+    return ("$status$complaints", @$rows);
 }
 
 # Records of the counter file, by key without its hash, as tdbdump shows them.
