@@ -579,6 +579,13 @@ static void test_unusable_exceptions(void **state)
 	    "r:jo=0 denied 1 exception");
 	put_text(":set:r:jo", "1 0 0 99/day|00000000000");
 	step(0, "DATA - - jo 2", "denied r:jo 2 of 1/hour, 1 left, never", "r:jo=0 denied 2");
+	/* A later version wrote it, and will want to find it again. */
+	put_text(":set:r:jo", "2 something that is for later versions");
+	step(0, "DATA - - jo 1", "allowed", "r:jo=1 denied 2 exception");
+	step(0, "DATA - - ann 1", "allowed", "r:ann=1; r:jo=1 denied 2 exception");
+	put_text(":set:r:bob", "2 something that is for later versions");
+	step(0, "DATA - - bob 1", "allowed",
+	    "r:ann=1; r:bob=1 exception; r:jo=1 denied 2 exception");
 	clean_up();
 }
 
