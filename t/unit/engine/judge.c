@@ -616,6 +616,7 @@ static void test_damaged(void **state)
 	} cases[] = {
 	    {"2 m3 r8 1h|", "is damaged: 11 bytes long instead of"},
 	    {"0 m3 r8 1h|", "is damaged: not a counter of version 2"},
+	    {"", "is damaged: not a counter of version 2"},
 	    {"3 m3 r8 1h|", "is of a newer version"},
 	};
 
