@@ -231,7 +231,7 @@ static void test_newer(void **state)
 		bool newer;
 	} cases[] = {{"Cc", true}, {"cC", false}, {"cc", false}, {"Lc", true}, {"cL", false},
 	    {"Ee", true}, {"eE", false}, {"ee", false}, {"vC", true}, {"Cv", false}, {"vv", false},
-	    {"Ex", false}, {"xx", false}};
+	    {"xE", true}, {"Ex", false}, {"xx", false}};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
