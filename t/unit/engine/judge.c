@@ -10,6 +10,7 @@
 #include "count/counter.h"
 #include "engine/judge.h"
 #include "engine/retention.h"
+#include "match/netaddr.h"
 
 /* 12:00 UTC on a Monday: where sub-buckets and calendar windows of an hour begin. */
 #define START_S INT64_C(1772452800)
@@ -82,7 +83,9 @@ struct counters {
 static bool add_counter(void *data, struct store_txn *txn, const char *key, size_t key_length,
     const char *bytes, size_t size)
 {
+	static const uint8_t no_client[RECORD_CLIENT_BYTES];
 	struct counters *counters = data;
+	struct netaddr client;
 	struct record record;
 	struct error error;
 	struct strbuf text;
@@ -101,6 +104,11 @@ static bool add_counter(void *data, struct store_txn *txn, const char *key, size
 	}
 	if (record.denied > 0) {
 		strbuf_printf(&text, " denied %llu", (unsigned long long)record.denied);
+	}
+	if (memcmp(record.denied_client, no_client, sizeof(no_client)) != 0) {
+		netaddr_from_bytes(&client, record.denied_client);
+		strbuf_puts(&text, " client ");
+		netaddr_format(&client, &text);
 	}
 	strbuf_puts(&text, record.exception ? " exception" : "");
 	return true;
@@ -185,11 +193,11 @@ static void format_outcome(const struct verdict *verdict, const struct verdict_n
 	}
 }
 
-/* "STATE INSTANCE RECIPIENT SENDER COUNT SIZE"; "-" or what is left out: empty. */
+/* "STATE INSTANCE RECIPIENT SENDER COUNT SIZE CLIENT"; "-" or what is left out: empty. */
 static const struct policy_request *request_of(const char *line)
 {
-	static const char *const names[] = {
-	    "protocol_state", "instance", "recipient", "sender", "recipient_count", "size"};
+	static const char *const names[] = {"protocol_state", "instance", "recipient", "sender",
+	    "recipient_count", "size", "client_address"};
 	static char copy[256];
 	static struct policy_request request;
 	const char *pairs[2 * COUNT_OF(names) + 1];
@@ -500,6 +508,24 @@ static void test_memo(void **state)
 	clean_up();
 }
 
+/* The counter of the rule that denies remembers for whom. */
+static void test_client(void **state)
+{
+	static const char allowed[] = "DATA - - jo 1 0 192.0.2.1";
+
+	(void)state;
+	set_up("[rule a]\nkey = everything\nlimit = 9/hour\n"
+	       "[rule r]\nkey = sender\nlimit = 1/hour\n");
+	step(0, allowed, "allowed", "a:everything=1; r:jo=1");
+	step(0, allowed, "denied r:jo 2 of 1/hour, 0 left, wait 3900",
+	    "a:everything=1; r:jo=1 denied 1 client 192.0.2.1");
+	step(0, "DATA - - jo 1 0 2001:db8::1", "denied r:jo 2 of 1/hour, 0 left, wait 3900",
+	    "a:everything=1; r:jo=1 denied 2 client 2001:db8::1");
+	step(0, "DATA - - jo 1 0 unknown", "denied r:jo 2 of 1/hour, 0 left, wait 3900",
+	    "a:everything=1; r:jo=1 denied 3");
+	clean_up();
+}
+
 /* A denied try that was charged is charged once, and passes when there is room. */
 static void test_count_denied(void **state)
 {
@@ -745,6 +771,7 @@ int main(void)
 	    cmocka_unit_test(test_warnings),
 	    cmocka_unit_test(test_transactions),
 	    cmocka_unit_test(test_memo),
+	    cmocka_unit_test(test_client),
 	    cmocka_unit_test(test_count_denied),
 	    cmocka_unit_test(test_overrides),
 	    cmocka_unit_test(test_exceptions),
