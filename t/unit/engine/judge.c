@@ -540,6 +540,15 @@ static void test_count_denied(void **state)
 	step(3900, "END-OF-MESSAGE 2 - jo 3", "denied r:jo 3 of 2/hour, 0 left, wait 600",
 	    "r:jo=3 denied 3");
 	clean_up();
+
+	/* When it has passed, it is one recipient of the message, however often it comes. */
+	set_up("[rule r]\nkey = sender\nlimit = 2/hour\ncount_denied = yes\n");
+	step(0, "DATA 1 - jo 2", "allowed", "r:jo=2");
+	step(600, "RCPT 2 ann jo", "denied r:jo 3 of 2/hour, 0 left, wait 3300", "r:jo=3 denied 1");
+	step(3900, "RCPT 2 ann jo", "allowed", "r:jo=1 denied 1");
+	step(3900, "RCPT 2 ann jo", "allowed", "r:jo=1 denied 1");
+	step(3900, "DATA 2 - jo 2", "allowed", "r:jo=2 denied 1");
+	clean_up();
 }
 
 /* Limits of the file for single keys, and the words that stand alone. */
@@ -708,6 +717,7 @@ static void test_full(void **state)
 static void test_findings(void **state)
 {
 	static const char *const kinds[] = {"applies", "counts nothing", "no match", "no key"};
+	static const char *const lines[] = {"RCPT 1 ann jo", "DATA 2 - jo 1", "DATA 2 - jo 3"};
 	char buffer[512];
 	struct judge_finding finding[8];
 	struct strbuf text;
@@ -723,12 +733,11 @@ static void test_findings(void **state)
 	put_exception(":set:x:ann", "3/hour", 0, 0);
 	step(0, "RCPT 1 ann jo", "allowed", "s:jo=1; x:ann=1 exception");
 	strbuf_init(&text, buffer, sizeof(buffer));
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < COUNT_OF(lines); i++) {
 		struct verdict verdict;
 		struct error error;
 
-		check(judge_explain(judge[1], request_of(i ? "DATA 2 - jo 3" : "RCPT 1 ann jo"),
-			  &verdict, &error) == STORE_OK,
+		check(judge_explain(judge[1], request_of(lines[i]), &verdict, &error) == STORE_OK,
 		    "no explanation");
 		findings = judge_findings(judge[1], finding);
 		check(findings == 5, "%zu findings", findings);
@@ -756,7 +765,9 @@ static void test_findings(void **state)
 	check_string(buffer,
 	    "s applies jo cost 0 used 1 of 2 again room; z counts nothing; m no match 1; k no key; "
 	    "x applies ann cost 0 used 1 of 3 again room exception | "
-	    "s applies jo cost 3 used 1 of 2; z counts nothing; m no match 1; k no key; x no key",
+	    "s applies jo cost 1 used 1 of 2 room; z counts nothing; m no match 1; k no key; "
+	    "x no key | s applies jo cost 3 used 1 of 2; z counts nothing; m no match 1; k no key; "
+	    "x no key",
 	    "findings");
 	clean_up();
 }
