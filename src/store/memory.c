@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "store/backend.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,7 @@ struct memory {
 	size_t room; /* a power of two, or 0 */
 	size_t entries;
 	uint64_t bytes;
+	int64_t now_ms; /* 0: the real clock */
 	struct store_buffer buffer[STORE_ITEMS_MAX];
 	struct store_txn txn;
 };
@@ -139,7 +141,7 @@ static int put(struct memory *memory, const struct store_record *record)
 static int begin_txn(struct memory *memory, struct store_item *item)
 {
 	memory->txn.store = &memory->store;
-	memory->txn.now_ms = 0;
+	memory->txn.now_ms = memory->now_ms;
 	memory->txn.item = item;
 	memory->txn.buffer = memory->buffer;
 	return grow(memory, STORE_ITEMS_MAX);
@@ -253,15 +255,14 @@ static enum store_result rebuild(struct memory *memory, keep_entry *keep, void *
 			result = out_of_memory(error);
 			break;
 		}
-		record =
-		    (struct store_record){entry.key, entry.key_length, entry.data, entry.size};
+		record = (struct store_record){entry.key, entry.key_length, entry.data, entry.size};
 		if (keep(data, &entry) && (grow(&fresh, 1) || put(&fresh, &record))) {
 			result = out_of_memory(error);
 		}
 		free(entry.data);
 	}
-	for (size_t i = 0;
-	     import && result == STORE_OK && import->next(import->data, i, &record); i++) {
+	for (size_t i = 0; import && result == STORE_OK && import->next(import->data, i, &record);
+	     i++) {
 		if (grow(&fresh, 1) || put(&fresh, &record)) {
 			result = out_of_memory(error);
 		}
@@ -323,7 +324,8 @@ static enum store_result memory_maintain(
     struct store *store, struct store_maintenance *maintenance, struct error *error)
 {
 	struct memory *memory = (struct memory *)store;
-	struct maintaining maintaining = {store->codec, maintenance, clock_now_ms()};
+	struct maintaining maintaining = {
+	    store->codec, maintenance, memory->now_ms ? memory->now_ms : clock_now_ms()};
 	enum store_result result;
 
 	if (maintenance->only_if_due) {
@@ -349,6 +351,12 @@ static enum store_result memory_size(struct store *store, uint64_t *bytes, struc
 	(void)error;
 	*bytes = ((struct memory *)store)->bytes;
 	return STORE_OK;
+}
+
+void store_memory_set_clock(struct store *store, int64_t now_ms)
+{
+	assert(store->backend == &store_memory);
+	((struct memory *)store)->now_ms = now_ms;
 }
 
 const struct store_backend store_memory = {
