@@ -299,7 +299,8 @@ static enum store_result finish_copy(struct compacting *compacting, struct meta 
 	file->meta = *meta;
 	file->device = made.st_dev;
 	file->inode = made.st_ino;
-	file->seqnum = tdb_get_seqnum(file->tdb);
+	/* From the rename on another process may have compacted it again. */
+	file->recheck = true;
 	return STORE_OK;
 }
 

@@ -257,7 +257,8 @@ static void note_opened(struct file *file)
 		file->device = st.st_dev;
 		file->inode = st.st_ino;
 	}
-	file->seqnum = tdb_get_seqnum(file->tdb);
+	/* It may have been replaced since it was opened: the first lock tells. */
+	file->recheck = true;
 }
 
 /*
