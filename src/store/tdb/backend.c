@@ -6,31 +6,21 @@
 #include "store/tdb/file.h"
 #include "store/tdb/signals.h"
 
-#include <stdlib.h>
-
-static int backend_open(struct store *store, struct error *error)
+static void backend_open(struct store *store)
 {
 	(void)store;
-	(void)error;
 	signals_prepare();
 	/* The confined helper can't read it later. */
 	meta_boot_id();
-	return 0;
 }
 
 static void backend_close(struct store *store)
 {
-	struct file *file = (struct file *)store;
-
-	file_close(file);
-	for (size_t i = 0; i < STORE_ITEMS_MAX; i++) {
-		free(file->buffer[i].bytes);
-	}
-	free(file->txn.got.bytes);
+	file_close((struct file *)store);
 }
 
-static enum store_result backend_update(struct store *store, struct store_item *item,
-    size_t items, store_change *change, void *data, struct error *error)
+static enum store_result backend_update(struct store *store, struct store_item *item, size_t items,
+    store_change *change, void *data, struct error *error)
 {
 	struct update update = {item, items, change, data};
 

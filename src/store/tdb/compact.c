@@ -149,11 +149,11 @@ static void add_records(struct compacting *compacting)
 	const struct store_import *import = compacting->compaction->import;
 	struct store_record record;
 
-	for (size_t i = 0;
-	     import && !compacting->failed && import->next(import->data, i, &record); i++) {
+	for (size_t i = 0; import && !compacting->failed && import->next(import->data, i, &record);
+	     i++) {
 		char stored[KEY_STORED_MAX];
-		TDB_DATA key = key_store(
-		    compacting->file->meta.secret, record.key, record.key_length, stored);
+		TDB_DATA key =
+		    key_store(compacting->file->meta.secret, record.key, record.key_length, stored);
 
 		compacting->kept++;
 		if (!compacting->to) {
@@ -325,8 +325,8 @@ static enum store_result compact(struct compacting *compacting, struct error *er
 	result = make_copy(compacting, &meta, path, error);
 	if (result == STORE_OK) {
 		signals_alarm_start(file->store.options.lock_timeout_ms);
-		result = tdb_lockall(file->tdb) ? file_failed(file, error, "can't be locked")
-						: STORE_OK;
+		result =
+		    tdb_lockall(file->tdb) ? file_failed(file, error, "can't be locked") : STORE_OK;
 		signals_alarm_stop();
 		if (result == STORE_OK) {
 			old_size = tdb_map_size(file->tdb);

@@ -65,8 +65,6 @@ struct file {
 	enum tdb_debug_level complaint; /* the worst of them */
 	char message[200];
 
-	struct store_txn txn;
-	struct store_buffer buffer[STORE_ITEMS_MAX];
 	char stored_key[STORE_ITEMS_MAX][KEY_STORED_MAX];
 
 	/* Of rescue.c. */
@@ -135,8 +133,8 @@ bool file_is_replaced_by_name(struct file *file);
 void file_announce_replacement(struct file *file);
 
 /* PATH.new, where PATH is a symbolic link of the file that it leads to. 0, or -1 and why. */
-int file_new_path(const struct file *file, char real[PATH_MAX], char new[PATH_MAX],
-    struct error *error);
+int file_new_path(
+    const struct file *file, char real[PATH_MAX], char new[PATH_MAX], struct error *error);
 
 /* A new TDB of that hash size at path, which must not exist. NULL, errno and a message. */
 struct tdb_context *file_make(struct file *file, const char *path, unsigned hash_size);
@@ -156,8 +154,7 @@ int file_write_new(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record);
 /* read.c */
 
 /* Calls visit for every record, each under the lock of its chain alone. 0; -1: it failed. */
-typedef int file_visit(
-    struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, void *private);
+typedef int file_visit(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, void *private);
 int file_traverse(struct file *file, file_visit *visit, void *private);
 
 const char *file_get(struct store_txn *txn, const char *key, size_t key_length, size_t *size);

@@ -49,6 +49,5 @@ const char *key_original(TDB_DATA stored, size_t *key_length)
 
 bool key_is_meta(TDB_DATA stored)
 {
-	return stored.dsize == strlen(META_KEY) &&
-	    memcmp(stored.dptr, META_KEY, stored.dsize) == 0;
+	return stored.dsize == strlen(META_KEY) && memcmp(stored.dptr, META_KEY, stored.dsize) == 0;
 }

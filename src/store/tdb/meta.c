@@ -17,11 +17,11 @@
 
 /* Written with blanks behind it, so that its size never changes. */
 #define FORMAT_WRITE                                                                               \
-	FORMAT_VERSION " secret=%016" PRIx64 "%016" PRIx64 " compacted=%" PRId64 ".%03d took=%" PRId64  \
-		       "ms size=%" PRIu64 " boot=%016" PRIx64
+	FORMAT_VERSION " secret=%016" PRIx64 "%016" PRIx64 " compacted=%" PRId64                   \
+		       ".%03d took=%" PRId64 "ms size=%" PRIu64 " boot=%016" PRIx64
 #define FORMAT_READ                                                                                \
-	FORMAT_VERSION " secret=%16" SCNx64 "%16" SCNx64 " compacted=%" SCNd64 ".%3d took=%" SCNd64     \
-		       "ms size=%" SCNu64 " boot=%16" SCNx64
+	FORMAT_VERSION " secret=%16" SCNx64 "%16" SCNx64 " compacted=%" SCNd64                     \
+		       ".%3d took=%" SCNd64 "ms size=%" SCNu64 " boot=%16" SCNx64
 
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 

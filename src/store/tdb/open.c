@@ -313,7 +313,8 @@ static enum store_result not_opened(struct file *file, struct error *error)
 		return STORE_ABSENT;
 	}
 	/* If TDB can't recover a TDB transaction it complains and leaves errno as it was. */
-	damaged = errno == EIO || errno == EINVAL || errno == 0 || file->complaint == TDB_DEBUG_FATAL;
+	damaged =
+	    errno == EIO || errno == EINVAL || errno == 0 || file->complaint == TDB_DEBUG_FATAL;
 	if ((errno == EIO || errno == 0) && !file->message[0]) {
 		snprintf(file->message, sizeof(file->message), "it is not a TDB file");
 	}

@@ -131,7 +131,7 @@ static int visit_record(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, 
 			break;
 		}
 	}
-	walking->stopped = !walk->visit(walk->data, &walking->file->txn, original, key_length,
+	walking->stopped = !walk->visit(walk->data, &walking->file->store.txn, original, key_length,
 	    walking->buffer.bytes, walking->size);
 	return walking->stopped;
 }
@@ -145,13 +145,10 @@ enum store_result read_walk(struct file *file, void *data, struct error *error)
 	if (file_is_replaced_by_name(file)) {
 		return STORE_OK;
 	}
-	file->txn = (struct store_txn){.store = &file->store, .got = file->txn.got};
 	file_clear_complaint(file);
 	if (file_traverse(file, visit_record, &walking) && !walking.stopped) {
-		result = walking.failed ? STORE_ERROR : file_failed(file, error, "can't be read");
-		if (walking.failed) {
-			error_set(error, "out of memory");
-		}
+		result = walking.failed ? store_no_memory(error)
+					: file_failed(file, error, "can't be read");
 	}
 	free(walking.buffer.bytes);
 	return result;

@@ -84,8 +84,7 @@ static void save_record(TDB_DATA key, TDB_DATA data, void *private)
 		key = key_store(rescuing->meta.secret, original, key_length, stored);
 	}
 	if (tdb_exists(rescuing->to, key)) {
-		rescuing->failed =
-		    tdb_parse_record(rescuing->to, key, is_older, rescuing) == 1 &&
+		rescuing->failed = tdb_parse_record(rescuing->to, key, is_older, rescuing) == 1 &&
 		    tdb_store(rescuing->to, key, data, TDB_REPLACE);
 	} else {
 		rescuing->failed = file_write_new(rescuing->to, key, data);
@@ -288,8 +287,8 @@ static enum store_result rescue_file(struct file *file, const char *why, struct 
 	} else if (!S_ISREG(opened.st_mode) || opened.st_uid != geteuid()) {
 		error_set(error, "%s: not rescued: it belongs to another account", real);
 	} else {
-		result = replace_file(
-		    &rescuing, fd, (uint64_t)opened.st_size, why, real, new, error);
+		result =
+		    replace_file(&rescuing, fd, (uint64_t)opened.st_size, why, real, new, error);
 	}
 	if (rescuing.to) {
 		tdb_close(rescuing.to);
@@ -390,7 +389,7 @@ enum store_result rescue_check(struct file *file, struct error *error)
 	if (sound) {
 		return STORE_OK;
 	}
-	error_set(error, "%s: not left as it should be when the machine went down",
-	    file->store.location);
+	error_set(
+	    error, "%s: not left as it should be when the machine went down", file->store.location);
 	return STORE_DAMAGED;
 }

@@ -83,20 +83,17 @@ static int take_record(TDB_DATA key, TDB_DATA data, void *private)
 {
 	struct updating *updating = private;
 	struct store_item *item = &updating->update->item[updating->current];
-	struct store_buffer *buffer = &updating->file->buffer[updating->current];
 
 	(void)key;
 	if (item->exists && item->size == data.dsize &&
 	    memcmp(item->data, data.dptr, data.dsize) == 0) {
 		return 1;
 	}
-	if (store_buffer_set(buffer, data.dptr, data.dsize)) {
+	if (store_item_set(&updating->file->store.txn, item, data.dptr, data.dsize)) {
 		updating->failed = true;
 		return -1;
 	}
 	item->exists = true;
-	item->data = buffer->bytes;
-	item->size = data.dsize;
 	return 0;
 }
 
@@ -107,21 +104,14 @@ static enum store_result damaged_chain(struct file *file, struct error *error)
 	return STORE_DAMAGED;
 }
 
-static enum store_result out_of_memory(struct error *error)
-{
-	error_set(error, "out of memory");
-	return STORE_ERROR;
-}
-
 /* An item without a record gets its initial bytes, if it really has none. */
 static enum store_result take_initial(struct updating *updating, struct error *error)
 {
 	struct store_item *item = &updating->update->item[updating->current];
 	struct file *file = updating->file;
-	struct store_buffer *buffer = &file->buffer[updating->current];
 
 	if (updating->failed) {
-		return out_of_memory(error);
+		return store_no_memory(error);
 	}
 	if (tdb_error(file->tdb) != TDB_ERR_NOEXIST) {
 		return file_failed(file, error, "a record can't be read");
@@ -134,12 +124,9 @@ static enum store_result take_initial(struct updating *updating, struct error *e
 		error_set(error, "%s: it has no record :meta", file->store.location);
 		return STORE_DAMAGED;
 	}
-	if (store_buffer_set(buffer, item->initial, item->initial_size)) {
-		return out_of_memory(error);
-	}
-	item->data = buffer->bytes;
-	item->size = item->initial_size;
-	return STORE_OK;
+	return store_item_set(&file->store.txn, item, item->initial, item->initial_size)
+	    ? store_no_memory(error)
+	    : STORE_OK;
 }
 
 static enum store_result read_items(struct updating *updating, struct error *error)
@@ -159,7 +146,8 @@ static enum store_result read_items(struct updating *updating, struct error *err
 		item->action = STORE_KEEP;
 		item->expires_ms = 0;
 		for (int n = 0; n < tries && found == 0; n++) {
-			found = tdb_parse_record(file->tdb, updating->key[i], take_record, updating);
+			found =
+			    tdb_parse_record(file->tdb, updating->key[i], take_record, updating);
 		}
 		if (found < 0) {
 			item->exists = false;
@@ -213,8 +201,8 @@ static enum store_result insert(struct updating *updating, size_t i, struct erro
 	if (tdb_map_size(file->tdb) > max_size || signals_bound_files(max_size)) {
 		return full(file, error);
 	}
-	failed = tdb_store(file->tdb, updating->key[i],
-	    file_data(item->initial, item->initial_size), TDB_INSERT);
+	failed = tdb_store(
+	    file->tdb, updating->key[i], file_data(item->initial, item->initial_size), TDB_INSERT);
 	signals_unbound_files();
 	if (!failed) {
 		uint64_t size = tdb_map_size(file->tdb);
@@ -285,8 +273,8 @@ static enum store_result change_items(struct updating *updating, struct error *e
 	if (result != STORE_OK) {
 		return result;
 	}
-	file->txn.now_ms = 0;
-	result = update->change(update->data, &file->txn, update->item, update->items);
+	file->store.txn.now_ms = 0;
+	result = update->change(update->data, &file->store.txn, update->item, update->items);
 	if (result == STORE_OK && file_has_complaint(file)) {
 		/* The function asked for other records. */
 		result = damaged_chain(file, error);
@@ -326,14 +314,11 @@ enum store_result update_run(struct file *file, void *data, struct error *error)
 	updating.file = file;
 	updating.update = data;
 	updating.failed = false;
-	file->txn.store = &file->store;
-	file->txn.item = updating.update->item;
-	file->txn.buffer = file->buffer;
 	for (size_t i = 0; i < updating.update->items; i++) {
 		const struct store_item *item = &updating.update->item[i];
 
-		updating.key[i] = key_store(
-		    file->meta.secret, item->key, item->key_length, file->stored_key[i]);
+		updating.key[i] =
+		    key_store(file->meta.secret, item->key, item->key_length, file->stored_key[i]);
 	}
 	sort_chains(&updating);
 	if (lock_chains(&updating)) {
