@@ -47,7 +47,14 @@ const char *key_original(TDB_DATA stored, size_t *key_length)
 	return bytes + KEY_PREFIX;
 }
 
+TDB_DATA key_meta(void)
+{
+	return file_data(":meta", 5);
+}
+
 bool key_is_meta(TDB_DATA stored)
 {
-	return stored.dsize == strlen(META_KEY) && memcmp(stored.dptr, META_KEY, stored.dsize) == 0;
+	TDB_DATA meta = key_meta();
+
+	return stored.dsize == meta.dsize && memcmp(stored.dptr, meta.dptr, meta.dsize) == 0;
 }

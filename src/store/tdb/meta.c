@@ -16,29 +16,28 @@
 #define FORMAT_VERSION "2"
 
 /* Written with blanks behind it, so that its size never changes. */
-#define FORMAT_WRITE                                                                               \
-	FORMAT_VERSION " secret=%016" PRIx64 "%016" PRIx64 " compacted=%" PRId64                   \
-		       ".%03d took=%" PRId64 "ms size=%" PRIu64 " boot=%016" PRIx64
-#define FORMAT_READ                                                                                \
-	FORMAT_VERSION " secret=%16" SCNx64 "%16" SCNx64 " compacted=%" SCNd64                     \
-		       ".%3d took=%" SCNd64 "ms size=%" SCNu64 " boot=%16" SCNx64
+#define META_SIZE 192
 
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 
-void meta_write(const struct meta *meta, char bytes[META_SIZE])
+int meta_write(struct tdb_context *tdb, const struct meta *meta, int flag)
 {
+	char bytes[META_SIZE];
 	uint64_t half[2];
 	int length;
 
 	memcpy(half, meta->secret, sizeof(half));
 	memset(bytes, ' ', META_SIZE);
-	length = snprintf(bytes, META_SIZE, FORMAT_WRITE, half[0], half[1],
-	    meta->compacted_ms / 1000, (int)(meta->compacted_ms % 1000), meta->compaction_took_ms,
-	    meta->compacted_size, meta->boot_id);
+	length = snprintf(bytes, META_SIZE,
+	    FORMAT_VERSION " secret=%016" PRIx64 "%016" PRIx64 " compacted=%" PRId64
+			   ".%03d took=%" PRId64 "ms size=%" PRIu64 " boot=%016" PRIx64,
+	    half[0], half[1], meta->compacted_ms / 1000, (int)(meta->compacted_ms % 1000),
+	    meta->compaction_took_ms, meta->compacted_size, meta->boot_id);
 	bytes[length] = ' ';
+	return tdb_store(tdb, key_meta(), file_data(bytes, META_SIZE), flag);
 }
 
-enum meta_result meta_read(struct meta *meta, const char *bytes, size_t size)
+enum meta_result meta_read(struct meta *meta, TDB_DATA record)
 {
 	char text[META_SIZE + 1] = {0};
 	struct meta read;
@@ -48,15 +47,18 @@ enum meta_result meta_read(struct meta *meta, const char *bytes, size_t size)
 	int ms;
 
 	/* A later version may have another size. */
-	memcpy(text, bytes, size < META_SIZE ? size : META_SIZE);
+	memcpy(text, record.dptr, record.dsize < META_SIZE ? record.dsize : META_SIZE);
 	digits = strspn(text, "0123456789");
 	if (digits > 0 && strncmp(text + digits, " secret=", 8) == 0 &&
 	    (digits > 1 || text[0] > FORMAT_VERSION[0])) {
 		return META_NEWER;
 	}
-	if (size != META_SIZE ||
-	    sscanf(text, FORMAT_READ, &half[0], &half[1], &seconds, &ms, &read.compaction_took_ms,
-		&read.compacted_size, &read.boot_id) != 7 ||
+	if (record.dsize != META_SIZE ||
+	    sscanf(text,
+		FORMAT_VERSION " secret=%16" SCNx64 "%16" SCNx64 " compacted=%" SCNd64
+			       ".%3d took=%" SCNd64 "ms size=%" SCNu64 " boot=%16" SCNx64,
+		&half[0], &half[1], &seconds, &ms, &read.compaction_took_ms, &read.compacted_size,
+		&read.boot_id) != 7 ||
 	    seconds < 0 || seconds > INT64_MAX / 2000) {
 		return META_BAD;
 	}

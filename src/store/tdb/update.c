@@ -23,14 +23,12 @@ struct updating {
 	TDB_DATA key[STORE_ITEMS_MAX]; /* as stored */
 	/* Indices of the items in the ascending order of their chains. */
 	size_t order[STORE_ITEMS_MAX];
-	size_t current; /* item that take_record is to read */
-	bool failed; /* out of memory */
 };
 
 /* Blocking calls need the alarm; if all locks are free it costs nothing. */
-static void before_waiting(const struct updating *updating)
+static void before_waiting(const struct file *file)
 {
-	signals_alarm_ensure(updating->file->store.options.lock_timeout_ms);
+	signals_alarm_ensure(file->store.options.lock_timeout_ms);
 }
 
 static void sort_chains(struct updating *updating)
@@ -69,7 +67,7 @@ static int lock_chains(struct updating *updating)
 		if (tdb_chainlock_nonblock(tdb, key) == 0) {
 			continue;
 		}
-		before_waiting(updating);
+		before_waiting(updating->file);
 		if (tdb_chainlock(tdb, key)) {
 			unlock_chains(updating, i);
 			return -1;
@@ -78,41 +76,17 @@ static int lock_chains(struct updating *updating)
 	return 0;
 }
 
-/* Copies a record into the buffer of the current item. 1: it is as it was copied before. */
-static int take_record(TDB_DATA key, TDB_DATA data, void *private)
-{
-	struct updating *updating = private;
-	struct store_item *item = &updating->update->item[updating->current];
-
-	(void)key;
-	if (item->exists && item->size == data.dsize &&
-	    memcmp(item->data, data.dptr, data.dsize) == 0) {
-		return 1;
-	}
-	if (store_item_set(&updating->file->store.txn, item, data.dptr, data.dsize)) {
-		updating->failed = true;
-		return -1;
-	}
-	item->exists = true;
-	return 0;
-}
-
 /* TDB calls a record absent that it can't get to, but has complained on the way. */
 static enum store_result damaged_chain(struct file *file, struct error *error)
 {
-	error_set(error, "%s: a record can't be read: %s", file->store.location, file->message);
+	file_error(error, file->store.location, "a record can't be read", file->message);
 	return STORE_DAMAGED;
 }
 
 /* An item without a record gets its initial bytes, if it really has none. */
-static enum store_result take_initial(struct updating *updating, struct error *error)
+static enum store_result take_initial(
+    struct file *file, struct store_item *item, struct error *error)
 {
-	struct store_item *item = &updating->update->item[updating->current];
-	struct file *file = updating->file;
-
-	if (updating->failed) {
-		return store_no_memory(error);
-	}
 	if (tdb_error(file->tdb) != TDB_ERR_NOEXIST) {
 		return file_failed(file, error, "a record can't be read");
 	}
@@ -120,8 +94,8 @@ static enum store_result take_initial(struct updating *updating, struct error *e
 		return damaged_chain(file, error);
 	}
 	/* Where zeros came over the file no key is found, this one neither. */
-	if (!tdb_exists(file->tdb, file_data(META_KEY, strlen(META_KEY)))) {
-		error_set(error, "%s: it has no record :meta", file->store.location);
+	if (!tdb_exists(file->tdb, key_meta())) {
+		file_error(error, file->store.location, "it has no record :meta", NULL);
 		return STORE_DAMAGED;
 	}
 	return store_item_set(&file->store.txn, item, item->initial, item->initial_size)
@@ -133,25 +107,22 @@ static enum store_result read_items(struct updating *updating, struct error *err
 {
 	struct file *file = updating->file;
 	enum store_result result = STORE_OK;
-	/* TDB doesn't lock a file that is open for reading alone: read until nobody wrote. */
-	int tries = tdb_get_flags(file->tdb) & TDB_NOLOCK ? FILE_TRIES : 1;
 
 	file_clear_complaint(file);
 	for (size_t i = 0; i < updating->update->items && result == STORE_OK; i++) {
 		struct store_item *item = &updating->update->item[i];
-		int found = 0;
+		struct store_buffer *buffer = &file->store.txn.buffer[i];
+		enum read_result found =
+		    read_record(file->tdb, updating->key[i], buffer, &item->size);
 
-		updating->current = i;
-		item->exists = false;
+		item->exists = found == READ_OK;
+		item->data = buffer->bytes;
 		item->action = STORE_KEEP;
 		item->expires_ms = 0;
-		for (int n = 0; n < tries && found == 0; n++) {
-			found =
-			    tdb_parse_record(file->tdb, updating->key[i], take_record, updating);
-		}
-		if (found < 0) {
-			item->exists = false;
-			result = take_initial(updating, error);
+		if (found == READ_NO_MEMORY) {
+			result = store_no_memory(error);
+		} else if (found == READ_ABSENT) {
+			result = take_initial(file, item, error);
 		}
 	}
 	return result;
@@ -175,8 +146,8 @@ static enum store_result full(struct file *file, struct error *error)
 	file->compaction_due = true;
 	file_clear_complaint(file);
 	if (disk_is_full(file)) {
-		error_set(
-		    error, "%s: no room for a new counter: the disk is full", file->store.location);
+		file_error(
+		    error, file->store.location, "no room for a new counter", "the disk is full");
 	} else {
 		error_set(error, "%s: no room for a new counter: database_max_size is %llu bytes",
 		    file->store.location, (unsigned long long)max_size);
@@ -221,32 +192,27 @@ static enum store_result insert(struct updating *updating, size_t i, struct erro
 
 static enum store_result write_items(struct updating *updating, struct error *error)
 {
+	const struct update *update = updating->update;
 	struct file *file = updating->file;
+	enum store_result result = STORE_OK;
 
 	/* Inserting is what can fail: with all keys there, the rest can't. */
-	for (size_t i = 0; i < updating->update->items; i++) {
-		const struct store_item *item = &updating->update->item[i];
-
-		if (item->action == STORE_PATCH && !item->exists) {
-			enum store_result result;
-
-			before_waiting(updating);
+	for (size_t i = 0; i < update->items && result == STORE_OK; i++) {
+		if (update->item[i].action == STORE_PATCH && !update->item[i].exists) {
+			before_waiting(file);
 			result = insert(updating, i, error);
-			if (result != STORE_OK) {
-				return result;
-			}
 		}
 	}
-	for (size_t i = 0; i < updating->update->items; i++) {
-		const struct store_item *item = &updating->update->item[i];
+	for (size_t i = 0; i < update->items && result == STORE_OK; i++) {
+		const struct store_item *item = &update->item[i];
 
 		if (item->action != STORE_KEEP &&
 		    tdb_store(file->tdb, updating->key[i], file_data(item->data, item->size),
 			TDB_REPLACE)) {
-			return file_failed(file, error, "a record can't be written");
+			result = file_failed(file, error, "a record can't be written");
 		}
 	}
-	return STORE_OK;
+	return result;
 }
 
 static bool wants_transaction(const struct update *update)
@@ -288,7 +254,7 @@ static enum store_result run_in_transaction(struct updating *updating, struct er
 	struct file *file = updating->file;
 	enum store_result result;
 
-	before_waiting(updating);
+	before_waiting(updating->file);
 	if (tdb_transaction_start(file->tdb)) {
 		return file_failed(file, error, "can't start a transaction");
 	}
@@ -306,29 +272,27 @@ static enum store_result run_in_transaction(struct updating *updating, struct er
 
 enum store_result update_run(struct file *file, void *data, struct error *error)
 {
+	struct update *update = data;
 	/* Not initialized as a whole: most of it is room for many items. */
 	struct updating updating;
 	enum store_result result;
-	bool transaction = false;
+	bool transaction;
 
 	updating.file = file;
-	updating.update = data;
-	updating.failed = false;
-	for (size_t i = 0; i < updating.update->items; i++) {
-		const struct store_item *item = &updating.update->item[i];
-
-		updating.key[i] =
-		    key_store(file->meta.secret, item->key, item->key_length, file->stored_key[i]);
+	updating.update = update;
+	for (size_t i = 0; i < update->items; i++) {
+		updating.key[i] = key_store(file->meta.secret, update->item[i].key,
+		    update->item[i].key_length, file->stored_key[i]);
 	}
 	sort_chains(&updating);
 	if (lock_chains(&updating)) {
 		return file_failed(file, error, "can't be locked");
 	}
 	result = change_items(&updating, error);
-	if (result == STORE_OK) {
-		transaction = wants_transaction(updating.update);
-		result = transaction ? STORE_OK : write_items(&updating, error);
+	transaction = result == STORE_OK && wants_transaction(update);
+	if (result == STORE_OK && !transaction) {
+		result = write_items(&updating, error);
 	}
-	unlock_chains(&updating, updating.update->items);
+	unlock_chains(&updating, update->items);
 	return transaction ? run_in_transaction(&updating, error) : result;
 }
