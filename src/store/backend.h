@@ -9,6 +9,11 @@
 
 #include "store/store.h"
 
+struct store_status {
+	const uint8_t *secret; /* see store_secret */
+	uint64_t bytes; /* see store_size */
+};
+
 /* The functions are those of store.h. */
 struct store_backend {
 	/* A new store of this backend with room for its own state behind struct store. */
@@ -23,9 +28,8 @@ struct store_backend {
 	    struct store *store, const struct store_import *import, struct error *error);
 	enum store_result (*maintain)(
 	    struct store *store, struct store_maintenance *maintenance, struct error *error);
-	enum store_result (*secret)(
-	    struct store *store, const uint8_t **secret, struct error *error);
-	enum store_result (*size_of)(struct store *store, uint64_t *bytes, struct error *error);
+	enum store_result (*status)(
+	    struct store *store, struct store_status *status, struct error *error);
 	void (*recheck)(struct store *store); /* NULL: nothing to do */
 	const char *(*notice)(struct store *store); /* NULL: there never is one */
 	const char *(*get)(struct store_txn *txn, const char *key, size_t key_length, size_t *size);
@@ -57,9 +61,6 @@ struct store {
 
 /* Copies bytes into the buffer. 0, or -1 if out of memory: the buffer is as before. */
 int store_buffer_set(struct store_buffer *buffer, const void *bytes, size_t size);
-
-/* Makes item->data a copy of bytes. 0, or -1 if out of memory. */
-int store_item_set(struct store_txn *txn, struct store_item *item, const void *bytes, size_t size);
 
 /* STORE_ERROR, and its text. */
 enum store_result store_no_memory(struct error *error);

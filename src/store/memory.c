@@ -71,6 +71,13 @@ static void free_list(struct entry **list)
 	}
 }
 
+/* Removes an entry of the table. */
+static void take_out(struct memory *memory, struct entry **at)
+{
+	memory->bytes -= (*at)->key_length + (*at)->size;
+	pop(at);
+}
+
 /* Moves a list's entries into the table, where each takes the place of the one of its key. */
 static void put(struct memory *memory, struct entry *list)
 {
@@ -80,8 +87,7 @@ static void put(struct memory *memory, struct entry *list)
 
 		list = entry->next;
 		if (*at) {
-			memory->bytes -= (*at)->key_length + (*at)->size;
-			pop(at);
+			take_out(memory, at);
 		}
 		memory->bytes += entry->key_length + entry->size;
 		entry->next = *at;
@@ -124,11 +130,12 @@ static enum store_result memory_update(struct store *store, struct store_item *i
 		item[i].exists = entry != NULL;
 		item[i].action = STORE_KEEP;
 		item[i].expires_ms = 0;
-		if (store_item_set(&store->txn, &item[i],
-			entry ? entry->bytes + entry->key_length : item[i].initial,
-			entry ? entry->size : item[i].initial_size)) {
+		item[i].size = entry ? entry->size : item[i].initial_size;
+		if (store_buffer_set(&store->txn.buffer[i],
+			entry ? entry->bytes + entry->key_length : item[i].initial, item[i].size)) {
 			return store_no_memory(error);
 		}
+		item[i].data = store->txn.buffer[i].bytes;
 	}
 	result = change(data, &store->txn, item, items);
 	for (size_t i = 0; result == STORE_OK && i < items; i++) {
@@ -170,116 +177,84 @@ static enum store_result memory_walk(
 	return STORE_OK;
 }
 
-/* A list of copies of the records that are kept. 0, or -1 if out of memory. */
-static int copy_kept(struct memory *memory, const struct store_import *import,
-    struct store_maintenance *maintenance, struct entry **list)
+/* Removes what nobody needs, and what import does not keep. */
+static void sweep(
+    struct memory *memory, const struct store_import *import, struct store_maintenance *maintenance)
 {
-	const struct store_codec *codec = memory->store.codec;
 	int64_t now_ms = clock_now_ms();
 
 	for (size_t i = 0; i < CHAINS; i++) {
-		for (struct entry *old = memory->chain[i]; old; old = old->next) {
-			size_t length = old->key_length;
-			struct entry *copy =
-			    push(list, old->bytes, length, old->bytes + length, old->size);
-			char *record;
-
-			if (!copy) {
-				return -1;
-			}
-			record = copy->bytes + length;
-			maintenance->records++;
-			if (codec->keep(copy->bytes, length, record, copy->size, now_ms) &&
+		for (struct entry **at = &memory->chain[i]; *at;) {
+			struct entry *entry = *at;
+			size_t length = entry->key_length;
+			const char *key = entry->bytes;
+			char *record = entry->bytes + length;
+			bool kept =
+			    memory->store.codec->keep(key, length, record, entry->size, now_ms) &&
 			    (!import ||
-				import->keep(
-				    import->data, copy->bytes, length, record, copy->size))) {
-				maintenance->kept++;
-			} else {
-				pop(list);
-			}
+				import->keep(import->data, key, length, record, entry->size));
+
+			maintenance->records++;
+			maintenance->kept += kept;
 			if (maintenance->step) {
 				maintenance->step(maintenance->data, maintenance->records);
 			}
+			if (kept) {
+				at = &entry->next;
+			} else {
+				take_out(memory, at);
+			}
 		}
 	}
-	return 0;
 }
 
-/* Replaces all records by those that are kept, and by those of import, which may be NULL. */
-static enum store_result rebuild(struct memory *memory, const struct store_import *import,
-    struct store_maintenance *maintenance, struct error *error)
-{
-	uint64_t max_size = memory->store.options.max_size, bytes = 0;
-	struct entry *kept = NULL, *added = NULL;
-	struct store_record add;
-	enum store_result result = STORE_OK;
-
-	if (copy_kept(memory, import, maintenance, &kept)) {
-		result = store_no_memory(error);
-	}
-	for (size_t i = 0; result == STORE_OK && import && import->next(import->data, i, &add);
-	     i++) {
-		bytes += add.key_length + add.size;
-		if (!push(&added, add.key, add.key_length, add.data, add.size)) {
-			result = store_no_memory(error);
-		}
-	}
-	for (const struct entry *entry = kept; entry; entry = entry->next) {
-		bytes += entry->key_length + entry->size;
-	}
-	if (result == STORE_OK && bytes > memory->bytes && bytes > max_size) {
-		error_set(error, "needs %llu bytes, %llu are allowed", (unsigned long long)bytes,
-		    (unsigned long long)max_size);
-		result = STORE_FULL;
-	}
-	if (result != STORE_OK) {
-		free_list(&kept);
-		free_list(&added);
-		return result;
-	}
-	memory_close(&memory->store);
-	memory->bytes = 0;
-	put(memory, kept);
-	put(memory, added);
-	return STORE_OK;
-}
-
+/* What is removed does not make room: it is still there if the import fails. */
 static enum store_result memory_import(
     struct store *store, const struct store_import *import, struct error *error)
 {
+	struct memory *memory = (struct memory *)store;
 	struct store_maintenance unused = {.step = NULL};
+	struct entry *added = NULL;
+	struct store_record add;
+	uint64_t bytes = memory->bytes;
 
-	return rebuild((struct memory *)store, import, &unused, error);
+	for (size_t i = 0; import->next(import->data, i, &add); i++) {
+		bytes += add.key_length + add.size;
+		if (!push(&added, add.key, add.key_length, add.data, add.size)) {
+			free_list(&added);
+			return store_no_memory(error);
+		}
+	}
+	if (added && bytes > store->options.max_size) {
+		free_list(&added);
+		error_set(error, "needs %llu bytes, %llu are allowed", (unsigned long long)bytes,
+		    (unsigned long long)store->options.max_size);
+		return STORE_FULL;
+	}
+	sweep(memory, import, &unused);
+	put(memory, added);
+	return STORE_OK;
 }
 
 static enum store_result memory_maintain(
     struct store *store, struct store_maintenance *maintenance, struct error *error)
 {
 	struct memory *memory = (struct memory *)store;
-	enum store_result result;
 
-	if (maintenance->only_if_due) {
-		return STORE_OK;
-	}
-	maintenance->size_before = memory->bytes;
-	result = rebuild(memory, NULL, maintenance, error);
-	maintenance->size_after = memory->bytes;
-	return result;
-}
-
-static enum store_result memory_secret(
-    struct store *store, const uint8_t **bytes, struct error *error)
-{
-	(void)store;
 	(void)error;
-	*bytes = secret;
+	if (!maintenance->only_if_due) {
+		maintenance->size_before = memory->bytes;
+		sweep(memory, NULL, maintenance);
+		maintenance->size_after = memory->bytes;
+	}
 	return STORE_OK;
 }
 
-static enum store_result memory_size(struct store *store, uint64_t *bytes, struct error *error)
+static enum store_result memory_status(
+    struct store *store, struct store_status *status, struct error *error)
 {
 	(void)error;
-	*bytes = ((struct memory *)store)->bytes;
+	*status = (struct store_status){secret, ((struct memory *)store)->bytes};
 	return STORE_OK;
 }
 
@@ -290,7 +265,6 @@ const struct store_backend store_memory = {
     .walk = memory_walk,
     .import = memory_import,
     .maintain = memory_maintain,
-    .secret = memory_secret,
-    .size_of = memory_size,
+    .status = memory_status,
     .get = memory_get,
 };

@@ -97,12 +97,20 @@ enum store_result store_maintain(
 
 enum store_result store_secret(struct store *store, const uint8_t **secret, struct error *error)
 {
-	return store->backend->secret(store, secret, error);
+	struct store_status status;
+	enum store_result result = store->backend->status(store, &status, error);
+
+	*secret = status.secret;
+	return result;
 }
 
 enum store_result store_size(struct store *store, uint64_t *bytes, struct error *error)
 {
-	return store->backend->size_of(store, bytes, error);
+	struct store_status status;
+	enum store_result result = store->backend->status(store, &status, error);
+
+	*bytes = status.bytes;
+	return result;
 }
 
 void store_recheck(struct store *store)

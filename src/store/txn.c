@@ -43,17 +43,6 @@ int store_txn_resize(struct store_txn *txn, struct store_item *item, size_t size
 	return 0;
 }
 
-int store_item_set(struct store_txn *txn, struct store_item *item, const void *bytes, size_t size)
-{
-	if (store_txn_resize(txn, item, size)) {
-		return -1;
-	}
-	if (size > 0) {
-		memcpy(item->data, bytes, size);
-	}
-	return 0;
-}
-
 int64_t store_txn_now_ms(struct store_txn *txn)
 {
 	if (txn->now_ms == 0) {

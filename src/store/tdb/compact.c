@@ -5,7 +5,6 @@
  */
 #include "base/clock.h"
 #include "store/tdb/file.h"
-#include "store/tdb/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>

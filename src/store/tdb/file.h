@@ -18,6 +18,8 @@
 #include "store/backend.h"
 
 #include <limits.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <tdb.h>
 
 /* Hash chains of a new file; compaction chooses more. */
@@ -70,6 +72,36 @@ struct file {
 	char notice[PATH_MAX + 600];
 	bool noticed; /* there is a notice that nobody has asked for */
 };
+
+/*
+ * signals.c: the signals and limits of this process that TDB's use of a file needs; nothing else
+ * sets them. May be prepared again.
+ */
+void signals_prepare(void);
+
+/*
+ * SIGALRM bounds waiting for locks: TDB's blocking calls fail once signals_alarm_rang is set
+ * (tdb_setalarm_sigptr). It rings again and again, since the first ring may come just before a
+ * call blocks.
+ */
+extern volatile sig_atomic_t signals_alarm_rang;
+void signals_alarm_start(int64_t ms);
+void signals_alarm_ensure(int64_t ms); /* the same unless it is running */
+void signals_alarm_stop(void); /* costs nothing if it isn't */
+
+/*
+ * SIGBUS means that the mapped file was cut off, or that its disk fails. While armed it jumps to
+ * signals_bus_jump, which disarms it; otherwise it ends the process as usual.
+ */
+extern sigjmp_buf signals_bus_jump;
+void signals_bus_arm(bool armed);
+
+/*
+ * Bounds the size of any file that this process writes, so that the kernel itself stops TDB from
+ * growing its file; and removes the bound. -1 and errno.
+ */
+int signals_bound_files(uint64_t bytes);
+void signals_unbound_files(void);
 
 /* key.c: another name for the bytes that TDB takes and gives. */
 TDB_DATA file_data(const void *bytes, size_t size);

@@ -5,7 +5,6 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "store/tdb/file.h"
-#include "store/tdb/signals.h"
 
 /* Closes a TDB after SIGBUS, which closing it may raise again. */
 static void drop(struct tdb_context **tdb)
@@ -158,7 +157,6 @@ static enum store_result guard_maintain(
 	return guard(store, compact_run, &compaction, error);
 }
 
-/* Opening the file is all that is needed. */
 static enum store_result do_nothing(struct file *file, void *data, struct error *error)
 {
 	(void)file;
@@ -167,21 +165,14 @@ static enum store_result do_nothing(struct file *file, void *data, struct error 
 	return STORE_OK;
 }
 
-static enum store_result guard_secret(
-    struct store *store, const uint8_t **secret, struct error *error)
+/* Of the file as this process last saw it: nothing is needed but that it is open. */
+static enum store_result guard_status(
+    struct store *store, struct store_status *status, struct error *error)
 {
 	struct file *file = (struct file *)store;
+	enum store_result result = file->tdb ? STORE_OK : guard(store, do_nothing, NULL, error);
 
-	*secret = file->meta.secret;
-	return file->tdb ? STORE_OK : guard(store, do_nothing, NULL, error);
-}
-
-static enum store_result guard_size(struct store *store, uint64_t *bytes, struct error *error)
-{
-	struct file *file = (struct file *)store;
-	enum store_result result = guard(store, do_nothing, NULL, error);
-
-	*bytes = file->tdb ? tdb_map_size(file->tdb) : 0;
+	*status = (struct store_status){file->meta.secret, file->tdb ? tdb_map_size(file->tdb) : 0};
 	return result;
 }
 
@@ -207,8 +198,7 @@ const struct store_backend store_tdb = {
     .walk = guard_walk,
     .import = guard_import,
     .maintain = guard_maintain,
-    .secret = guard_secret,
-    .size_of = guard_size,
+    .status = guard_status,
     .recheck = guard_recheck,
     .notice = guard_notice,
     .get = read_get,

@@ -4,7 +4,6 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "store/tdb/file.h"
-#include "store/tdb/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,7 +5,6 @@
  */
 #include "base/clock.h"
 #include "store/tdb/file.h"
-#include "store/tdb/signals.h"
 
 #include <string.h>
 #include <sys/statvfs.h>
@@ -83,9 +82,8 @@ static enum store_result damaged_chain(struct file *file, struct error *error)
 	return STORE_DAMAGED;
 }
 
-/* An item without a record gets its initial bytes, if it really has none. */
-static enum store_result take_initial(
-    struct file *file, struct store_item *item, struct error *error)
+/* Whether a record that TDB has not found is absent and not damaged. */
+static enum store_result check_absent(struct file *file, struct error *error)
 {
 	if (tdb_error(file->tdb) != TDB_ERR_NOEXIST) {
 		return file_failed(file, error, "a record can't be read");
@@ -98,9 +96,7 @@ static enum store_result take_initial(
 		file_error(error, file->store.location, "it has no record :meta", NULL);
 		return STORE_DAMAGED;
 	}
-	return store_item_set(&file->store.txn, item, item->initial, item->initial_size)
-	    ? store_no_memory(error)
-	    : STORE_OK;
+	return STORE_OK;
 }
 
 static enum store_result read_items(struct updating *updating, struct error *error)
@@ -116,14 +112,19 @@ static enum store_result read_items(struct updating *updating, struct error *err
 		    read_record(file->tdb, updating->key[i], buffer, &item->size);
 
 		item->exists = found == READ_OK;
-		item->data = buffer->bytes;
 		item->action = STORE_KEEP;
 		item->expires_ms = 0;
+		if (found == READ_ABSENT) {
+			result = check_absent(file, error);
+			item->size = item->initial_size;
+			if (store_buffer_set(buffer, item->initial, item->size)) {
+				found = READ_NO_MEMORY;
+			}
+		}
 		if (found == READ_NO_MEMORY) {
 			result = store_no_memory(error);
-		} else if (found == READ_ABSENT) {
-			result = take_initial(file, item, error);
 		}
+		item->data = buffer->bytes;
 	}
 	return result;
 }
