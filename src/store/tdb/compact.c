@@ -38,20 +38,15 @@ struct compacting {
 	size_t kept;
 	uint64_t space; /* that the counted records take up, in bytes */
 	bool failed; /* the new file can't be written */
+	struct store_buffer *buffer; /* a record that keep may change */
 	TDB_DATA current; /* a record that is compared with its copy */
 };
-
-/* Of a record that keep may change. */
-static struct store_buffer *buffer_of(const struct compacting *compacting)
-{
-	return &compacting->file->store.txn.buffer[0];
-}
 
 /* Whether a record is kept; its bytes, perhaps changed, are then in the buffer. */
 static bool keep(struct compacting *compacting, TDB_DATA key, TDB_DATA record)
 {
 	const struct store_import *import = compacting->import;
-	struct store_buffer *buffer = buffer_of(compacting);
+	struct store_buffer *buffer = compacting->buffer;
 	size_t key_length;
 	const char *original = key_original(key, &key_length);
 
@@ -67,17 +62,6 @@ static bool keep(struct compacting *compacting, TDB_DATA key, TDB_DATA record)
 		   original, key_length, buffer->bytes, record.dsize, clock_now_ms()) &&
 	    (!import ||
 		import->keep(import->data, original, key_length, buffer->bytes, record.dsize));
-}
-
-static void count(struct compacting *compacting, bool kept)
-{
-	struct store_maintenance *maintenance = compacting->maintenance;
-
-	compacting->records++;
-	compacting->kept += kept;
-	if (maintenance->step) {
-		maintenance->step(maintenance->data, ++compacting->steps);
-	}
 }
 
 /* Adds a record to the new file, or counts it. */
@@ -104,6 +88,7 @@ static int compare_copy(TDB_DATA key, TDB_DATA copy, void *private)
 static int copy_record(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, void *private)
 {
 	struct compacting *compacting = private;
+	struct store_maintenance *maintenance = compacting->maintenance;
 	struct tdb_context *new = compacting->file->new;
 	bool kept;
 	int same;
@@ -115,12 +100,16 @@ static int copy_record(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, v
 	compacting->current = record;
 	same = new ? tdb_parse_record(new, key, compare_copy, compacting) : -1;
 	kept = same == 1 || keep(compacting, key, record);
-	count(compacting, kept);
+	compacting->records++;
+	compacting->kept += kept;
+	if (maintenance->step) {
+		maintenance->step(maintenance->data, ++compacting->steps);
+	}
 	if (same == 1 || compacting->failed) {
 		return compacting->failed;
 	}
 	if (kept) {
-		record.dptr = (unsigned char *)buffer_of(compacting)->bytes;
+		record.dptr = (unsigned char *)compacting->buffer->bytes;
 	}
 	if (same < 0 && kept) {
 		add(compacting, key, record);
@@ -174,8 +163,8 @@ static enum store_result not_written(const struct compacting *compacting, struct
 {
 	const char *message = compacting->file->message;
 
-	return file_error(
-	    error, compacting->path, "can't be written", message[0] ? message : "the disk is full");
+	return file_error(STORE_ERROR, error, compacting->path, "can't be written",
+	    message[0] ? message : "the disk is full");
 }
 
 /* One pass over the open file. */
@@ -202,11 +191,11 @@ static enum store_result make_copy(
 	add_imported(compacting);
 	/* A compaction that was killed left it. */
 	if (unlink(path) && errno != ENOENT) {
-		return file_error(error, path, "can't be removed", strerror(errno));
+		return file_error(STORE_ERROR, error, path, "can't be removed", strerror(errno));
 	}
 	file->new = file_make(file, path, file_hash_size(compacting->kept));
 	if (!file->new) {
-		return file_error(error, path, "can't be made", strerror(errno));
+		return file_error(STORE_ERROR, error, path, "can't be made", strerror(errno));
 	}
 	/* Nobody else has it. */
 	tdb_add_flags(file->new, TDB_NOLOCK);
@@ -261,7 +250,7 @@ static enum store_result replace_file(
 	tdb_remove_flags(new, TDB_NOLOCK);
 	file_announce_replacement(file);
 	if (rename(compacting->path, compacting->real)) {
-		return file_error(error, compacting->path, strerror(errno), NULL);
+		return file_error(STORE_ERROR, error, compacting->path, strerror(errno), NULL);
 	}
 	maintenance->records = compacting->records;
 	maintenance->kept = compacting->kept;
@@ -324,7 +313,8 @@ enum store_result compact_run(struct file *file, void *data, struct error *error
 	struct compacting compacting = {.file = file,
 	    .import = compaction->import,
 	    .maintenance = compaction->maintenance,
-	    .began_ms = clock_cpu_ms()};
+	    .began_ms = clock_cpu_ms(),
+	    .buffer = &file->store.txn.buffer[0]};
 	bool wait = !compaction->maintenance->only_if_due;
 	enum store_result result;
 
@@ -334,9 +324,8 @@ enum store_result compact_run(struct file *file, void *data, struct error *error
 			/* Another process does it. */
 			return STORE_OK;
 		}
-		file_error(
-		    error, file->store.location, "another process goes on compacting it", NULL);
-		return STORE_BUSY;
+		return file_error(STORE_BUSY, error, file->store.location,
+		    "another process goes on compacting it", NULL);
 	}
 	result = compact(&compacting, error);
 	/* If all went well the file with the lock is closed. */

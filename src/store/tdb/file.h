@@ -1,6 +1,6 @@
 /*
  * The counter file, a TDB: what the files of store/tdb share. In the order in which they use each
- * other: signals, key, meta, open, read, update, compact, scan, rescue, guard.
+ * other: signals, meta, open, read, update, compact, scan, rescue, guard.
  *
  * How the file is written, and why: a process may be killed at any instruction, and TDB survives
  * that only for some of its operations. An overwrite in place with the same size does, if the
@@ -103,7 +103,7 @@ void signals_bus_arm(bool armed);
 int signals_bound_files(uint64_t bytes);
 void signals_unbound_files(void);
 
-/* key.c: another name for the bytes that TDB takes and gives. */
+/* meta.c: another name for the bytes that TDB takes and gives. */
 TDB_DATA file_data(const void *bytes, size_t size);
 
 /*
@@ -120,7 +120,7 @@ const char *key_original(TDB_DATA stored, size_t *key_length);
 TDB_DATA key_meta(void);
 bool key_is_meta(TDB_DATA stored);
 
-/* meta.c: writes the record :meta, by tdb_store with that flag. 0 or -1. */
+/* Writes the record :meta, by tdb_store with that flag. 0 or -1. */
 int meta_write(struct tdb_context *tdb, const struct meta *meta, int flag);
 
 enum meta_result { META_OK, META_BAD, META_NEWER /* of a later version */ };
@@ -141,9 +141,9 @@ bool file_has_complaint(const struct file *file);
 /* The result for a failure of TDB's or of the system's (errno), and its text. */
 enum store_result file_failed(struct file *file, struct error *error, const char *what);
 
-/* STORE_ERROR and the text "PATH: WHAT: WHY", or "PATH: WHAT" if why is NULL. */
-enum store_result file_error(
-    struct error *error, const char *path, const char *what, const char *why);
+/* Returns the result; sets the text "PATH: WHAT: WHY", or "PATH: WHAT" if why is NULL. */
+enum store_result file_error(enum store_result result, struct error *error, const char *path,
+    const char *what, const char *why);
 
 /*
  * Opens the file if it is not open, and makes it if access is STORE_CREATE. Reports damage,

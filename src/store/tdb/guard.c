@@ -26,9 +26,8 @@ static enum store_result recover_from_bus(struct file *file, struct error *error
 	drop(&file->tdb);
 	file_close(file);
 	file->cut_off = true;
-	error_set(
-	    error, "%s: cut off while it was in use, or its disk fails", file->store.location);
-	return STORE_DAMAGED;
+	return file_error(STORE_DAMAGED, error, file->store.location,
+	    "cut off while it was in use, or its disk fails", NULL);
 }
 
 /* Opens the file; if the system has been started since, checks that it is sound. */
@@ -72,8 +71,8 @@ static enum store_result run(
 			return result;
 		}
 	}
-	error_set(error, "%s: replaced again and again", file->store.location);
-	return STORE_BUSY;
+	return file_error(
+	    STORE_BUSY, error, file->store.location, "replaced again and again", NULL);
 }
 
 /*

@@ -44,30 +44,31 @@ bool file_has_complaint(const struct file *file)
 	return file->complaint < TDB_DEBUG_TRACE;
 }
 
-enum store_result file_error(
-    struct error *error, const char *path, const char *what, const char *why)
+enum store_result file_error(enum store_result result, struct error *error, const char *path,
+    const char *what, const char *why)
 {
 	error_set(error, "%s: %s%s%s", path, what, why ? ": " : "", why ? why : "");
-	return STORE_ERROR;
+	return result;
 }
 
 enum store_result file_failed(struct file *file, struct error *error, const char *what)
 {
 	enum TDB_ERROR code = file->tdb ? tdb_error(file->tdb) : TDB_SUCCESS;
-	bool forbidden = !file->tdb && (errno == EACCES || errno == EPERM || errno == EROFS);
+	const char *why = file->tdb ? tdb_errorstr(file->tdb) : strerror(errno);
+	enum store_result result = STORE_ERROR;
 
 	if (signals_alarm_rang || (code == TDB_ERR_LOCK && errno == EDEADLK)) {
 		error_set(error, "%s: another process has kept its lock for %lld ms",
 		    file->store.location, (long long)file->store.options.lock_timeout_ms);
 		return STORE_BUSY;
 	}
-	file_error(error, file->store.location, what,
-	    file->message[0] ? file->message
-		: file->tdb  ? tdb_errorstr(file->tdb)
-			     : strerror(errno));
-	return forbidden                                    ? STORE_FORBIDDEN
-	    : code == TDB_ERR_CORRUPT || code == TDB_ERR_IO ? STORE_DAMAGED
-							    : STORE_ERROR;
+	if (code == TDB_ERR_CORRUPT || code == TDB_ERR_IO) {
+		result = STORE_DAMAGED;
+	} else if (!file->tdb && (errno == EACCES || errno == EPERM || errno == EROFS)) {
+		result = STORE_FORBIDDEN;
+	}
+	return file_error(
+	    result, error, file->store.location, what, file->message[0] ? file->message : why);
 }
 
 void file_drop(struct tdb_context **tdb)
@@ -125,10 +126,11 @@ static enum store_result read_meta(struct file *file, struct error *error)
 	}
 	found = file_read_meta(file, &file->meta);
 	if (found == META_NEWER) {
-		result = file_error(error, file->store.location, "it is of a newer version", NULL);
+		result = file_error(
+		    STORE_ERROR, error, file->store.location, "it is of a newer version", NULL);
 	} else if (found != META_OK) {
-		file_error(error, file->store.location, "it has no record :meta", NULL);
-		result = STORE_DAMAGED;
+		result = file_error(
+		    STORE_DAMAGED, error, file->store.location, "it has no record :meta", NULL);
 	}
 	if (locks) {
 		tdb_chainunlock(file->tdb, key_meta());
@@ -179,14 +181,14 @@ static bool is_usable(struct file *file)
 	}
 	note_file(file, &st);
 	if (st.st_mode & S_IWOTH) {
-		snprintf(file->message, sizeof(file->message),
+		strcpy(file->message,
 		    "others may write it and may have done so; see what it holds, then chmod o-w");
 		errno = ENOTSUP; /* none of those that mean damage */
 		return false;
 	}
 	/* TDB would wait for what a FIFO says. */
 	if (!S_ISREG(st.st_mode)) {
-		snprintf(file->message, sizeof(file->message), "it is not a regular file");
+		strcpy(file->message, "it is not a regular file");
 		errno = EBADF;
 		return false;
 	}
@@ -308,7 +310,8 @@ static enum store_result create_file(struct file *file, struct error *error)
 
 	if (snprintf(path, sizeof(path), "%s.%d", file->store.location, (int)getpid()) >=
 	    (int)sizeof(path)) {
-		return file_error(error, file->store.location, "the name is too long", NULL);
+		return file_error(
+		    STORE_ERROR, error, file->store.location, "the name is too long", NULL);
 	}
 	unlink(path);
 	result = make_and_rename(file, path, error);
@@ -326,15 +329,14 @@ static enum store_result not_opened(struct file *file, struct error *error)
 	enum store_result result;
 
 	if (errno == ENOENT) {
-		file_error(error, file->store.location, "can't be opened",
+		return file_error(STORE_ABSENT, error, file->store.location, "can't be opened",
 		    "it is not there; the helper makes it at its first request");
-		return STORE_ABSENT;
 	}
 	/* If TDB can't recover a TDB transaction it complains and leaves errno as it was. */
 	damaged =
 	    errno == EIO || errno == EINVAL || errno == 0 || file->complaint == TDB_DEBUG_FATAL;
 	if ((errno == EIO || errno == 0) && !file->message[0]) {
-		snprintf(file->message, sizeof(file->message), "it is not a TDB file");
+		strcpy(file->message, "it is not a TDB file");
 	}
 	result = file_failed(file, error, "can't be opened");
 	return damaged && result == STORE_ERROR ? STORE_DAMAGED : result;
@@ -349,8 +351,8 @@ enum store_result file_open(struct file *file, struct error *error)
 		return STORE_OK;
 	}
 	if (file->cut_off && file->store.options.rescue) {
-		file_error(error, file->store.location, "cut off while it was in use", NULL);
-		return STORE_DAMAGED;
+		return file_error(STORE_DAMAGED, error, file->store.location,
+		    "cut off while it was in use", NULL);
 	}
 	for (int i = 0; !file->tdb && i < FILE_TRIES; i++) {
 		file->tdb = open_existing(file, O_RDWR);

@@ -31,19 +31,8 @@ struct rescuing {
 	size_t saved;
 	size_t damaged;
 	bool new_secret; /* the damaged file's is lost, so each key gets another hash */
-	bool failed; /* the new file can't be written */
-	TDB_DATA current; /* a record that is compared with another copy of it */
+	bool failed; /* the new file can't be written, or memory is short */
 };
-
-/* Whether what is stored already is another copy of the record, from before it was moved. */
-static int is_older(TDB_DATA key, TDB_DATA data, void *private)
-{
-	const struct rescuing *rescuing = private;
-
-	(void)key;
-	return rescuing->file->store.codec->newer((const char *)rescuing->current.dptr,
-	    rescuing->current.dsize, (const char *)data.dptr, data.dsize);
-}
 
 /* Of several copies of :meta any will do: only one field matters, and it never changes. */
 static void save_meta(struct rescuing *rescuing, TDB_DATA data)
@@ -62,10 +51,13 @@ static void save_meta(struct rescuing *rescuing, TDB_DATA data)
 static void save_record(TDB_DATA key, TDB_DATA data, void *private)
 {
 	struct rescuing *rescuing = private;
-	const struct store_codec *codec = rescuing->file->store.codec;
+	struct file *file = rescuing->file;
+	const struct store_codec *codec = file->store.codec;
+	struct store_buffer *other = &file->store.txn.buffer[0];
 	char stored[KEY_STORED_MAX];
-	size_t key_length;
+	size_t key_length, other_size;
 	const char *original = key_original(key, &key_length);
+	char *record = (char *)data.dptr;
 
 	if (rescuing->failed) {
 		return;
@@ -74,36 +66,27 @@ static void save_record(TDB_DATA key, TDB_DATA data, void *private)
 		save_meta(rescuing, data);
 		return;
 	}
-	if (!original || !codec->repair(original, key_length, (char *)data.dptr, data.dsize)) {
+	if (!original || !codec->repair(original, key_length, record, data.dsize)) {
 		rescuing->damaged++;
 		return;
 	}
-	rescuing->current = data;
 	if (rescuing->new_secret) {
 		key = key_store(rescuing->meta.secret, original, key_length, stored);
 	}
-	if (tdb_exists(rescuing->file->new, key)) {
-		rescuing->failed =
-		    tdb_parse_record(rescuing->file->new, key, is_older, rescuing) == 1 &&
-		    tdb_store(rescuing->file->new, key, data, TDB_REPLACE);
-	} else {
-		rescuing->failed = file_write_new(rescuing->file->new, key, data);
+	switch (read_record(file->new, key, other, &other_size)) {
+	case READ_OK:
+		/* Another copy, from before the record was moved or after. */
+		rescuing->failed = codec->newer(record, data.dsize, other->bytes, other_size) &&
+		    tdb_store(file->new, key, data, TDB_REPLACE);
+		break;
+	case READ_ABSENT:
+		rescuing->failed = file_write_new(file->new, key, data);
 		rescuing->saved += !rescuing->failed;
+		break;
+	case READ_NO_MEMORY:
+		rescuing->failed = true;
+		break;
 	}
-}
-
-static size_t count_aside(const char *path)
-{
-	char pattern[PATH_MAX];
-	glob_t found;
-	size_t kept = 0;
-
-	if (snprintf(pattern, sizeof(pattern), "%s.damaged-*", path) < (int)sizeof(pattern) &&
-	    glob(pattern, GLOB_NOSORT, NULL, &found) == 0) {
-		kept = found.gl_pathc;
-		globfree(&found);
-	}
-	return kept;
 }
 
 /* Gives the damaged file a second name with the time. 0, or -1 and why not. */
@@ -111,11 +94,18 @@ static int keep_aside(const char *path, char aside[PATH_MAX], struct error *erro
 {
 	time_t now = (time_t)(clock_now_ms() / 1000);
 	char stamp[32], number[16] = "";
+	size_t others = 0;
+	glob_t found;
 	struct tm tm;
 
 	localtime_r(&now, &tm);
 	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%S", &tm);
-	if (count_aside(path) >= ASIDE_MAX) {
+	if (snprintf(aside, PATH_MAX, "%s.damaged-*", path) < PATH_MAX &&
+	    glob(aside, GLOB_NOSORT, NULL, &found) == 0) {
+		others = found.gl_pathc;
+		globfree(&found);
+	}
+	if (others >= ASIDE_MAX) {
 		return error_set(error, "there are %d already", ASIDE_MAX);
 	}
 	/* Another process may have had to do the same in the same second. */
@@ -141,7 +131,7 @@ static enum store_result scan_into_new(struct rescuing *rescuing, struct error *
 	char scratch[PATH_MAX];
 
 	if (snprintf(scratch, sizeof(scratch), "%s.scan", rescuing->real) >= PATH_MAX) {
-		return file_error(error, rescuing->real, "the name is too long", NULL);
+		return file_error(STORE_ERROR, error, rescuing->real, "the name is too long", NULL);
 	}
 	rescuing->saved = rescuing->damaged = 0;
 	file_drop(&file->new);
@@ -149,13 +139,14 @@ static enum store_result scan_into_new(struct rescuing *rescuing, struct error *
 	file->new =
 	    file_make(file, rescuing->path, file_hash_size((size_t)(rescuing->size / 1024)));
 	if (!file->new) {
-		return file_error(error, rescuing->path, "can't be made", strerror(errno));
+		return file_error(
+		    STORE_ERROR, error, rescuing->path, "can't be made", strerror(errno));
 	}
 	if (scan_records(file, rescuing->size, scratch, save_record, rescuing, error)) {
 		return STORE_ERROR;
 	}
 	return rescuing->found == META_NEWER
-	    ? file_error(error, file->store.location, "it is of a newer version", NULL)
+	    ? file_error(STORE_ERROR, error, file->store.location, "it is of a newer version", NULL)
 	    : STORE_OK;
 }
 
@@ -170,7 +161,8 @@ static enum store_result write_rescued(struct rescuing *rescuing, struct error *
 	if (result == STORE_OK && rescuing->found == META_BAD) {
 		rescuing->new_secret = true;
 		if (meta_init(&rescuing->meta, 0, true)) {
-			return file_error(error, rescuing->path, "no random bytes", NULL);
+			return file_error(
+			    STORE_ERROR, error, rescuing->path, "no random bytes", NULL);
 		}
 		result = scan_into_new(rescuing, error);
 	}
@@ -180,7 +172,7 @@ static enum store_result write_rescued(struct rescuing *rescuing, struct error *
 	meta_init(&rescuing->meta, tdb_map_size(file->new), false);
 	if (rescuing->failed || meta_write(file->new, &rescuing->meta, TDB_INSERT) ||
 	    fdatasync(tdb_fd(file->new))) {
-		return file_error(error, rescuing->path, "can't be written",
+		return file_error(STORE_ERROR, error, rescuing->path, "can't be written",
 		    file->message[0] ? file->message : strerror(errno));
 	}
 	return STORE_OK;
@@ -211,12 +203,12 @@ static enum store_result replace_file(
 		file_announce_replacement(file);
 	}
 	if (rename(rescuing->path, rescuing->real)) {
-		file_error(error, rescuing->path, strerror(errno), NULL);
+		result = file_error(STORE_ERROR, error, rescuing->path, strerror(errno), NULL);
 		unlink(rescuing->path);
 		if (kept) {
 			unlink(aside);
 		}
-		return STORE_ERROR;
+		return result;
 	}
 	snprintf(file->notice, sizeof(file->notice),
 	    "%s: %zu records were saved into a new file, %zu are damaged; the old file is %s%s",
@@ -246,8 +238,8 @@ static enum store_result rescue_file(struct file *file, const char *why, struct 
 		return STORE_OK;
 	}
 	if (!S_ISREG(opened.st_mode) || opened.st_uid != geteuid()) {
-		return file_error(
-		    error, rescuing.real, "not rescued: it belongs to another account", NULL);
+		return file_error(STORE_ERROR, error, rescuing.real,
+		    "not rescued: it belongs to another account", NULL);
 	}
 	rescuing.size = (uint64_t)opened.st_size;
 	return replace_file(&rescuing, why, error);
@@ -256,65 +248,54 @@ static enum store_result rescue_file(struct file *file, const char *why, struct 
 enum store_result rescue_run(struct file *file, const char *why, struct error *error)
 {
 	int64_t now_ms = clock_monotonic_ms();
-	enum store_result result;
+	enum store_result result = STORE_OK;
 	struct stat named;
+	/* Another process was faster, or an administrator. */
+	bool done =
+	    stat(file->store.location, &named) ? errno == ENOENT : !is_damaged_file(file, &named);
 
-	if (stat(file->store.location, &named) ? errno == ENOENT : !is_damaged_file(file, &named)) {
-		/* Another process was faster, or an administrator. */
-		file->cut_off = false;
-		file_close(file);
-		return STORE_OK;
-	}
-	if (file->rescued_ms && now_ms - file->rescued_ms < RESCUE_EVERY_MS) {
+	if (!done && file->rescued_ms && now_ms - file->rescued_ms < RESCUE_EVERY_MS) {
 		/* The same words as before, which are logged once. */
-		if (file->rescue_error.text[0]) {
-			*error = file->rescue_error;
-		} else {
-			file_error(error, file->store.location, "damaged again", NULL);
+		*error = file->rescue_error;
+		result = STORE_ERROR;
+	} else if (!done) {
+		file->rescued_ms = now_ms;
+		file_error(
+		    STORE_ERROR, &file->rescue_error, file->store.location, "damaged again", NULL);
+		result = rescue_file(file, why, error);
+		if (result != STORE_OK) {
+			file->rescue_error = *error;
 		}
-		file_close(file);
-		return STORE_ERROR;
 	}
-	file->rescued_ms = now_ms;
-	file->rescue_error.text[0] = '\0';
-	result = rescue_file(file, why, error);
 	if (result == STORE_OK) {
 		file->cut_off = false;
-	} else {
-		file->rescue_error = *error;
 	}
 	file_close(file);
 	return result;
 }
 
-struct checking {
-	const struct store_codec *codec;
-	struct store_buffer *copy;
-	size_t damaged;
-};
-
-/* tdb_check's function. */
+/* tdb_check's function: 0, or -1 if the record is damaged. */
 static int check_record(TDB_DATA key, TDB_DATA data, void *private)
 {
-	struct checking *checking = private;
+	struct file *file = private;
+	struct store_buffer *copy = &file->store.txn.buffer[0];
 	size_t key_length;
 	const char *original = key_original(key, &key_length);
 
 	if (key_is_meta(key)) {
 		return 0;
 	}
-	if (store_buffer_set(checking->copy, data.dptr, data.dsize)) {
+	if (!original || store_buffer_set(copy, data.dptr, data.dsize)) {
 		return -1;
 	}
-	checking->damaged += !original ||
-	    !checking->codec->repair(original, key_length, checking->copy->bytes, data.dsize) ||
-	    memcmp(checking->copy->bytes, data.dptr, data.dsize) != 0;
-	return 0;
+	return file->store.codec->repair(original, key_length, copy->bytes, data.dsize) &&
+		memcmp(copy->bytes, data.dptr, data.dsize) == 0
+	    ? 0
+	    : -1;
 }
 
 enum store_result rescue_check(struct file *file, struct error *error)
 {
-	struct checking checking = {file->store.codec, &file->store.txn.buffer[0], 0};
 	bool sound;
 
 	if (tdb_lockall(file->tdb)) {
@@ -329,7 +310,7 @@ enum store_result rescue_check(struct file *file, struct error *error)
 		tdb_unlockall(file->tdb);
 		return STORE_OK;
 	}
-	sound = tdb_check(file->tdb, check_record, &checking) == 0 && checking.damaged == 0;
+	sound = tdb_check(file->tdb, check_record, file) == 0;
 	if (sound) {
 		file->meta.boot_id = meta_boot_id();
 		if (meta_write(file->tdb, &file->meta, TDB_REPLACE)) {
@@ -337,10 +318,7 @@ enum store_result rescue_check(struct file *file, struct error *error)
 		}
 	}
 	tdb_unlockall(file->tdb);
-	if (sound) {
-		return STORE_OK;
-	}
-	file_error(error, file->store.location,
-	    "not left as it should be when the machine went down", NULL);
-	return STORE_DAMAGED;
+	return sound ? STORE_OK
+		     : file_error(STORE_DAMAGED, error, file->store.location,
+			   "not left as it should be when the machine went down", NULL);
 }

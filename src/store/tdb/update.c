@@ -78,8 +78,8 @@ static int lock_chains(struct updating *updating)
 /* TDB calls a record absent that it can't get to, but has complained on the way. */
 static enum store_result damaged_chain(struct file *file, struct error *error)
 {
-	file_error(error, file->store.location, "a record can't be read", file->message);
-	return STORE_DAMAGED;
+	return file_error(
+	    STORE_DAMAGED, error, file->store.location, "a record can't be read", file->message);
 }
 
 /* Whether a record that TDB has not found is absent and not damaged. */
@@ -93,8 +93,8 @@ static enum store_result check_absent(struct file *file, struct error *error)
 	}
 	/* Where zeros came over the file no key is found, this one neither. */
 	if (!tdb_exists(file->tdb, key_meta())) {
-		file_error(error, file->store.location, "it has no record :meta", NULL);
-		return STORE_DAMAGED;
+		return file_error(
+		    STORE_DAMAGED, error, file->store.location, "it has no record :meta", NULL);
 	}
 	return STORE_OK;
 }
@@ -147,13 +147,12 @@ static enum store_result full(struct file *file, struct error *error)
 	file->compaction_due = true;
 	file_clear_complaint(file);
 	if (disk_is_full(file)) {
-		file_error(
-		    error, file->store.location, "no room for a new counter", "the disk is full");
-	} else {
-		error_set(error, "%s: no room for a new counter: database_max_size is %llu bytes",
-		    file->store.location, (unsigned long long)max_size);
-		file->full_ms = file->full_ms ? file->full_ms : clock_monotonic_ms();
+		return file_error(STORE_FULL, error, file->store.location,
+		    "no room for a new counter", "the disk is full");
 	}
+	error_set(error, "%s: no room for a new counter: database_max_size is %llu bytes",
+	    file->store.location, (unsigned long long)max_size);
+	file->full_ms = file->full_ms ? file->full_ms : clock_monotonic_ms();
 	return STORE_FULL;
 }
 
