@@ -93,6 +93,55 @@ static void add_policy(struct instance *instance, const struct service *service)
 	}
 }
 
+const char *instance_endpoint(const struct instance *instance, const char *argument)
+{
+	const char *start = argument + strspn(argument, "{" SEPARATORS);
+	const char *endpoint =
+	    check_text(instance->check, "%.*s", (int)strcspn(start, "}" SEPARATORS), start);
+	const char *queue = check_text(instance->check, "unix:%s/",
+	    settings_text(&instance->postconf.main, "queue_directory"));
+
+	if (strncmp(endpoint, queue, strlen(queue)) == 0) {
+		return check_text(instance->check, "unix:%s", endpoint + strlen(queue));
+	}
+	return endpoint;
+}
+
+/* NAME in unix:private/NAME, or PORT in inet:HOST:PORT. */
+static const char *last_part(const char *endpoint)
+{
+	const char *slash = strrchr(endpoint, strncmp(endpoint, "inet:", 5) == 0 ? ':' : '/');
+
+	return slash ? slash + 1 : endpoint;
+}
+
+/* The NAME in an argument that seems to mean the helper but has no entry in master.cf, or NULL. */
+static const char *dangling_name(const struct instance *instance, const char *argument)
+{
+	const char *endpoint = instance_endpoint(instance, argument);
+	const char *name = last_part(endpoint);
+
+	if ((strncmp(endpoint, "unix:private/", 13) != 0 &&
+		strncmp(endpoint, "unix:public/", 12) != 0) ||
+	    !strstr(name, "ratelimit")) {
+		return NULL;
+	}
+	for (size_t i = 0; i < instance->postconf.services; i++) {
+		const struct service *service = &instance->postconf.service[i];
+
+		if (service_is(service, SERVICE_NAME, name) &&
+		    !service_is(service, SERVICE_TYPE, "inet")) {
+			return NULL;
+		}
+	}
+	return name;
+}
+
+static bool is_check(const struct words *list, size_t i)
+{
+	return i + 1 < list->n && strcasecmp(list->at[i], "check_policy_service") == 0;
+}
+
 /* The words of the list, with those of a class for its name. */
 static struct words expanded_list(
     struct check *check, const struct settings *settings, const char *name)
@@ -146,8 +195,15 @@ static void add_smtpd(struct instance *instance, const struct service *service)
 	    .has_users = has_users(service),
 	};
 	for (unsigned n = 0; n < LISTS; n++) {
+		const struct words *list = &smtpd->list[n];
+
 		smtpd->list[n] =
 		    expanded_list(instance->check, &service->settings, instance_lists[n]);
+		for (size_t i = 0; i < list->n && !instance->dangling; i++) {
+			if (is_check(list, i)) {
+				instance->dangling = dangling_name(instance, list->at[i + 1]);
+			}
+		}
 	}
 }
 
@@ -183,49 +239,6 @@ struct instance *instance_load(struct check *check, const char *dir)
 	return instance;
 }
 
-const char *instance_endpoint(const struct instance *instance, const char *argument)
-{
-	const char *start = argument + strspn(argument, "{" SEPARATORS);
-	const char *endpoint =
-	    check_text(instance->check, "%.*s", (int)strcspn(start, "}" SEPARATORS), start);
-	const char *queue = check_text(instance->check, "unix:%s/",
-	    settings_text(&instance->postconf.main, "queue_directory"));
-
-	if (strncmp(endpoint, queue, strlen(queue)) == 0) {
-		return check_text(instance->check, "unix:%s", endpoint + strlen(queue));
-	}
-	return endpoint;
-}
-
-/* NAME in unix:private/NAME, or PORT in inet:HOST:PORT. */
-static const char *last_part(const char *endpoint)
-{
-	const char *slash = strrchr(endpoint, strncmp(endpoint, "inet:", 5) == 0 ? ':' : '/');
-
-	return slash ? slash + 1 : endpoint;
-}
-
-/* The NAME of an endpoint that looks like the helper's but has no entry in master.cf, or NULL. */
-static const char *dangling_name(const struct instance *instance, const char *endpoint)
-{
-	const char *name = last_part(endpoint);
-
-	if ((strncmp(endpoint, "unix:private/", 13) != 0 &&
-		strncmp(endpoint, "unix:public/", 12) != 0) ||
-	    !strstr(name, "ratelimit")) {
-		return NULL;
-	}
-	for (size_t i = 0; i < instance->postconf.services; i++) {
-		const struct service *service = &instance->postconf.service[i];
-
-		if (service_is(service, SERVICE_NAME, name) &&
-		    !service_is(service, SERVICE_TYPE, "inet")) {
-			return NULL;
-		}
-	}
-	return name;
-}
-
 const struct policy *instance_policy_of(const struct instance *instance, const char *argument)
 {
 	const char *endpoint = instance_endpoint(instance, argument);
@@ -239,32 +252,7 @@ const struct policy *instance_policy_of(const struct instance *instance, const c
 		}
 	}
 	/* Most likely a mistake in its name. */
-	return dangling_name(instance, endpoint) ? instance->ours : NULL;
-}
-
-static bool is_check(const struct words *list, size_t i)
-{
-	return i + 1 < list->n && strcasecmp(list->at[i], "check_policy_service") == 0;
-}
-
-const char *instance_dangling(const struct instance *instance)
-{
-	for (size_t i = 0; i < instance->smtpds * LISTS; i++) {
-		const struct words *list = &instance->smtpd[i / LISTS].list[i % LISTS];
-
-		for (size_t k = 0; k < list->n; k++) {
-			const char *name = NULL;
-
-			if (is_check(list, k)) {
-				name = dangling_name(
-				    instance, instance_endpoint(instance, list->at[k + 1]));
-			}
-			if (name) {
-				return name;
-			}
-		}
-	}
-	return NULL;
+	return dangling_name(instance, argument) ? instance->ours : NULL;
 }
 
 size_t instance_find_check(

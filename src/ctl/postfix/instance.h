@@ -56,6 +56,7 @@ struct instance {
 	struct policy *ours; /* the first that is; NULL if none */
 	struct smtpd *smtpd;
 	size_t smtpds;
+	const char *dangling; /* NAME that a check asks, if that seems to mean a missing helper */
 };
 
 /* Reads an instance, which lives as long as the check. NULL, after a finding, if that failed. */
@@ -68,9 +69,6 @@ const char *instance_endpoint(const struct instance *instance, const char *argum
 
 /* The policy that an argument of check_policy_service names, or NULL. */
 const struct policy *instance_policy_of(const struct instance *instance, const char *argument);
-
-/* The NAME of a check that seems to mean the helper, but whose service is missing; or NULL. */
-const char *instance_dangling(const struct instance *instance);
 
 /* Index of the first check at or after i that asks a policy, or one of ours; list->n if none. */
 size_t instance_find_check(

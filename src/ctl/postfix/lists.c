@@ -116,7 +116,7 @@ static void check_argument(struct call *call)
 	repair = list_setting(smtpd, call->n, "", call->i, call->argument, false);
 	if (elsewhere) {
 		check_finding(check,
-		    "%s: it asks %s, but the service is %s: nothing answers there, mail is not "
+		    "%s: it asks %s, but the service is %s: nothing listens there, mail is not "
 		    "limited; %s",
 		    call->where, endpoint, call->policy->endpoint, repair);
 	} else {

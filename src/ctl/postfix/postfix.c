@@ -109,16 +109,17 @@ static void check_time_limit(const struct instance *instance, const struct polic
 	const char *limit = settings_text(&policy->service->settings, name);
 	const char *ttl = settings_text(&instance->postconf.main, "smtpd_policy_service_max_ttl");
 	int64_t limit_ms, ttl_ms;
+	long long ttl_s;
 
 	if (duration_parse(limit, &limit_ms) || duration_parse(ttl, &ttl_ms) || limit_ms > ttl_ms) {
 		return;
 	}
-	ttl_ms /= 1000;
+	ttl_s = ttl_ms / 1000;
 	check_finding(check,
 	    "%s: %s is %s, not above smtpd_policy_service_max_ttl (%llds): spawn(8) kills helpers "
 	    "that smtpd still uses, and mail waits; write: %s = %lld",
-	    instance->main_cf, name, limit, (long long)ttl_ms, name,
-	    (long long)(ttl_ms < TIME_LIMIT_S ? TIME_LIMIT_S : 2 * ttl_ms));
+	    instance->main_cf, name, limit, ttl_s, name,
+	    ttl_s < TIME_LIMIT_S ? TIME_LIMIT_S : 2 * ttl_s);
 }
 
 /* Makes sure that at least one policy is ours, for the checks that follow. */
@@ -126,7 +127,7 @@ static void check_policies(struct instance *instance)
 {
 	struct check *check = instance->check;
 	struct policy *first = &instance->policy[0];
-	const char *name = instance_dangling(instance);
+	const char *name = instance->dangling ? instance->dangling : HELPER;
 	const char *fault;
 
 	if (instance->ours) {
@@ -140,7 +141,6 @@ static void check_policies(struct instance *instance)
 		first->config = check->config_path;
 		entry_finding(instance, first, fault, "this configuration limits nothing");
 	} else {
-		name = name ? name : HELPER;
 		*first = (struct policy){
 		    .name = name,
 		    .endpoint = check_text(check, "unix:private/%s", name),
@@ -172,7 +172,7 @@ static void check_instance(struct instance *instance)
 /* Whether an instance that the administrator did not name should limit mail. */
 static bool concerns_us(const struct instance *instance)
 {
-	bool concerns = instance->policies > 0 || instance_dangling(instance);
+	bool concerns = instance->policies > 0 || instance->dangling;
 
 	for (size_t i = 0; i < instance->smtpds && !concerns; i++) {
 		concerns = instance->smtpd[i].has_users;
