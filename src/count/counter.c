@@ -49,11 +49,10 @@ void counter_advance(struct record *record, int64_t now_ms)
 
 bool counter_is_ahead(const struct record *record, int64_t now_ms)
 {
-	struct event_log log = record_log(record);
-
 	return (record->stamp_ms > now_ms + AHEAD_TOLERATED_MS && !stays(record, now_ms)) ||
-	    (log.events > 0 &&
-		log.at(log.data, log.events - 1).stamp_ms > now_ms + AHEAD_TOLERATED_MS);
+	    (record->log_events > 0 &&
+		record_event(record, record->log_events - 1).stamp_ms >
+		    now_ms + AHEAD_TOLERATED_MS);
 }
 
 uint64_t counter_used(const struct record *record, unsigned window)
@@ -61,9 +60,7 @@ uint64_t counter_used(const struct record *record, unsigned window)
 	const struct record_layout *layout = &record->layout;
 
 	if (layout->strategy == STRATEGY_MOVING) {
-		struct event_log log = record_log(record);
-
-		return event_log_used(&log, layout->window[window].length_ms, record->stamp_ms);
+		return record_log_used(record, layout->window[window].length_ms);
 	}
 	return window_used(&record->window[window], layout->resolution);
 }
@@ -73,9 +70,8 @@ int64_t counter_wait(const struct record *record, unsigned window, uint64_t limi
 	const struct record_layout *layout = &record->layout;
 
 	if (layout->strategy == STRATEGY_MOVING) {
-		struct event_log log = record_log(record);
 		int64_t length_ms = layout->window[window].length_ms;
-		int64_t wait_ms = event_log_wait(&log, length_ms, record->stamp_ms, limit, cost);
+		int64_t wait_ms = record_log_wait(record, length_ms, limit, cost);
 
 		/* The next request sets events in the future to now. */
 		return wait_ms != WINDOW_NEVER && wait_ms > length_ms ? length_ms : wait_ms;
@@ -133,7 +129,8 @@ void counter_reset(struct record *record)
 	record->denied_first_s = 0;
 	record->denied_s = 0;
 	memset(record->denied_client, 0, sizeof(record->denied_client));
-	record_log_forget(record);
+	record->log_events = 0;
+	record->log_total = 0;
 }
 
 int counter_window(const struct record *record, const struct limit_window *window)

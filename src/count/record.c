@@ -103,7 +103,7 @@ static int read_header(struct record_layout *layout, const char *s, const char *
 		break;
 	case 'm':
 		layout->strategy = STRATEGY_MOVING;
-		if (header_number(&s, end, ' ', EVENT_LOG_MAX + 2, &layout->events) ||
+		if (header_number(&s, end, ' ', RECORD_EVENTS_MAX + 2, &layout->events) ||
 		    layout->events < 2) {
 			return -1;
 		}
@@ -208,9 +208,7 @@ static uint64_t writable_used(const struct record *record, unsigned window)
 	uint64_t max = count_max(layout), sum = 0;
 
 	if (layout->strategy == STRATEGY_MOVING) {
-		struct event_log log = record_log(record);
-
-		return event_log_used(&log, layout->window[window].length_ms, record->stamp_ms);
+		return record_log_used(record, layout->window[window].length_ms);
 	}
 	for (unsigned age = 0; age <= layout->resolution; age++) {
 		uint64_t count = record->window[window].bucket[age];
@@ -280,7 +278,7 @@ static void read_slot(struct record *record, const char *p)
 	p++;
 	if (layout->strategy == STRATEGY_MOVING) {
 		record->log_head = base64_get(&p, WIDTH_POSITION);
-		record->log_used = base64_get(&p, WIDTH_POSITION);
+		record->log_events = base64_get(&p, WIDTH_POSITION);
 		record->log_total = base64_get(&p, count_width(layout));
 		p++;
 	} else if (layout->strategy == STRATEGY_SLIDING) {
@@ -321,7 +319,7 @@ static void write_slot(const struct record *record, char *bytes, unsigned slot)
 	*p++ = ' ';
 	if (layout->strategy == STRATEGY_MOVING) {
 		base64_put(&p, WIDTH_POSITION, record->log_head);
-		base64_put(&p, WIDTH_POSITION, record->log_used);
+		base64_put(&p, WIDTH_POSITION, record->log_events);
 		base64_put(&p, count_width(layout), record->log_total);
 		*p++ = ' ';
 	} else if (layout->strategy == STRATEGY_SLIDING) {
@@ -436,7 +434,7 @@ void record_write_new(struct record *record, char *bytes)
 	write_slot(&empty, bytes, 1);
 	record->slot = 0;
 	record->sequence = 0;
-	record->log_head = record->log_used = record->log_total = 0;
+	record->log_head = record->log_events = record->log_total = 0;
 	record->log_bytes = bytes;
 }
 

@@ -18,11 +18,11 @@ static int add_events(
 	for (unsigned i = 0; i < limits->n; i++) {
 		most = limits->at[i].count > most ? limits->at[i].count : most;
 	}
-	if (most > EVENT_LOG_MAX) {
+	if (most > RECORD_EVENTS_MAX) {
 		return error_set(error,
 		    "a moving-window remembers each event, %d at most; for a "
 		    "limit above that use strategy = sliding-window",
-		    EVENT_LOG_MAX);
+		    RECORD_EVENTS_MAX);
 	}
 	if (layout->events < most + 2) {
 		layout->events = (unsigned)most + 2;

@@ -5,35 +5,26 @@
  */
 #include "count/record.h"
 
+#include "count/counter.h"
+
 #include <string.h>
 
 /* Copies the newest events of the old log, as many as the new one has room for. */
 static void convert_log(const struct record *old, struct record *record, char *bytes)
 {
-	struct event_log log = record_log(old);
 	size_t room = record->layout.events - 1;
-	size_t first = log.events > room ? log.events - room : 0;
-	uint64_t before = log.events > 0 ? log.at(log.data, 0).before : 0;
+	size_t first = old->log_events > room ? old->log_events - room : 0;
+	uint64_t before = old->log_events > 0 ? record_event(old, 0).before : 0;
 
 	/* The oldest that is kept gets the cost of those that are not. */
-	for (size_t i = first; i < log.events; i++) {
-		struct event event = log.at(log.data, i);
-		uint64_t after = i + 1 < log.events ? log.at(log.data, i + 1).before : log.total;
+	for (size_t i = first; i < old->log_events; i++) {
+		struct event event = record_event(old, i);
+		uint64_t after =
+		    i + 1 < old->log_events ? record_event(old, i + 1).before : old->log_total;
 
 		record_log_add(record, bytes, event.stamp_ms, after - before);
 		before = after;
 	}
-}
-
-/* What was used of a window at the last change. */
-static uint64_t used_before(const struct record *old, unsigned i)
-{
-	if (old->layout.strategy == STRATEGY_MOVING) {
-		struct event_log log = record_log(old);
-
-		return event_log_used(&log, old->layout.window[i].length_ms, old->stamp_ms);
-	}
-	return window_used(&old->window[i], old->layout.resolution);
 }
 
 /*
@@ -55,10 +46,10 @@ static void convert_to_log(const struct record *old, struct record *record, char
 				shorter_ms = length_ms;
 				shorter_used = used;
 				length_ms = ms;
-				used = used_before(old, j);
+				used = counter_used(old, j);
 			} else if (ms < length_ms && ms > shorter_ms) {
 				shorter_ms = ms;
-				shorter_used = used_before(old, j);
+				shorter_used = counter_used(old, j);
 			}
 		}
 		if (used > shorter_used) {
@@ -86,7 +77,7 @@ static void convert_windows(const struct record *old, struct record *record)
 				memcpy(record->window[i].bucket, old->window[j].bucket,
 				    sizeof(record->window[i].bucket));
 			} else {
-				window_charge(&record->window[i], used_before(old, j));
+				window_charge(&record->window[i], counter_used(old, j));
 			}
 		}
 	}
