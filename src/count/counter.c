@@ -80,16 +80,6 @@ int64_t counter_wait(const struct record *record, unsigned window, uint64_t limi
 	    record->stamp_ms, limit, cost);
 }
 
-static bool is_used(const struct record *record)
-{
-	for (unsigned i = 0; i < record->layout.windows; i++) {
-		if (counter_used(record, i) > 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
 void counter_charge(struct record *record, char *bytes, uint64_t cost)
 {
 	const struct record_layout *layout = &record->layout;
@@ -103,7 +93,7 @@ void counter_charge(struct record *record, char *bytes, uint64_t cost)
 	}
 }
 
-void counter_deny(struct record *record, const uint8_t *client)
+void counter_deny(struct record *record, const uint8_t client[RECORD_CLIENT_BYTES])
 {
 	int64_t now_s = record->stamp_ms / 1000;
 
@@ -113,11 +103,7 @@ void counter_deny(struct record *record, const uint8_t *client)
 	}
 	record->denied++;
 	record->denied_s = now_s;
-	if (client) {
-		memcpy(record->denied_client, client, sizeof(record->denied_client));
-	} else {
-		memset(record->denied_client, 0, sizeof(record->denied_client));
-	}
+	memcpy(record->denied_client, client, sizeof(record->denied_client));
 }
 
 void counter_reset(struct record *record)
@@ -133,20 +119,12 @@ void counter_reset(struct record *record)
 	record->log_total = 0;
 }
 
-int counter_window(const struct record *record, const struct limit_window *window)
-{
-	for (unsigned i = 0; i < record->layout.windows; i++) {
-		if (window_same(record->layout.strategy, &record->layout.window[i], window)) {
-			return (int)i;
-		}
-	}
-	return -1;
-}
-
 bool counter_is_alive(const struct record *record)
 {
-	if (is_used(record)) {
-		return true;
+	for (unsigned i = 0; i < record->layout.windows; i++) {
+		if (counter_used(record, i) > 0) {
+			return true;
+		}
 	}
 	return record->denied > 0 &&
 	    record->stamp_ms / 1000 - record->denied_s < COUNTER_KEEP_DENIED_S;

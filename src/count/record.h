@@ -63,11 +63,9 @@ struct record {
 	struct window window[LIMITS_MAX]; /* fixed and sliding: as of stamp_ms */
 
 	/* Private to record*.c: how it is stored. */
-	char header[RECORD_HEADER_MAX];
-	size_t header_length; /* 0: this and the next three are not known yet */
+	size_t header_length;
 	uint64_t header_check;
 	size_t slot_size;
-	size_t size;
 	uint64_t sequence;
 	unsigned slot;
 	uint64_t log_head; /* place of the next event */
@@ -91,6 +89,9 @@ bool record_layout_same(const struct record_layout *a, const struct record_layou
 int record_layout_add(struct record_layout *layout, const struct limits *limits,
     unsigned window[LIMITS_MAX], struct error *error);
 
+/* Index of a window that counts for this one (window_same); -1 if the layout has none. */
+int record_layout_window(const struct record_layout *layout, const struct limit_window *window);
+
 /* Makes an empty record without bytes; record_write_new makes those. */
 void record_init(struct record *record, const struct record_layout *layout);
 
@@ -99,12 +100,6 @@ void record_init(struct record *record, const struct record_layout *layout);
  * version, an impossible layout, no slot with a good checksum.
  */
 int record_read(struct record *record, const char *bytes, size_t size, struct error *error);
-
-/*
- * As record_read, but record must be all zero or come from an earlier call. Much faster if
- * the layout is the same as before.
- */
-int record_read_again(struct record *record, const char *bytes, size_t size, struct error *error);
 
 /* Finds a transaction that the record remembers; false if it does not. */
 bool record_transaction(
@@ -141,8 +136,8 @@ void record_log_add(struct record *record, char *bytes, int64_t now_ms, uint64_t
 
 /*
  * Both write to bytes, record_size() long, without a NUL. record_write writes the state into
- * the slot that the record was not read from. record_write_new makes new bytes: the header,
- * two empty slots and an empty log.
+ * the slot that the record was not read from. record_write_new writes all bytes of a record that
+ * is as record_init made it, but for exception.
  */
 void record_write(struct record *record, char *bytes);
 void record_write_new(struct record *record, char *bytes);

@@ -87,14 +87,15 @@ static inline size_t event_size(const struct record_layout *layout)
 	return WIDTH_STAMP + count_width(layout);
 }
 
-static inline char *slot_at(const struct record *record, char *bytes, unsigned slot)
+/* Offsets in the record's bytes. */
+static inline size_t slot_offset(const struct record *record, unsigned slot)
 {
-	return bytes + record->header_length + slot * record->slot_size;
+	return record->header_length + slot * record->slot_size;
 }
 
-static inline char *event_at(const struct record *record, char *bytes, uint64_t position)
+static inline size_t event_offset(const struct record *record, uint64_t position)
 {
-	return bytes + record->header_length + 2 * record->slot_size +
+	return record->header_length + 2 * record->slot_size +
 	    position * event_size(&record->layout);
 }
 

@@ -13,17 +13,17 @@ static uint64_t cost_max(const struct record_layout *layout)
 	return count_max(layout) / layout->events;
 }
 
-static char *event_place(const struct record *record, char *bytes, size_t i)
+/* Offset of event i in the record's bytes. */
+static size_t offset_of(const struct record *record, size_t i)
 {
 	uint64_t events = record->layout.events;
 
-	return event_at(
-	    record, bytes, (record->log_head + events - record->log_events + i) % events);
+	return event_offset(record, (record->log_head + events - record->log_events + i) % events);
 }
 
 struct event record_event(const struct record *record, size_t i)
 {
-	const char *p = event_place(record, (char *)record->log_bytes, i);
+	const char *p = record->log_bytes + offset_of(record, i);
 	struct event event;
 
 	event.stamp_ms = (int64_t)base64_get(&p, WIDTH_STAMP);
@@ -83,7 +83,7 @@ int64_t record_log_wait(
 
 void record_log_add(struct record *record, char *bytes, int64_t now_ms, uint64_t cost)
 {
-	char *p = event_at(record, bytes, record->log_head);
+	char *p = bytes + event_offset(record, record->log_head);
 
 	cost = cost < cost_max(&record->layout) ? cost : cost_max(&record->layout);
 	/* A time before 1970 can't be written. */
@@ -128,7 +128,7 @@ bool record_log_repair(struct record *record)
 void record_log_clamp(struct record *record, char *bytes, int64_t now_ms)
 {
 	for (size_t i = record->log_events; i-- > 0;) {
-		char *p = event_place(record, bytes, i);
+		char *p = bytes + offset_of(record, i);
 
 		if (record_event(record, i).stamp_ms <= now_ms) {
 			break;

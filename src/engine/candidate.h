@@ -13,7 +13,6 @@
 #include "engine/request.h"
 #include "store/store.h"
 
-/* All zero at first; used again for the next request. */
 struct candidate {
 	/* Set by the caller before candidate_open. */
 	const struct rule *rule;
@@ -21,9 +20,6 @@ struct candidate {
 	const struct effective *file; /* what holds for the key by the configuration */
 
 	/* Set by candidate_open. */
-	char *buffer; /* owned; where a record of another layout is built */
-	size_t buffer_size;
-
 	const struct effective *effective; /* what holds for the key now */
 	bool allowed; /* the database has an exception that is in force */
 	bool kept; /* it has one, perhaps expired */
@@ -47,7 +43,5 @@ struct candidate {
  */
 int candidate_open(struct candidate *candidate, struct effective_limits *limits,
     struct store_txn *txn, struct store_item *item, struct error *error);
-
-void candidate_free(struct candidate *candidate);
 
 #endif

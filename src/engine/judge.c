@@ -64,9 +64,6 @@ void judge_free(struct judge *judge)
 	if (!judge) {
 		return;
 	}
-	for (size_t i = 0; judge->candidate && i <= judge->config->rules; i++) {
-		candidate_free(&judge->candidate[i]);
-	}
 	effective_limits_free(judge->limits);
 	transaction_memo_free(judge->memo);
 	free(judge->candidate);
@@ -78,8 +75,8 @@ void judge_free(struct judge *judge)
 static void find_cost(struct judge *judge, struct candidate *candidate)
 {
 	struct record_transaction *transaction = &candidate->transaction;
-	bool found = transaction_find(judge->memo, &candidate->key, &candidate->record,
-	    transaction->instance, transaction);
+	bool found = transaction_find(
+	    judge->memo, &candidate->key, &candidate->record, transaction->instance, transaction);
 
 	candidate->again =
 	    found && (transaction->request | DENIED) == (judge->request_hash | DENIED);
@@ -285,8 +282,8 @@ size_t judge_findings(const struct judge *judge, struct judge_finding *finding)
 }
 
 /* Says that a record can't be used, and whether it is damaged. */
-static enum store_result report_damage(struct judge *judge,
-    const struct candidate *candidate, const struct store_item *item, const struct error *why)
+static enum store_result report_damage(struct judge *judge, const struct candidate *candidate,
+    const struct store_item *item, const struct error *why)
 {
 	char buffer[160];
 	struct record record;
@@ -307,22 +304,22 @@ static enum store_result report_damage(struct judge *judge,
 		    judge->config->database, buffer);
 		return STORE_STOP;
 	}
-	error_set(judge->error, "%s: the record of \"%s\" is damaged: %s",
-	    judge->config->database, buffer, why->text);
+	error_set(judge->error, "%s: the record of \"%s\" is damaged: %s", judge->config->database,
+	    buffer, why->text);
 	return STORE_DAMAGED;
 }
 
-/* The address of the client, as records keep it. False: Postfix doesn't know it. */
-static bool find_client(const struct policy_request *policy, uint8_t client[RECORD_CLIENT_BYTES])
+/* Counts a denial, with the client's address, which Postfix may not know. */
+static void deny(const struct judge *judge, struct candidate *candidate)
 {
-	const char *value = policy_value(policy, "client_address");
+	const char *value = policy_value(judge->request.policy, "client_address");
+	uint8_t client[RECORD_CLIENT_BYTES] = {0};
 	struct netaddr address;
 
-	if (netaddr_parse(value, strlen(value), &address)) {
-		return false;
+	if (netaddr_parse(value, strlen(value), &address) == 0) {
+		netaddr_to_bytes(&address, client);
 	}
-	netaddr_to_bytes(&address, client);
-	return true;
+	counter_deny(&candidate->record, client);
 }
 
 /* store_update's function: from the old records to the new ones and a verdict. */
@@ -364,7 +361,6 @@ static enum store_result decide(
 	for (size_t i = 0; i < items; i++) {
 		struct candidate *candidate = &judge->candidate[i];
 		bool changed = candidate->ahead;
-		uint8_t client[RECORD_CLIENT_BYTES];
 
 		if (judge->explaining || candidate->skipped ||
 		    candidate->effective->layout.windows == 0) {
@@ -376,7 +372,7 @@ static enum store_result decide(
 			note_warnings(judge, candidate);
 		}
 		if (candidate == denied) {
-			counter_deny(&candidate->record, find_client(judge->request.policy, client) ? client : NULL);
+			deny(judge, candidate);
 			changed = true;
 		}
 		if (changed) {

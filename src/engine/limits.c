@@ -52,8 +52,7 @@ static int compile(struct effective *effective, const struct limits *limits,
 	return 0;
 }
 
-static int compile_rule(
-    struct effective **compiled, const struct rule *rule, struct error *error)
+static int compile_rule(struct effective **compiled, const struct rule *rule, struct error *error)
 {
 	struct effective *effective = calloc(rule->overrides + 1, sizeof(*effective));
 
@@ -136,8 +135,8 @@ void effective_limits_trim(struct effective_limits *limits)
 	}
 }
 
-const struct effective *effective_limits_of_file(const struct effective_limits *limits,
-    const struct rule *rule, const struct override *override)
+const struct effective *effective_limits_of_file(
+    const struct effective_limits *limits, const struct rule *rule, const struct override *override)
 {
 	const struct effective *of_rule = limits->of_rule[rule - limits->config->rule];
 

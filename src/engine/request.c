@@ -19,8 +19,8 @@ void request_init(struct request *request, const struct policy_request *policy)
 	static const struct {
 		const char *name;
 		enum request_state state;
-	} states[] = {{"RCPT", REQUEST_RCPT}, {"DATA", REQUEST_DATA},
-	    {"END-OF-MESSAGE", REQUEST_END}};
+	} states[] = {
+	    {"RCPT", REQUEST_RCPT}, {"DATA", REQUEST_DATA}, {"END-OF-MESSAGE", REQUEST_END}};
 	const char *state = policy_value(policy, "protocol_state");
 	const char *number;
 

@@ -11,8 +11,7 @@
 /* How long a counter is kept for the sake of the transactions that it remembers. */
 #define TRANSACTION_MS (600 * 1000)
 
-static bool keep(
-    const char *key, size_t key_length, char *data, size_t size, int64_t now_ms)
+static bool keep(const char *key, size_t key_length, char *data, size_t size, int64_t now_ms)
 {
 	struct exception exception;
 	struct record record;

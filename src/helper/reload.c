@@ -162,8 +162,7 @@ static void load(struct reload *reload)
 	bool good;
 
 	strbuf_init(&notice, line, sizeof(line));
-	loaded =
-	    config_load(reload->path, &new->config, &reload->stamp, add_mistake, &mistakes);
+	loaded = config_load(reload->path, &new->config, &reload->stamp, add_mistake, &mistakes);
 	good = loaded == CONFIG_OK;
 	if (good && complete_setup(reload, new, &notice)) {
 		good = false;

@@ -444,7 +444,7 @@ static void check_record(const struct record *record, char *bytes, size_t size, 
 		    (unsigned long long)then, (unsigned long long)now);
 		must(plan->now_ms >= record->stamp_ms || now >= then, "back: %llu became %llu",
 		    (unsigned long long)then, (unsigned long long)now);
-		must(counter_window(record, &record->layout.window[i]) >= 0, "no such window");
+		must(record_layout_window(&record->layout, &record->layout.window[i]) >= 0, "no such window");
 	}
 	counter_is_alive(&later);
 	if (orderly) {

@@ -455,7 +455,7 @@ static void test_decimal(void **state)
 			used[1] += step;
 			counter_charge(&record, bytes, step);
 			if (step % 3 == 0) {
-				counter_deny(&record, NULL);
+				counter_deny(&record, (uint8_t[RECORD_CLIENT_BYTES]){0});
 			}
 			record_write(&record, bytes);
 			look(bytes, record.slot, &now);
