@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The lowest bit of a remembered request says that it was refused. */
+/* The lowest bit of a remembered request says that it was denied. */
 #define DENIED UINT64_C(1)
 
 struct judge {
@@ -84,10 +84,24 @@ static void find_cost(struct judge *judge, struct candidate *candidate)
 	    request_cost(candidate->rule, &judge->request, transaction->charged, candidate->again);
 }
 
+/* The verdict shows the window of limit i as it is now. */
+static void show_window(const struct candidate *candidate, unsigned i, struct verdict *verdict)
+{
+	const struct limit *limit = &candidate->effective->limits.at[i];
+	uint64_t used = counter_used(&candidate->record, candidate->effective->window[i]);
+
+	verdict->rule = candidate->rule;
+	verdict->key = &candidate->key;
+	verdict->limit = limit;
+	verdict->unlimited = false;
+	verdict->used = used;
+	verdict->remaining = limit->count > used ? limit->count - used : 0;
+}
+
 /*
- * Looks for windows without room, and notes the one that stays so longest. A request
- * that was charged although it was refused is in the numbers already: it passes when
- * those are within the limit.
+ * Looks for windows without room; the verdict shows the one that stays so longest. A request that
+ * was charged although it was denied is part of what is used: it passes if that is within the
+ * limit.
  */
 static bool has_room(
     const struct judge *judge, const struct candidate *candidate, struct verdict *verdict)
@@ -117,11 +131,8 @@ static bool has_room(
 		if (verdict->limit && wait_ms <= verdict->wait_ms) {
 			continue;
 		}
-		verdict->limit = limit;
+		show_window(candidate, i, verdict);
 		verdict->wait_ms = wait_ms;
-		verdict->used = counter_used(record, window);
-		verdict->remaining =
-		    limit->count > verdict->used ? limit->count - verdict->used : 0;
 		verdict->used += candidate->cost;
 	}
 	return verdict->limit == NULL;
@@ -191,20 +202,15 @@ static void note_allowed(struct judge *judge, struct verdict *verdict)
 
 			if (share > highest) {
 				highest = share;
-				verdict->rule = candidate->rule;
-				verdict->key = &candidate->key;
-				verdict->limit = &effective->limits.at[j];
-				verdict->unlimited = false;
-				verdict->used = used;
-				verdict->remaining = limit > used ? limit - used : 0;
+				show_window(candidate, j, verdict);
 			}
 		}
 	}
 }
 
 /*
- * Notes the windows that come to warn_at with what was just charged: each once, until
- * its use has been below half of that.
+ * Notes the windows that what was just charged brings to warn_at: each once, until its use has
+ * been below half of that.
  */
 static void note_warnings(struct judge *judge, struct candidate *candidate)
 {
@@ -212,39 +218,30 @@ static void note_warnings(struct judge *judge, struct candidate *candidate)
 	const struct effective *effective = candidate->effective;
 
 	for (unsigned i = 0; rule->warn_percent > 0 && i < effective->limits.n; i++) {
-		const struct limit *limit = &effective->limits.at[i];
-		unsigned window = effective->window[i];
-		uint64_t used = counter_used(&candidate->record, window);
-		double share = (double)used * 100 / (double)limit->count;
-		bool *warned = &candidate->record.warned[window];
+		bool *warned = &candidate->record.warned[effective->window[i]];
+		struct verdict note = {.status = VERDICT_WARNING};
 
-		if (share >= rule->warn_percent && !*warned) {
+		show_window(candidate, i, &note);
+		if (!*warned &&
+		    (double)note.used * 100 / (double)note.limit->count >= rule->warn_percent) {
 			*warned = true;
-			add_note(judge,
-			    &(struct verdict){.status = VERDICT_WARNING,
-				.rule = rule,
-				.limit = limit,
-				.key = &candidate->key,
-				.used = used,
-				.remaining = limit->count > used ? limit->count - used : 0});
+			add_note(judge, &note);
 		}
 	}
 }
 
-/* Lets a window warn again that has become much emptier. */
+/* Lets a window warn again whose use is below half of warn_at. */
 static void forget_warnings(struct candidate *candidate)
 {
 	const struct effective *effective = candidate->effective;
 
 	for (unsigned i = 0; i < effective->limits.n; i++) {
 		unsigned window = effective->window[i];
-		double half;
+		double half =
+		    (double)effective->limits.at[i].count * candidate->rule->warn_percent / 200;
 
-		if (!candidate->record.warned[window]) {
-			continue;
-		}
-		half = (double)effective->limits.at[i].count * candidate->rule->warn_percent / 200;
-		if ((double)counter_used(&candidate->record, window) < half) {
+		if (candidate->record.warned[window] &&
+		    (double)counter_used(&candidate->record, window) < half) {
 			candidate->record.warned[window] = false;
 		}
 	}
