@@ -9,6 +9,7 @@
 #include "base/number.h"
 #include "count/record_codec.h"
 
+#include <limits.h>
 #include <string.h>
 
 #define FORMAT_VERSION "2"
@@ -503,11 +504,10 @@ void record_remember(struct record *record, const struct record_transaction *tra
 
 bool record_is_newer(const char *bytes, size_t size)
 {
-	size_t digits = 0;
+	const char *s = bytes, *end = bytes + size;
+	unsigned version;
 
-	while (digits < size && bytes[digits] >= '0' && bytes[digits] <= '9') {
-		digits++;
-	}
-	return digits > 0 && digits + 2 < size && bytes[0] != '0' && bytes[digits] == ' ' &&
-	    memchr("fsm", bytes[digits + 1], 3) && (digits > 1 || bytes[0] > FORMAT_VERSION[0]);
+	return read_number(&s, end, FORMAT_VERSION[0] - '0' + 1, UINT_MAX, &version) == 0 &&
+	    bytes[0] != '0' && end - s > 1 &&
+	    memchr(strategy_letters, *s, strlen(strategy_letters));
 }
