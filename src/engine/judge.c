@@ -1,5 +1,5 @@
 /*
- * Rules, a request and the counters to a verdict: see judge.h.
+ * From rules, a request and the counters to a verdict: see judge.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -28,11 +28,11 @@ struct judge {
 	struct candidate *candidate; /* one for each rule */
 	struct store_item *item;
 
-	/* Of the request in hand. */
+	/* The current request. */
 	struct request request;
 	size_t candidates;
 	uint64_t request_hash;
-	bool existing_only; /* the store is full: judge by the counters that it has */
+	bool existing_only; /* the store is full: judge by its existing counters */
 	bool explaining; /* nothing is charged */
 	struct verdict *verdict;
 	struct verdict_notes *notes;
@@ -71,7 +71,7 @@ void judge_free(struct judge *judge)
 	free(judge);
 }
 
-/* What is left to charge, after what the request's transaction was charged. */
+/* Finds what is left to charge for the request's transaction. */
 static void find_cost(struct judge *judge, struct candidate *candidate)
 {
 	struct record_transaction *transaction = &candidate->transaction;
@@ -166,7 +166,7 @@ static bool charge(struct judge *judge, struct candidate *candidate, bool denied
 		}
 		return true;
 	} else if (!denied && candidate->again && (transaction->request & DENIED)) {
-		/* It passes now, and was charged when it was denied: from here on as any other. */
+		/* It was charged when it was denied. Now it passes, and is like any other. */
 		transaction->charged +=
 		    request_cost(candidate->rule, &judge->request, transaction->charged, false);
 		transaction->request &= ~DENIED;
@@ -176,7 +176,7 @@ static bool charge(struct judge *judge, struct candidate *candidate, bool denied
 	return false;
 }
 
-/* Of an allowed request: shows the window that is nearest to its limit. */
+/* The request is allowed: shows the window that is nearest to its limit. */
 static void note_allowed(struct judge *judge, struct verdict *verdict)
 {
 	double highest = -1;
@@ -278,7 +278,7 @@ size_t judge_findings(const struct judge *judge, struct judge_finding *finding)
 	return config->rules;
 }
 
-/* Says that a record can't be used, and whether it is damaged. */
+/* Reports that a record can't be used. STORE_DAMAGED: it is damaged. */
 static enum store_result report_damage(struct judge *judge, const struct candidate *candidate,
     const struct store_item *item, const struct error *why)
 {
@@ -319,7 +319,7 @@ static void deny(const struct judge *judge, struct candidate *candidate)
 	counter_deny(&candidate->record, client);
 }
 
-/* store_update's function: from the old records to the new ones and a verdict. */
+/* The change function: from the old records to the new ones and a verdict. */
 static enum store_result decide(
     void *data, struct store_txn *txn, struct store_item *item, size_t items)
 {
@@ -383,7 +383,7 @@ static enum store_result decide(
 	return judge->explaining ? STORE_STOP : STORE_OK;
 }
 
-/* Finds the rules that apply, and their keys. */
+/* Makes a candidate of each rule that applies, with its key. */
 static void find_candidates(
     struct judge *judge, const struct policy_request *policy, const uint8_t *secret)
 {
@@ -432,7 +432,7 @@ static bool concerns_no_rule(const struct judge *judge)
 	return true;
 }
 
-/* Prepares everything but the verdict for store_update; no candidates: nothing to do. */
+/* Prepares all that store_update needs. Without candidates there is nothing to do. */
 static enum store_result prepare(struct judge *judge, const struct policy_request *request,
     struct verdict *verdict, struct verdict_notes *notes, struct error *error)
 {
@@ -478,7 +478,7 @@ void judge_request(struct judge *judge, const struct policy_request *request,
 		    judge->store, judge->item, judge->candidates, decide, judge, error);
 	}
 	if (result == STORE_FULL) {
-		/* New counters must not switch off the limits of those that there are. */
+		/* A full store has no room for new counters, but existing limits still hold. */
 		judge->existing_only = true;
 		result = store_update(
 		    judge->store, judge->item, judge->candidates, decide, judge, &ignored);
@@ -499,7 +499,7 @@ void judge_request(struct judge *judge, const struct policy_request *request,
 	}
 }
 
-/* The counters of a database that does not exist yet: none. */
+/* Decides without counters: the database does not exist yet. */
 static enum store_result decide_without_store(struct judge *judge, struct error *error)
 {
 	struct store_options options = {.max_size = UINT64_MAX};

@@ -1,5 +1,5 @@
 /*
- * From a request to what a rule makes of it: see rule.h.
+ * From a request to what a rule makes of it: see request.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -16,19 +16,15 @@
 
 void request_init(struct request *request, const struct policy_request *policy)
 {
-	static const struct {
-		const char *name;
-		enum request_state state;
-	} states[] = {
-	    {"RCPT", REQUEST_RCPT}, {"DATA", REQUEST_DATA}, {"END-OF-MESSAGE", REQUEST_END}};
+	static const char *const states[] = {
+	    [REQUEST_RCPT] = "RCPT", [REQUEST_DATA] = "DATA", [REQUEST_END] = "END-OF-MESSAGE"};
 	const char *state = policy_value(policy, "protocol_state");
 	const char *number;
 
 	*request = (struct request){.policy = policy};
-	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++) {
-		if (strcmp(state, states[i].name) == 0) {
-			request->state = states[i].state;
-			break;
+	for (unsigned i = REQUEST_RCPT; i <= REQUEST_END; i++) {
+		if (strcmp(state, states[i]) == 0) {
+			request->state = (enum request_state)i;
 		}
 	}
 	if (request->state == REQUEST_DATA || request->state == REQUEST_END) {
@@ -100,8 +96,8 @@ unsigned request_matches(const struct rule *rule, const struct policy_request *r
 }
 
 /*
- * The override for a key. A client may call itself user or sender what looks like an IP
- * address: that must not bring it into a network of the overrides.
+ * The override for a key. A client can choose a user name or a sender that looks like an IP
+ * address; no override for a network may apply to that.
  */
 static const struct override *find_override(
     const struct rule *rule, const struct config_key *source, const char *key, size_t length)
@@ -116,7 +112,7 @@ static const struct override *find_override(
 	return rule_find_override(rule, key, length);
 }
 
-/* Puts the rule's name before a key that is cut to its length. */
+/* Cuts the key to its length, and puts the rule's name before it. */
 static void finish_key(const struct rule *rule, struct strbuf *text,
     const uint8_t secret[HASH_KEY_BYTES], struct request_key *key)
 {
@@ -135,7 +131,8 @@ static void finish_key(const struct rule *rule, struct strbuf *text,
 bool request_find_key(const struct rule *rule, const struct policy_request *request,
     const uint8_t secret[HASH_KEY_BYTES], struct request_key *key)
 {
-	/* A pair, with every '+' escaped. Not on the stack, all else would be far from there. */
+	/* A pair, with every '+' escaped. Static: as a local, it would spread the stack over pages.
+	 */
 	static char buffer[4 * KEY_VALUE_MAX + 2];
 	struct strbuf text;
 
