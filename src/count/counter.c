@@ -16,15 +16,14 @@
 static bool stays(const struct record *record, int64_t now_ms)
 {
 	const struct record_layout *layout = &record->layout;
-	int64_t shortest_ms = INT64_MAX;
+	int64_t back_ms = record->stamp_ms - now_ms;
 
 	for (unsigned i = 0; i < layout->windows; i++) {
-		if (layout->window[i].length_ms < shortest_ms) {
-			shortest_ms = layout->window[i].length_ms;
+		if (back_ms > layout->window[i].length_ms / COUNTER_STAYS_SHARE) {
+			return false;
 		}
 	}
-	return layout->strategy == STRATEGY_FIXED && record->stamp_ms > now_ms &&
-	    record->stamp_ms - now_ms <= shortest_ms / COUNTER_STAYS_SHARE;
+	return layout->strategy == STRATEGY_FIXED && back_ms > 0;
 }
 
 void counter_advance(struct record *record, int64_t now_ms)

@@ -151,12 +151,10 @@ int limits_parse(
 
 	*limits = (struct limits){.kind = LIMITS_WINDOWS};
 	if (word > 0 && *skip_blanks(s + word) == '\0') {
-		if (ascii_same(s, word, "unlimited")) {
-			limits->kind = LIMITS_UNLIMITED;
-			return 0;
-		}
-		if (ascii_same(s, word, "deny")) {
-			limits->kind = LIMITS_DENY;
+		limits->kind = ascii_same(s, word, "unlimited") ? LIMITS_UNLIMITED
+		    : ascii_same(s, word, "deny")               ? LIMITS_DENY
+								: LIMITS_WINDOWS;
+		if (limits->kind != LIMITS_WINDOWS) {
 			return 0;
 		}
 	}
@@ -197,15 +195,13 @@ void limits_shorten(struct limits *limits)
 {
 	for (unsigned i = 0; i < limits->n; i++) {
 		struct limit_window *window = &limits->at[i].window;
+		unsigned unit = DURATION_UNITS - 1;
 
-		for (size_t unit = DURATION_UNITS; unit-- > 0;) {
-			if (window->length_ms % duration_units[unit].ms == 0) {
-				window_set(window,
-				    (unsigned)(window->length_ms / duration_units[unit].ms),
-				    (enum duration_unit)unit);
-				break;
-			}
+		while (window->length_ms % duration_units[unit].ms != 0) {
+			unit--;
 		}
+		window_set(window, (unsigned)(window->length_ms / duration_units[unit].ms),
+		    (enum duration_unit)unit);
 	}
 }
 

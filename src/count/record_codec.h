@@ -1,6 +1,6 @@
 /*
- * The bytes of a record, for record.c and record_log.c only: the widths and places of its
- * fields, and how numbers are written. doc/counter-file.md describes the format.
+ * The bytes of a record, for record.c and record_log.c only: the widths and offsets of its fields,
+ * and how numbers are written. doc/counter-file.md describes the format.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -66,14 +66,12 @@ static inline size_t decimals_size(const struct record_layout *layout)
 
 static inline size_t counts_size(const struct record_layout *layout)
 {
-	switch (layout->strategy) {
-	case STRATEGY_SLIDING:
-		return layout->windows * (size_t)layout->resolution * count_width(layout) + 1;
-	case STRATEGY_MOVING:
-		return 2 * WIDTH_POSITION + count_width(layout) + 1;
-	default:
-		return 0;
-	}
+	size_t width = count_width(layout);
+
+	return layout->strategy == STRATEGY_SLIDING
+	    ? layout->windows * layout->resolution * width + 1
+	    : layout->strategy == STRATEGY_MOVING ? 2 * WIDTH_POSITION + width + 1
+						  : 0;
 }
 
 static inline size_t slot_size(const struct record_layout *layout)

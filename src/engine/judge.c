@@ -283,14 +283,12 @@ static enum store_result report_damage(struct judge *judge, const struct candida
     const struct store_item *item, const struct error *why)
 {
 	char buffer[160];
-	struct record record;
-	struct error error;
 	struct strbuf text;
 
 	judge->verdict->status = VERDICT_ERROR;
 	strbuf_init(&text, buffer, sizeof(buffer));
 	strbuf_printable(&text, candidate->key.text, candidate->key.length, NULL);
-	if (!item->exists || record_read(&record, item->data, item->size, &error) == 0) {
+	if (why->no_memory) {
 		error_set(
 		    judge->error, "%s: \"%s\": %s", judge->config->database, buffer, why->text);
 		return STORE_STOP;
@@ -383,7 +381,7 @@ static enum store_result decide(
 	return judge->explaining ? STORE_STOP : STORE_OK;
 }
 
-/* Makes a candidate of each rule that applies, with its key. */
+/* Makes a candidate and an item of each rule that applies. */
 static void find_candidates(
     struct judge *judge, const struct policy_request *policy, const uint8_t *secret)
 {
@@ -391,10 +389,8 @@ static void find_candidates(
 	uint64_t instance = 0;
 
 	if (judge->request.instance) {
-		const struct policy_attribute *recipient =
-		    policy_find(policy, "recipient", strlen("recipient"));
-		uint64_t hash = hash_keyed(secret, recipient ? recipient->value : "",
-		    recipient ? recipient->value_length : 0);
+		const char *recipient = policy_value(policy, "recipient");
+		uint64_t hash = hash_keyed(secret, recipient, strlen(recipient));
 
 		instance = hash_keyed(secret, judge->request.instance->value,
 			       judge->request.instance->value_length) &
@@ -418,7 +414,10 @@ static void find_candidates(
 		candidate->file =
 		    effective_limits_of_file(judge->limits, rule, candidate->key.override);
 		candidate->transaction.instance = instance;
-		judge->candidates++;
+		judge->item[judge->candidates++] = (struct store_item){.key = candidate->key.text,
+		    .key_length = candidate->key.length,
+		    .initial = candidate->file->initial,
+		    .initial_size = candidate->file->initial_size};
 	}
 }
 
@@ -456,14 +455,6 @@ static enum store_result prepare(struct judge *judge, const struct policy_reques
 		return result;
 	}
 	find_candidates(judge, request, secret);
-	for (size_t i = 0; i < judge->candidates; i++) {
-		const struct request_key *key = &judge->candidate[i].key;
-
-		judge->item[i] = (struct store_item){.key = key->text,
-		    .key_length = key->length,
-		    .initial = judge->candidate[i].file->initial,
-		    .initial_size = judge->candidate[i].file->initial_size};
-	}
 	return result;
 }
 

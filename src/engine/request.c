@@ -77,10 +77,8 @@ unsigned request_matches(const struct rule *rule, const struct policy_request *r
 
 	for (; i < rule->matches; i++) {
 		const struct config_attribute *attribute = &rule->match[i].attribute;
-		const struct policy_attribute *found =
-		    policy_find(request, attribute->source, strlen(attribute->source));
-		const char *value = found ? found->value : "";
-		size_t length = found ? found->value_length : 0;
+		const char *value = policy_value(request, attribute->source);
+		size_t length = strlen(value);
 
 		if (attribute->kind == KEY_DOMAIN) {
 			const char *domain = pattern_domain(value, length, &length);
@@ -145,12 +143,10 @@ bool request_find_key(const struct rule *rule, const struct policy_request *requ
 		key->source = &rule->key[i];
 		for (unsigned j = 0; j < key->source->parts; j++) {
 			const struct config_attribute *part = &key->source->part[j];
-			const struct policy_attribute *attribute =
-			    policy_find(request, part->source, strlen(part->source));
+			const char *value = policy_value(request, part->source);
 
-			if (!attribute ||
-			    !key_add(&text, attribute->value, attribute->value_length, part->kind,
-				j > 0, &rule->folding)) {
+			if (!key_add(
+				&text, value, strlen(value), part->kind, j > 0, &rule->folding)) {
 				strbuf_init(&text, buffer, sizeof(buffer));
 				break;
 			}
