@@ -9,6 +9,7 @@
 #include "base/number.h"
 #include "count/record_codec.h"
 
+#include <endian.h>
 #include <limits.h>
 #include <string.h>
 
@@ -235,26 +236,20 @@ static bool slot_good(const struct record *record, const char *bytes, unsigned s
 
 static void put_client(char **p, const uint8_t client[RECORD_CLIENT_BYTES])
 {
-	for (unsigned half = 0; half < 2; half++) {
-		uint64_t number = 0;
+	uint64_t half[2];
 
-		for (unsigned i = 0; i < 8; i++) {
-			number = number << 8 | client[8 * half + i];
-		}
-		base64_put(p, WIDTH_HALF_CLIENT, number);
-	}
+	memcpy(half, client, sizeof(half));
+	base64_put(p, WIDTH_HALF_CLIENT, be64toh(half[0]));
+	base64_put(p, WIDTH_HALF_CLIENT, be64toh(half[1]));
 }
 
 static void get_client(const char **p, uint8_t client[RECORD_CLIENT_BYTES])
 {
-	for (unsigned half = 0; half < 2; half++) {
-		uint64_t number = base64_get(p, WIDTH_HALF_CLIENT);
+	uint64_t half[2];
 
-		for (unsigned i = 8; i > 0; i--) {
-			client[8 * half + i - 1] = (uint8_t)number;
-			number >>= 8;
-		}
-	}
+	half[0] = htobe64(base64_get(p, WIDTH_HALF_CLIENT));
+	half[1] = htobe64(base64_get(p, WIDTH_HALF_CLIENT));
+	memcpy(client, half, sizeof(half));
 }
 
 /* What is used of a window, where no bucket counts more than can be written of it. */

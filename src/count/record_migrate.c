@@ -27,36 +27,40 @@ static void convert_log(const struct record *old, struct record *record, char *b
 	}
 }
 
+/* Index of the longest window that is shorter than that; -1 if there is none. */
+static int next_shorter(const struct record_layout *layout, int64_t longer_ms)
+{
+	int64_t longest_ms = 0;
+	int found = -1;
+
+	for (unsigned i = 0; i < layout->windows; i++) {
+		int64_t length_ms = layout->window[i].length_ms;
+
+		if (length_ms < longer_ms && length_ms > longest_ms) {
+			longest_ms = length_ms;
+			found = (int)i;
+		}
+	}
+	return found;
+}
+
 /*
- * Makes events that fill each window as the old record's windows were: what a longer window
- * has more than the next shorter one came before the shorter one began.
+ * Makes events that fill each window as the old record's windows were: what a longer window has
+ * more than the next shorter one came before the shorter one began.
  */
 static void convert_to_log(const struct record *old, struct record *record, char *bytes)
 {
-	int64_t longest_ms = INT64_MAX;
+	const struct limit_window *window = old->layout.window;
 
-	for (unsigned i = 0; i < old->layout.windows; i++) {
-		int64_t length_ms = 0, shorter_ms = 0;
-		uint64_t used = 0, shorter_used = 0;
+	for (int i = next_shorter(&old->layout, INT64_MAX), next; i >= 0; i = next) {
+		uint64_t used = counter_used(old, (unsigned)i), newer;
 
-		for (unsigned j = 0; j < old->layout.windows; j++) {
-			int64_t ms = old->layout.window[j].length_ms;
-
-			if (ms < longest_ms && ms > length_ms) {
-				shorter_ms = length_ms;
-				shorter_used = used;
-				length_ms = ms;
-				used = counter_used(old, j);
-			} else if (ms < length_ms && ms > shorter_ms) {
-				shorter_ms = ms;
-				shorter_used = counter_used(old, j);
-			}
+		next = next_shorter(&old->layout, window[i].length_ms);
+		newer = next >= 0 ? counter_used(old, (unsigned)next) : 0;
+		if (used > newer) {
+			record_log_add(record, bytes,
+			    old->stamp_ms - (next >= 0 ? window[next].length_ms : 0), used - newer);
 		}
-		if (used > shorter_used) {
-			record_log_add(
-			    record, bytes, old->stamp_ms - shorter_ms, used - shorter_used);
-		}
-		longest_ms = length_ms;
 	}
 }
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What holds for the key: an exception that can't be with this configuration does not. */
+/* Finds what holds for the key. An exception that does not fit the configuration is ignored. */
 static void find_effective(
     struct candidate *candidate, struct effective_limits *limits, struct store_txn *txn)
 {

@@ -1,6 +1,5 @@
 /*
- * A rule that applies to a request, with the counter of its key as it is now and what holds for
- * that key.
+ * A rule that applies to a request, with the counter of its key and what holds for that key.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -25,9 +24,9 @@ struct candidate {
 	bool kept; /* it has one, perhaps expired */
 	struct exception exception;
 	struct record record;
-	char *bytes; /* the record's: those of its item */
-	bool ahead; /* the record was changed after now, and has to be written */
-	bool rebuilt; /* bytes have another layout than in the store, or are the first */
+	char *bytes; /* of the record, in its item */
+	bool ahead; /* the record is of a time after now, and must be written */
+	bool rebuilt; /* bytes must replace the whole record in the store */
 
 	/* The caller's. */
 	struct record_transaction transaction;
@@ -38,8 +37,8 @@ struct candidate {
 };
 
 /*
- * In a change function: reads the item's record, brings it to now and into the layout that holds
- * for its key. 0, or -1 and why it can't be used.
+ * In a change function: reads the item's record, advances it to now and converts it to the layout
+ * that holds for its key. 0, or -1 and why it can't be used.
  */
 int candidate_open(struct candidate *candidate, struct effective_limits *limits,
     struct store_txn *txn, struct store_item *item, struct error *error);

@@ -129,8 +129,7 @@ static void finish_key(const struct rule *rule, struct strbuf *text,
 bool request_find_key(const struct rule *rule, const struct policy_request *request,
     const uint8_t secret[HASH_KEY_BYTES], struct request_key *key)
 {
-	/* A pair, with every '+' escaped. Static: as a local, it would spread the stack over pages.
-	 */
+	/* A pair, with every '+' escaped. Static, so that the stack stays within few pages. */
 	static char buffer[4 * KEY_VALUE_MAX + 2];
 	struct strbuf text;
 

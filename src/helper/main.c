@@ -21,10 +21,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sysexits.h>
 #include <unistd.h>
-
-/* From sysexits.h, which not every libc has. */
-#define EXIT_USAGE 64
 
 struct helper {
 	struct reload reload;
@@ -213,7 +211,7 @@ int main(int argc, char **argv)
 	wrong = wrong || optind < argc;
 	if (wrong && isatty(STDIN_FILENO)) {
 		fputs(usage, stderr);
-		return EXIT_USAGE;
+		return EX_USAGE;
 	}
 	helper.reader.fd = STDIN_FILENO;
 	confine_process();
