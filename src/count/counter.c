@@ -8,6 +8,8 @@
 #include <string.h>
 
 #define AHEAD_TOLERATED_MS 1000
+/* A step back of at most this fraction of the shortest window leaves fixed windows alone. */
+#define STAYS_SHARE 12
 
 /*
  * Whether the clock was set back so little that the record stays where it is. Otherwise a
@@ -19,7 +21,7 @@ static bool stays(const struct record *record, int64_t now_ms)
 	int64_t back_ms = record->stamp_ms - now_ms;
 
 	for (unsigned i = 0; i < layout->windows; i++) {
-		if (back_ms > layout->window[i].length_ms / COUNTER_STAYS_SHARE) {
+		if (back_ms > layout->window[i].length_ms / STAYS_SHARE) {
 			return false;
 		}
 	}

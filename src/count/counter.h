@@ -15,9 +15,6 @@
 /* How long a counter with denials is kept after the last one. */
 #define COUNTER_KEEP_DENIED_S (7 * 86400)
 
-/* A step back of at most this fraction of the shortest window leaves fixed windows alone. */
-#define COUNTER_STAYS_SHARE 12
-
 /*
  * Brings the record to now_ms. With fixed windows it stays where it is if the clock was set
  * back a little. The functions below, except counter_is_ahead, expect a record that was

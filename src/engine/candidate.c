@@ -61,7 +61,6 @@ int candidate_open(struct candidate *candidate, struct effective_limits *limits,
 {
 	struct record *record = &candidate->record;
 	int64_t now_ms = store_txn_now_ms(txn);
-	bool same;
 
 	candidate->effective = candidate->file;
 	candidate->allowed = candidate->kept = candidate->ahead = candidate->rebuilt = false;
@@ -77,9 +76,10 @@ int candidate_open(struct candidate *candidate, struct effective_limits *limits,
 		return 0;
 	}
 	candidate->ahead = item->exists && counter_is_ahead(record, now_ms);
-	same = item->size > 0 && record_layout_same(&record->layout, &candidate->effective->layout);
 	/* An absent record appears with its initial bytes, which tell of no exception. */
-	if ((!same || (candidate->ahead && record->layout.strategy == STRATEGY_MOVING) ||
+	if ((item->size == 0 ||
+		!record_layout_same(&record->layout, &candidate->effective->layout) ||
+		(candidate->ahead && record->layout.strategy == STRATEGY_MOVING) ||
 		(!item->exists && candidate->kept)) &&
 	    rebuild_record(candidate, txn, item, error)) {
 		return -1;

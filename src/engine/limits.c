@@ -134,9 +134,7 @@ void effective_limits_trim(struct effective_limits *limits)
 const struct effective *effective_limits_of_file(
     const struct effective_limits *limits, const struct rule *rule, const struct override *override)
 {
-	const struct effective *of_rule = limits->of_rule[rule - limits->config->rule];
-
-	return &of_rule[override ? override->index + 1 : 0];
+	return &limits->of_rule[rule - limits->config->rule][override ? override->index + 1 : 0];
 }
 
 bool effective_limits_find_exception(struct store_txn *txn, const char *counter_key, size_t length,
