@@ -153,7 +153,7 @@ bool effective_limits_find_exception(struct store_txn *txn, const char *counter_
 	found = bytes && exception_read(exception, bytes, size, &error) == 0 &&
 	    (exception->limits[0] || exception->grants > 0);
 	if (kept) {
-		*kept = found;
+		*kept = found || (bytes && exception_is_newer(bytes, size));
 	}
 	return found && exception_prune(exception, store_txn_now_ms(txn) / 1000);
 }

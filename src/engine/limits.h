@@ -49,8 +49,8 @@ void effective_limits_trim(struct effective_limits *limits);
 
 /*
  * The exception beside the counter with that key, without what has expired. False if there is
- * none, or only a damaged one. *kept, unless NULL: the database has one, even if it has expired;
- * it may be in force again after the clock was set back.
+ * none that can be used. *kept, unless NULL: the database has one that may be in force later, when
+ * the clock is set back or a newer version reads it.
  */
 bool effective_limits_find_exception(struct store_txn *txn, const char *counter_key, size_t length,
     struct exception *exception, bool *kept);
