@@ -1,6 +1,6 @@
 /*
- * The bytes of a record, for record.c and record_log.c only: the widths and places of its
- * fields, and how numbers are written. doc/counter-file.md describes the format.
+ * The bytes of a record, for record.c and record_log.c only: the widths and offsets of its fields,
+ * and how numbers are written. doc/counter-file.md describes the format.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -67,14 +67,12 @@ static inline size_t decimals_size(const struct record_layout *layout)
 
 static inline size_t counts_size(const struct record_layout *layout)
 {
-	switch (layout->strategy) {
-	case STRATEGY_SLIDING:
-		return layout->windows * (size_t)layout->resolution * count_width(layout) + 1;
-	case STRATEGY_MOVING:
-		return 2 * WIDTH_POSITION + count_width(layout) + 1;
-	default:
-		return 0;
-	}
+	size_t width = count_width(layout);
+
+	return layout->strategy == STRATEGY_SLIDING
+	    ? layout->windows * layout->resolution * width + 1
+	    : layout->strategy == STRATEGY_MOVING ? 2 * WIDTH_POSITION + width + 1
+						  : 0;
 }
 
 static inline size_t slot_size(const struct record_layout *layout)
@@ -88,14 +86,15 @@ static inline size_t event_size(const struct record_layout *layout)
 	return WIDTH_STAMP + count_width(layout);
 }
 
-static inline char *slot_at(const struct record *record, char *bytes, unsigned slot)
+/* Offsets in the record's bytes. */
+static inline size_t slot_offset(const struct record *record, unsigned slot)
 {
-	return bytes + record->header_length + slot * record->slot_size;
+	return record->header_length + slot * record->slot_size;
 }
 
-static inline char *event_at(const struct record *record, char *bytes, uint64_t position)
+static inline size_t event_offset(const struct record *record, uint64_t position)
 {
-	return bytes + record->header_length + 2 * record->slot_size +
+	return record->header_length + 2 * record->slot_size +
 	    position * event_size(&record->layout);
 }
 

@@ -28,7 +28,7 @@ static uint64_t percent_of(uint64_t used, uint64_t limit)
 
 static void add_row(struct rows *rows, struct row row, const struct record *record, char **key)
 {
-	int window = counter_window(record, &row.limit.window);
+	int window = record_layout_window(&record->layout, &row.limit.window);
 
 	/* The record may still have an older layout, without this window. */
 	if (window >= 0) {
