@@ -125,6 +125,8 @@ static const struct table_column limits_columns[] = {
 
 #define LIMITS_COLUMNS (sizeof(limits_columns) / sizeof(*limits_columns))
 
+static const unsigned in_order[LIMITS_COLUMNS] = {0, 1, 2, 3};
+
 static void print_line(const struct line *line, struct table *table)
 {
 	char rule[CONFIG_RULE_NAME_MAX + 1], key[4 * KEY_MAX], until[64];
@@ -136,14 +138,14 @@ static void print_line(const struct line *line, struct table *table)
 	strbuf_printable(&text, line->key + line->rule_length + 1,
 	    line->key_length - line->rule_length - 1, NULL);
 	strbuf_init(&text, until, sizeof(until));
-	when_format(line->until_s, &text);
+	if (line->until_s) {
+		when_format(line->until_s, &text);
+	} else {
+		strbuf_puts(&text, "-");
+	}
 	table_row(table,
-	    (struct table_cell[LIMITS_COLUMNS]){
-		table_string(rule),
-		table_string(key),
-		table_string(line->limits),
-		line->until_s ? table_number((uint64_t)line->until_s, until) : table_null("-"),
-	    });
+	    (struct table_cell[LIMITS_COLUMNS]){{rule}, {key}, {line->limits},
+		{until, line->until_s ? TABLE_NUMBER : TABLE_NULL, line->until_s}});
 }
 
 int cmd_limits(struct ctl *ctl, int argc, char **argv)
@@ -163,7 +165,7 @@ int cmd_limits(struct ctl *ctl, int argc, char **argv)
 	}
 	status = read_lines(ctl, &lines);
 	if (status == EX_OK) {
-		table = table_new(json, limits_columns, LIMITS_COLUMNS);
+		table = table_new(json, stdout, limits_columns, in_order, LIMITS_COLUMNS);
 		for (size_t i = 0; i < lines.n; i++) {
 			print_line(&lines.line[i], table);
 		}

@@ -17,24 +17,14 @@
 #include <sysexits.h>
 #include <time.h>
 
-enum column { RULE, KEY, LIMIT, USED, BAR, PERCENT, ROOM, DENIED, COLUMNS };
+static const enum cell columns[] = {CELL_RULE, CELL_KEY, CELL_LIMIT, CELL_USED, CELL_BAR,
+    CELL_PERCENT, CELL_RETRY_AFTER, CELL_DENIED};
 
-static const struct {
-	const char *title;
-	bool right;
-} columns[COLUMNS] = {
-    {"RULE", false},
-    {"KEY", false},
-    {"LIMIT", true},
-    {"USED", true},
-    {"", false},
-    {"%", true},
-    {"ROOM", false},
-    {"DENIED", true},
-};
+#define COLUMNS (sizeof(columns) / sizeof(*columns))
 
 /* Left out one after the other until KEY_WIDTH_MIN columns of the screen are left for keys. */
-static const enum column dispensable[] = {BAR, DENIED, ROOM, USED, LIMIT, RULE};
+static const enum cell dispensable[] = {
+    CELL_BAR, CELL_DENIED, CELL_RETRY_AFTER, CELL_USED, CELL_LIMIT, CELL_RULE};
 #define KEY_WIDTH_MIN 14
 #define RULE_WIDTH_MAX 16
 
@@ -56,108 +46,95 @@ struct top {
 	uint64_t interval_s;
 	bool colour;
 
-	size_t widest[COLUMNS]; /* the widest cell of each column since the screen had this size */
-	size_t width[COLUMNS]; /* in this frame; 0: left out */
+	size_t widest[CELLS]; /* the widest cell of a column since the screen had this size */
+	size_t width[CELLS]; /* of a column in this frame; 0: left out */
 	unsigned fitted; /* columns of the screen that widest is for */
 };
-
-static void make_texts(const struct row *row, struct cells *cells, const char *text[COLUMNS])
-{
-	cells_make(row, cells);
-	text[RULE] = cells->rule.text;
-	text[KEY] = cells->key.text;
-	text[LIMIT] = cells->limit.text;
-	text[USED] = cells->used.text;
-	text[BAR] = cells->bar.text;
-	text[PERCENT] = cells->percent.text;
-	text[ROOM] = cells->retry_after.text;
-	text[DENIED] = cells->denied.text;
-}
 
 /* Appends the text, cut or padded with blanks to the width. */
 static void add_cell(struct strbuf *line, const char *text, size_t width, bool right)
 {
-	size_t text_width = table_width(text);
-	size_t length = 0, taken = 0;
+	size_t text_width = table_width(text), length = 0, taken = 0;
 
 	if (text_width <= width) {
 		int blanks = (int)(width - text_width);
 
 		strbuf_printf(
 		    line, "%*s%s%*s", right ? blanks : 0, "", text, right ? 0 : blanks, "");
-		return;
-	}
-	for (; width > 0; length++) {
-		bool starts = ((unsigned char)text[length] & 0xc0) != 0x80;
-
-		if (starts && taken == width - 1) {
-			break;
+	} else if (width > 0) {
+		/* width - 1 characters, with all their bytes. */
+		for (; taken < width - 1; length++) {
+			taken += ((unsigned char)text[length + 1] & 0xc0) != 0x80;
 		}
-		taken += starts;
+		strbuf_printf(line, "%.*s~", (int)length, text);
 	}
-	strbuf_add(line, text, length);
-	strbuf_puts(line, width > 0 ? "~" : "");
 }
 
-/* Appends a line of the table, without the columns that are left out. */
-static void add_cells(const struct top *top, const char *const text[COLUMNS], struct strbuf *line)
+/* Appends the cells that are not left out, or the titles if cells is NULL. */
+static void add_cells(const struct top *top, const struct cells *cells, struct strbuf *line)
 {
-	for (unsigned i = 0; i < COLUMNS; i++) {
-		if (top->width[i] > 0) {
+	for (size_t i = 0; i < COLUMNS; i++) {
+		enum cell column = columns[i];
+
+		if (top->width[column] > 0) {
 			strbuf_puts(line, line->length > 0 ? "  " : "");
-			add_cell(line, text[i], top->width[i], columns[i].right);
+			add_cell(line, cells ? cells->at[column].text : cell_columns[column].title,
+			    top->width[column], cell_columns[column].right);
 		}
-	}
-	while (line->length > 0 && line->buffer[line->length - 1] == ' ') {
-		line->buffer[--line->length] = '\0';
 	}
 }
 
 /* The width that the other columns leave for the keys. */
 static size_t room_for_keys(const struct top *top)
 {
-	size_t room = screen_columns();
+	size_t taken = 0;
 
-	for (unsigned i = 0; i < COLUMNS; i++) {
-		size_t width = i != KEY && top->width[i] > 0 ? top->width[i] + 2 : 0;
+	for (size_t i = 0; i < COLUMNS; i++) {
+		size_t width = top->width[columns[i]];
 
-		room -= width < room ? width : room;
+		taken += columns[i] != CELL_KEY && width > 0 ? width + 2 : 0;
 	}
-	return room;
+	return screen_columns() > taken ? screen_columns() - taken : 0;
+}
+
+static void widen(size_t *width, const char *text)
+{
+	size_t needed = table_width(text);
+
+	*width = needed > *width ? needed : *width;
 }
 
 /* Sets the width of each column. A column never becomes narrower, so that the table is steady. */
 static void fit_columns(struct top *top, size_t shown)
 {
-	unsigned total = screen_columns();
-	const char *text[COLUMNS];
 	struct cells cells;
 	size_t enough;
 
-	for (unsigned i = 0; i < COLUMNS && top->fitted != total; i++) {
-		top->widest[i] = table_width(columns[i].title);
+	if (top->fitted != screen_columns()) {
+		memset(top->widest, 0, sizeof(top->widest));
+		top->fitted = screen_columns();
 	}
-	top->fitted = total;
+	for (size_t i = 0; i < COLUMNS; i++) {
+		widen(&top->widest[columns[i]], cell_columns[columns[i]].title);
+	}
 	for (size_t row = 0; row < shown; row++) {
-		make_texts(&top->rows.row[row], &cells, text);
-		for (unsigned i = 0; i < COLUMNS; i++) {
-			size_t width = table_width(text[i]);
-
-			top->widest[i] = width > top->widest[i] ? width : top->widest[i];
+		cells_make(&top->rows.row[row], top->now_ms, &cells);
+		for (size_t i = 0; i < COLUMNS; i++) {
+			widen(&top->widest[columns[i]], cells.at[columns[i]].text);
 		}
 	}
 	memcpy(top->width, top->widest, sizeof(top->width));
-	if (top->width[RULE] > RULE_WIDTH_MAX) {
-		top->width[RULE] = RULE_WIDTH_MAX;
+	if (top->width[CELL_RULE] > RULE_WIDTH_MAX) {
+		top->width[CELL_RULE] = RULE_WIDTH_MAX;
 	}
-	enough = top->widest[KEY] < KEY_WIDTH_MIN ? top->widest[KEY] : KEY_WIDTH_MIN;
+	enough = top->widest[CELL_KEY] < KEY_WIDTH_MIN ? top->widest[CELL_KEY] : KEY_WIDTH_MIN;
 	for (size_t i = 0; i < sizeof(dispensable) / sizeof(*dispensable); i++) {
 		if (room_for_keys(top) < enough) {
 			top->width[dispensable[i]] = 0;
 		}
 	}
-	if (top->width[KEY] > room_for_keys(top)) {
-		top->width[KEY] = room_for_keys(top);
+	if (top->width[CELL_KEY] > room_for_keys(top)) {
+		top->width[CELL_KEY] = room_for_keys(top);
 	}
 }
 
@@ -243,7 +220,6 @@ static void draw(struct top *top)
 	unsigned lines = screen_lines();
 	size_t room = lines > LINES_ABOVE + LINES_BELOW ? lines - LINES_ABOVE - LINES_BELOW : 0;
 	size_t shown = top->rows.rows < room ? top->rows.rows : room;
-	const char *text[COLUMNS];
 	char buffer[LINE_SIZE];
 	struct strbuf line;
 
@@ -261,11 +237,8 @@ static void draw(struct top *top)
 		add_summary(top, shown, &line);
 	}
 	put_line(1, top->failed ? SCREEN_REVERSE : SCREEN_PLAIN, &line);
-	for (unsigned i = 0; i < COLUMNS; i++) {
-		text[i] = columns[i].title;
-	}
 	if (shown > 0) {
-		add_cells(top, text, &line);
+		add_cells(top, NULL, &line);
 	}
 	put_line(2, SCREEN_BOLD, &line);
 	for (size_t i = 0; i < room; i++) {
@@ -275,8 +248,8 @@ static void draw(struct top *top)
 			const struct row *row = &top->rows.row[i];
 			struct cells cells;
 
-			make_texts(row, &cells, text);
-			add_cells(top, text, &line);
+			cells_make(row, top->now_ms, &cells);
+			add_cells(top, &cells, &line);
 			style = !top->colour               ? SCREEN_PLAIN
 			    : row->percent >= FULL_PERCENT ? SCREEN_RED
 			    : row->percent >= NEAR_PERCENT ? SCREEN_YELLOW
