@@ -10,12 +10,13 @@
 #include "base/number.h"
 
 #include <stdbool.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #define EPOCH_MIN_S 1000000000 /* smaller numbers are durations */
 #define EPOCH_MAX_S INT64_C(253402300799) /* the end of the year 9999 */
+#define ZONE_MAX_S (14 * 3600)
 #define QUOTED_SIZE 48
 
 static const char digits[] = "0123456789";
@@ -100,9 +101,10 @@ static int parse_date(const char *s, int64_t *then_s)
 		}
 	}
 	east_s = tm.tm_gmtoff;
-	/* strptime takes the 31st of any month, and leap seconds. */
+	/* strptime takes the 31st of any month, leap seconds, and zones that do not exist. */
 	real = tm;
-	if (timegm(&real) < 0 || real.tm_mday != tm.tm_mday || real.tm_sec != tm.tm_sec) {
+	timegm(&real);
+	if (real.tm_mday != tm.tm_mday || real.tm_sec != tm.tm_sec || labs(east_s) > ZONE_MAX_S) {
 		return -1;
 	}
 	*then_s = zoned ? (int64_t)timegm(&tm) - east_s : (int64_t)mktime(&tm);
