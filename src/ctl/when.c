@@ -86,7 +86,9 @@ static int parse_date(const char *s, int64_t *then_s)
 		return -1;
 	}
 	if (!ends(s)) {
-		s += *s == 'T' || *s == 't' ? 1 : strspn(s, blanks);
+		if (!strchr("Tt \t", *s++)) {
+			return -1;
+		}
 		s += strspn(s, blanks);
 		if (!read_time(&s, "%H:%M:%S", &tm) && !read_time(&s, "%H:%M", &tm)) {
 			return -1;
