@@ -132,7 +132,8 @@ static void print_source(const struct judge_finding *finding)
 		    until);
 	}
 	if (finding->effective->limits.kind != LIMITS_WINDOWS) {
-		printf(": %s", finding->effective->limits.kind == LIMITS_DENY ? "deny" : "unlimited");
+		printf(
+		    ": %s", finding->effective->limits.kind == LIMITS_DENY ? "deny" : "unlimited");
 	}
 	putchar('\n');
 }
@@ -183,8 +184,7 @@ static void print_applying(const struct judge_finding *finding)
 }
 
 /* Prints what the judge found out about a rule. */
-static void print_finding(
-    const struct policy_request *request, const struct judge_finding *finding)
+static void print_finding(const struct policy_request *request, const struct judge_finding *finding)
 {
 	const struct rule *rule = finding->rule;
 	const struct config_match *match;
@@ -204,8 +204,8 @@ static void print_finding(
 		break;
 	case FINDING_NO_MATCH:
 		match = &rule->match[finding->match];
-		attribute = policy_find(
-		    request, match->attribute.source, strlen(match->attribute.source));
+		attribute =
+		    policy_find(request, match->attribute.source, strlen(match->attribute.source));
 		printf("does not apply: match = %s: it is \"",
 		    rule->match_lines.line[finding->match].text);
 		print_value(
@@ -237,7 +237,6 @@ int cmd_explain(struct ctl *ctl, int argc, char **argv)
 	struct judge *judge = NULL;
 	size_t findings;
 	struct verdict verdict;
-	enum store_result result;
 	struct error error = {""};
 	char *text = NULL;
 	int status = EX_DATAERR;
@@ -259,9 +258,8 @@ int cmd_explain(struct ctl *ctl, int argc, char **argv)
 		add_attribute(&request, "protocol_state=RCPT", &error);
 	}
 	judge = ctl_must(judge_new(&ctl->config, ctl->store));
-	result = judge_explain(judge, &request, &verdict, &error);
-	if (result != STORE_OK) {
-		status = ctl_store_failed(result, &error);
+	status = ctl_store_failed(judge_explain(judge, &request, &verdict, &error), &error);
+	if (status) {
 		goto out;
 	}
 	findings = judge_findings(judge, finding);
