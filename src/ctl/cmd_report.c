@@ -51,41 +51,26 @@ static int compare_denials(const void *left, const void *right)
 	return (a > b) - (a < b);
 }
 
-/* The rows of one counter together, the fullest window first. */
-static int compare_counters(const void *left, const void *right)
+static bool is_fuller(const struct row *a, const struct row *b)
 {
-	const struct row *a = *(const struct row *const *)left;
-	const struct row *b = *(const struct row *const *)right;
-
-	if (a->key != b->key) {
-		return a->key < b->key ? -1 : 1;
-	}
-	if (a->percent != b->percent) {
-		return a->percent > b->percent ? -1 : 1;
-	}
-	if (a->wait_ms != b->wait_ms) {
-		return a->wait_ms > b->wait_ms ? -1 : 1;
-	}
-	return (a > b) - (a < b);
+	return a->percent != b->percent ? a->percent > b->percent : a->wait_ms > b->wait_ms;
 }
 
+/* Picks, of each counter with denials, the row of its fullest window. */
 static void pick_rows(struct report *report, const struct rows *rows)
 {
-	size_t n = 0;
-
-	report->row = ctl_must(calloc(rows->rows + 1, sizeof(*report->row)));
+	report->row = ctl_must(calloc(rows->counters + 1, sizeof(*report->row)));
 	for (size_t i = 0; i < rows->rows; i++) {
 		const struct row *row = &rows->row[i];
+		const struct row **picked = &report->row[row->counter];
 
-		if (row->denied > 0 && (!report->filtered || row->denied_s >= report->since_s)) {
-			report->row[n++] = row;
+		if (row->denied > 0 && (!report->filtered || row->denied_s >= report->since_s) &&
+		    (!*picked || is_fuller(row, *picked))) {
+			*picked = row;
 		}
 	}
-	qsort(report->row, n, sizeof(*report->row), compare_counters);
-	for (size_t i = 0; i < n; i++) {
-		/* The pointer, not the text: two keys may look the same after they are made
-		 * printable. */
-		if (i == 0 || report->row[i]->key != report->row[report->rows - 1]->key) {
+	for (size_t i = 0; i < rows->counters; i++) {
+		if (report->row[i]) {
 			report->row[report->rows++] = report->row[i];
 		}
 	}
