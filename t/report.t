@@ -229,7 +229,7 @@ subtest 'sendmail fails' => sub {
         . "policyd-ratelimit-ctl: the message was not sent: sendmail failed with exit status 75\n", 'its status');
     fake_sendmail('kill -9 $$');
     is(mail('--mail', 'root'),
-        "69||policyd-ratelimit-ctl: the message was not sent: sendmail was ended by signal 9\n", 'killed');
+        "69||policyd-ratelimit-ctl: the message was not sent: sendmail was killed by signal 9\n", 'killed');
     fake_sendmail("exec 0</dev/null\nsleep 0.5\nexit 0");
     my $many = RateTest->new(rules => "[rule r]\nkey = sender\nlimit = 1/day\n");
     my $flood = $many->helper;

@@ -196,7 +196,7 @@ static void print_rules(const struct metrics *metrics)
 	const struct rule *rule = metrics->ctl->config.rule;
 	size_t rules = metrics->ctl->config.rules;
 
-	head("counters", "", "Counters that hold something: use, or denials in the last 7 days.");
+	head("counters", "", "Counters with current use, or with denials in the last 7 days.");
 	for (size_t i = 0; i < rules; i++) {
 		print_rule("counters", &rule[i], "", metrics->rule[i].counters);
 	}
@@ -206,7 +206,8 @@ static void print_rules(const struct metrics *metrics)
 	for (size_t i = 0; i < rules; i++) {
 		print_rule("denials", &rule[i], "", metrics->rule[i].denials);
 	}
-	head("overrides", "", "Keys with limits by the command set, or with a grant, in force.");
+	head("overrides", "",
+	    "Keys with an exception that has not expired: limits by set, or grants.");
 	for (size_t i = 0; i < rules; i++) {
 		print_rule("overrides", &rule[i], ",kind=\"set\"", metrics->rule[i].sets);
 		print_rule("overrides", &rule[i], ",kind=\"grant\"", metrics->rule[i].grants);
@@ -280,7 +281,7 @@ static void print_database(const struct metrics *metrics)
 	print_number("database_records", "", metrics->records,
 	    "Records in the counter file, including expired ones that are still in it.");
 	print_number("database_damaged_records", "", metrics->damaged + metrics->rows.damaged,
-	    "Records that can't be read: counters, which the command show names, and overrides.");
+	    "Records that can't be read: counters, which show names, and exceptions.");
 	head("build_info", "", "Version of policyd-ratelimit-ctl; always 1.");
 	puts(PREFIX "build_info{version=\"" PACKAGE_VERSION "\"} 1");
 }

@@ -209,20 +209,6 @@ static int start(char **arguments, int input, pid_t *pid)
 	return failure;
 }
 
-static bool write_all(int fd, const char *bytes, size_t length)
-{
-	while (length > 0) {
-		ssize_t n = TEMP_FAILURE_RETRY(write(fd, bytes, length));
-
-		if (n < 0) {
-			return false;
-		}
-		bytes += n;
-		length -= (size_t)n;
-	}
-	return true;
-}
-
 /* Waits for sendmail. Returns an exit status. */
 static int finish(pid_t pid, bool written)
 {
@@ -234,7 +220,7 @@ static int finish(pid_t pid, bool written)
 	}
 	if (WIFSIGNALED(status)) {
 		warnx(
-		    "the message was not sent: sendmail was ended by signal %d", WTERMSIG(status));
+		    "the message was not sent: sendmail was killed by signal %d", WTERMSIG(status));
 	} else if (WEXITSTATUS(status) != 0) {
 		warnx("the message was not sent: sendmail failed with exit status %d",
 		    WEXITSTATUS(status));
@@ -246,52 +232,43 @@ static int finish(pid_t pid, bool written)
 	return EX_UNAVAILABLE;
 }
 
-static int pipe_message(char **arguments, const char *message, size_t size)
+int sendmail_send(const char *to, const char *subject, const char *body, int64_t now_s)
 {
-	int ends[2], failure, status;
-	bool written;
+	/* -i: a line of the text may be a single dot. */
+	char *arguments[SENDMAIL_ADDRESSES_MAX + 4] = {"sendmail", "-i", "--"};
+	char *addresses = ctl_must(strdup(to)), *rest;
+	int ends[2], failure, status = EX_UNAVAILABLE;
+	size_t n = 3;
+	FILE *file;
 	pid_t pid;
 
+	for (char *at = addresses; (at = strtok_r(at, ", \t", &rest)); at = NULL) {
+		arguments[n++] = at;
+	}
 	if (pipe2(ends, O_CLOEXEC)) {
 		warn("pipe");
+		free(addresses);
 		return EX_OSERR;
 	}
 	failure = start(arguments, ends[0], &pid);
 	close(ends[0]);
+	file = ctl_must(fdopen(ends[1], "w"));
 	if (failure) {
 		warnx("the message was not sent: sendmail can't be started: %s%s",
 		    strerror(failure),
 		    failure == ENOENT ? "; it is neither in PATH nor in /usr/sbin or /usr/lib"
 				      : "");
-		close(ends[1]);
-		status = EX_UNAVAILABLE;
+		fclose(file);
 	} else {
 		/* Not before: sendmail would inherit it. */
 		signal(SIGPIPE, SIG_IGN);
-		written = write_all(ends[1], message, size);
-		close(ends[1]);
-		status = finish(pid, written);
+		write_headers(file, arguments + 3, subject, now_s);
+		fputs(body, file);
+		fflush(file);
+		failure = ferror(file);
+		fclose(file);
+		status = finish(pid, !failure);
 	}
-	return status;
-}
-
-int sendmail_send(const char *to, const char *subject, const char *body, int64_t now_s)
-{
-	/* -i: a line of the text may be a single dot. */
-	char *arguments[SENDMAIL_ADDRESSES_MAX + 4] = {"sendmail", "-i", "--"};
-	char *addresses = ctl_must(strdup(to)), *message = NULL, *rest;
-	size_t n = 3, size = 0;
-	FILE *file = ctl_must(open_memstream(&message, &size));
-	int status;
-
-	for (char *at = addresses; (at = strtok_r(at, ", \t", &rest)); at = NULL) {
-		arguments[n++] = at;
-	}
-	write_headers(file, arguments + 3, subject, now_s);
-	fputs(body, file);
-	ctl_must(fclose(file) ? NULL : message);
-	status = pipe_message(arguments, message, size);
 	free(addresses);
-	free(message);
 	return status;
 }

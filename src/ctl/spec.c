@@ -33,7 +33,7 @@ static int check_network(const struct rule *rule, const char *key, const struct 
 static int check_key(const struct rule *rule, const char *key, struct error *error)
 {
 	static const char advice[] =
-	    "limits for many keys at once are override lines of the configuration";
+	    "for limits of many keys, write override lines in the configuration";
 	bool address = selector_key_can_be(rule, KEY_ADDRESS);
 	bool other = selector_key_can_be(rule, KEY_TEXT) ||
 	    selector_key_can_be(rule, KEY_MAILBOX) || selector_key_can_be(rule, KEY_DOMAIN);

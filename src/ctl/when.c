@@ -32,11 +32,6 @@ static const char *quote(const char *string, char quoted[QUOTED_SIZE])
 	return quoted;
 }
 
-static size_t count_letters(const char *s)
-{
-	return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
-}
-
 /* Whether only blanks are left. */
 static bool ends(const char *s)
 {
@@ -142,12 +137,12 @@ static int parse_epoch(const char *s, int64_t *then_s)
 int when_parse(const char *string, int64_t now_s, int64_t *then_s, struct error *error)
 {
 	const char *s = string + strspn(string, blanks);
-	size_t letters = count_letters(s);
+	size_t word = strcspn(s, blanks);
 	char quoted[QUOTED_SIZE];
 	int64_t ago_ms;
 
-	for (int days_ago = 0; days_ago <= 1 && ends(s + letters); days_ago++) {
-		if (ascii_same(s, letters, days_ago ? "yesterday" : "today")) {
+	for (int days_ago = 0; days_ago <= 1 && ends(s + word); days_ago++) {
+		if (ascii_same(s, word, days_ago ? "yesterday" : "today")) {
 			*then_s = midnight(now_s, days_ago);
 			return 0;
 		}
