@@ -93,7 +93,7 @@ void cells_make(const struct row *row, int64_t now_ms, struct cells *cells)
 	set_number(&at[CELL_REMAINING], limited, limit > row->used ? limit - row->used : 0);
 	set_number(&at[CELL_PERCENT], true, row->percent);
 	set_number(&at[CELL_RETRY_AFTER], row->wait_ms != WINDOW_NEVER,
-	    (uint64_t)(row->wait_ms + 999) / 1000);
+	    ((uint64_t)row->wait_ms + 999) / 1000);
 	set_number(&at[CELL_DENIED], true, row->denied);
 	set_number(&at[CELL_DENIED_FIRST], true, (uint64_t)row->denied_first_s);
 	set_number(&at[CELL_DENIED_LAST], true, (uint64_t)row->denied_s);
