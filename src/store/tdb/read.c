@@ -114,12 +114,17 @@ static int visit_record(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, 
 	struct walking *walking = private;
 	struct store_txn *txn = &walking->file->store.txn;
 	struct store_buffer *buffer = &txn->buffer[0];
+	char stored[KEY_STORED_MAX];
 	size_t key_length, size;
-	const char *original = key_original(key, &key_length);
+	const char *original;
 
-	if (!original) {
+	if (!key_original(key, &key_length)) {
 		return 0;
 	}
+	/* TDB's is in the map, which moves if the file has grown when another record is read. */
+	memcpy(stored, key.dptr, key.dsize);
+	key.dptr = (unsigned char *)stored;
+	original = key_original(key, &key_length);
 	/* What TDB read without a lock may be torn. */
 	if (!(tdb_get_flags(tdb) & TDB_NOLOCK) || read_record(tdb, key, buffer, &size) != READ_OK) {
 		size = record.dsize;

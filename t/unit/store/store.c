@@ -16,6 +16,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <tdb.h>
+#include <time.h>
 #include <unistd.h>
 
 /* TDB's header, and so where the list of free space starts. */
@@ -23,6 +25,8 @@
 
 static char folder[64], path[128];
 static const char *location; /* of the stores that are opened: path, or "memory:" */
+static int64_t lock_timeout_ms; /* of these stores */
+static bool bus_in_repair; /* the next repair raises SIGBUS */
 
 /*
  * A record can be used if it begins with '+'; '?' is repaired to that. The larger text is of the
@@ -32,6 +36,10 @@ static bool repair(const char *key, size_t key_length, char *data, size_t size)
 {
 	(void)key;
 	(void)key_length;
+	if (bus_in_repair) {
+		bus_in_repair = false;
+		raise(SIGBUS);
+	}
 	if (size > 0 && data[0] == '?') {
 		data[0] = '+';
 	}
@@ -58,7 +66,7 @@ static struct store *open_store(uint64_t max_size, enum store_access access)
 {
 	struct store_options options = {.mode = 0600,
 	    .max_size = max_size,
-	    .lock_timeout_ms = 2000,
+	    .lock_timeout_ms = lock_timeout_ms,
 	    .access = access,
 	    .rescue = true};
 	struct error error = {""};
@@ -75,13 +83,14 @@ static int make_folder(void **state)
 	check(mkdtemp(folder) != NULL, "no folder");
 	snprintf(path, sizeof(path), "%s/counters.tdb", folder);
 	location = path;
+	lock_timeout_ms = 2000;
 	return 0;
 }
 
-/* Names in the folder. */
-static size_t count_files(void)
+/* Names in a folder. */
+static size_t count_names(const char *name)
 {
-	DIR *dir = opendir(folder);
+	DIR *dir = opendir(name);
 	struct dirent *entry;
 	size_t n = 0;
 
@@ -90,6 +99,11 @@ static size_t count_files(void)
 	}
 	closedir(dir);
 	return n;
+}
+
+static size_t count_files(void)
+{
+	return count_names(folder);
 }
 
 static int remove_folder(void **state)
@@ -141,10 +155,8 @@ static enum store_result grant(
 
 static enum store_result put_one(struct store *store, const char *key, const char *text)
 {
-	struct store_item item = {.key = key,
-	    .key_length = strlen(key),
-	    .initial = text,
-	    .initial_size = strlen(text)};
+	struct store_item item = {
+	    .key = key, .key_length = strlen(key), .initial = text, .initial_size = strlen(text)};
 	struct wish wish = {.text = {text}};
 	struct error error = {""};
 
@@ -601,8 +613,8 @@ static void test_maintain(void **state)
 	put(store, "a", "+a1");
 	n = fill(store);
 	check(store_maintain(store, &maintenance, &error) == STORE_OK, "%s", error.text);
-	check(maintenance.records == (size_t)n + 1 && maintenance.kept == 1, "%zu records, %zu kept",
-	    maintenance.records, maintenance.kept);
+	check(maintenance.records == (size_t)n + 1 && maintenance.kept == 1,
+	    "%zu records, %zu kept", maintenance.records, maintenance.kept);
 	check(steps > (size_t)n, "no progress");
 	check(maintenance.size_after < maintenance.size_before, "it did not shrink");
 	check(store_size(store, &size, &error) == STORE_OK && size == maintenance.size_after,
@@ -855,6 +867,116 @@ static void test_rescue_fails(void **state)
 	store_close(store);
 }
 
+/*
+ * Another process, for at most 4 seconds, that has locked one byte of the file; to be ended by
+ * end_process.
+ */
+static pid_t lock_byte(off_t at)
+{
+	int ready[2];
+	char byte = 0;
+	pid_t pid;
+
+	check(pipe(ready) == 0, "pipe");
+	pid = fork();
+	if (pid == 0) {
+		struct flock lock = {
+		    .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
+		int fd = open(path, O_RDWR);
+
+		if (fcntl(fd, F_SETLKW, &lock) || write(ready[1], &byte, 1) != 1) {
+			_exit(1);
+		}
+		sleep(4);
+		_exit(0);
+	}
+	close(ready[1]);
+	check(read(ready[0], &byte, 1) == 1, "nothing is locked");
+	close(ready[0]);
+	return pid;
+}
+
+static void end_process(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static int64_t monotonic_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* A SIGBUS within a rescue leaves nothing open and nothing locked. */
+static void test_bus_in_rescue(void **state)
+{
+	struct store *store = open_store(1 << 24, STORE_CREATE);
+	size_t before = count_names("/proc/self/fd");
+
+	(void)state;
+	put(store, "a", "+a1");
+	put(store, "bad", "+bad");
+	overwrite(place_of("bad+bad") + 3, "!", 1);
+	bus_in_repair = true;
+	check(put_one(store, "bad", "+bad") == STORE_ERROR, "works all the same");
+	check(!bus_in_repair, "no rescue");
+	check(count_names("/proc/self/fd") == before, "%zu descriptors, before %zu",
+	    count_names("/proc/self/fd"), before);
+	end_process(lock_byte(FREE_LIST_AT));
+	store_close(store);
+}
+
+/* While a walk visits a record another process makes the file larger. */
+static bool visit_growing(void *data, struct store_txn *txn, const char *key, size_t key_length,
+    const char *record, size_t size)
+{
+	struct store *store = *(struct store **)data;
+	pid_t pid = fork();
+	int status;
+
+	check(key_length == 1, "another key");
+	if (pid == 0) {
+		char other[16], text[1001] = "";
+
+		memset(text, '+', sizeof(text) - 1);
+		/* TDB opens no file twice in one process. */
+		store_close(store);
+		lock_timeout_ms = 100;
+		store = open_store(1 << 24, STORE_WRITE);
+		for (int i = 0; i < 200; i++) {
+			snprintf(other, sizeof(other), "other%d", i);
+			(void)put_one(store, other, text);
+		}
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	check(status == 0, "nothing was added");
+	for (int i = 0; i < 200; i++) {
+		char other[16];
+
+		snprintf(other, sizeof(other), "other%d", i);
+		store_txn_get(txn, other, strlen(other), &size);
+	}
+	check(key[0] == 'a' && strncmp(record, "+a1", 3) == 0, "it is another one now");
+	*(struct store **)data = NULL;
+	return false;
+}
+
+static void test_walk_growing(void **state)
+{
+	struct store *store = open_store(1 << 24, STORE_CREATE), *walked = store;
+	struct error error = {""};
+
+	(void)state;
+	put(store, "a", "+a1");
+	check(store_walk(store, visit_growing, &walked, &error) == STORE_OK, "%s", error.text);
+	check(!walked, "not visited");
+	store_close(store);
+}
+
 /* What every backend promises. */
 static void on_memory(void (*test)(void **state), void **state)
 {
@@ -910,6 +1032,8 @@ int main(void)
 	    store_test(test_zeros),
 	    store_test(test_get_damaged),
 	    store_test(test_rescue_fails),
+	    store_test(test_bus_in_rescue),
+	    store_test(test_walk_growing),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
