@@ -33,15 +33,16 @@ static enum store_result recover_from_bus(struct file *file, struct error *error
 /* Opens the file; if the system has been started since, checks that it is sound. */
 static enum store_result open_file(struct file *file, struct error *error)
 {
-	enum store_result result;
+	enum store_result result = STORE_OK;
 
-	if (file->tdb) {
-		return STORE_OK;
+	if (!file->tdb) {
+		signals_alarm_ensure(file->store.options.lock_timeout_ms);
+		result = file_open(file, error);
 	}
-	signals_alarm_ensure(file->store.options.lock_timeout_ms);
-	result = file_open(file, error);
+	/* Also of a file that was opened before, if that call had to wait too long to check it. */
 	if (result == STORE_OK && file->store.options.rescue &&
 	    file->meta.boot_id != meta_boot_id()) {
+		signals_alarm_ensure(file->store.options.lock_timeout_ms);
 		result = rescue_check(file, error);
 	}
 	return result;

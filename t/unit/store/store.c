@@ -910,6 +910,30 @@ static int64_t monotonic_ms(void)
 	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* A file from before the system was started is checked before it is used, however long it takes. */
+static void test_check_waits(void **state)
+{
+	struct store *store = open_store(1 << 24, STORE_CREATE);
+	pid_t pid;
+
+	(void)state;
+	put(store, "a", "+a1");
+	store_close(store);
+	overwrite(place_of(" boot=") + 6, "0123456789abcdef", 16);
+	/* Far behind the end: only those who lock the whole file care. */
+	pid = lock_byte(1 << 30);
+	lock_timeout_ms = 100;
+	store = open_store(1 << 24, STORE_CREATE);
+	for (int i = 0; i < 2; i++) {
+		check(put_one(store, "a", "+a2") == STORE_BUSY, "try %d: not checked", i);
+	}
+	end_process(pid);
+	put(store, "a", "+a3");
+	check(place_of("0123456789abcdef") == 0, "it is not noted that it was checked");
+	check_record_is(store, "a", "+a3");
+	store_close(store);
+}
+
 /* A SIGBUS within a rescue leaves nothing open and nothing locked. */
 static void test_bus_in_rescue(void **state)
 {
@@ -1032,6 +1056,7 @@ int main(void)
 	    store_test(test_zeros),
 	    store_test(test_get_damaged),
 	    store_test(test_rescue_fails),
+	    store_test(test_check_waits),
 	    store_test(test_bus_in_rescue),
 	    store_test(test_walk_growing),
 	};
