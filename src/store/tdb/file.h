@@ -215,6 +215,15 @@ enum read_result { READ_OK, READ_ABSENT /* or damaged */, READ_NO_MEMORY };
 enum read_result read_record(
     struct tdb_context *tdb, TDB_DATA key, struct store_buffer *buffer, size_t *size);
 
+/*
+ * The same without a lock for the record, for a caller that holds the lock of any chain. Other
+ * chains change meanwhile by overwriting and inserting only, and TDB links a record into its
+ * chain when it is complete: this finds it or not. (With no lock at all, TDB might undo another
+ * process's TDB transaction.)
+ */
+enum read_result read_unlocked(
+    struct tdb_context *tdb, TDB_DATA key, struct store_buffer *buffer, size_t *size);
+
 /* store_txn_get. */
 const char *read_get(struct store_txn *txn, const char *key, size_t key_length, size_t *size);
 

@@ -116,26 +116,19 @@ enum meta_result file_read_meta(struct file *file, struct meta *meta)
 
 static enum store_result read_meta(struct file *file, struct error *error)
 {
-	bool locks = file->store.options.access != STORE_READ;
-	enum store_result result = STORE_OK;
-	enum meta_result found;
+	enum meta_result found = file_read_meta(file, &file->meta);
+	const char *path = file->store.location;
 
-	/* A process that only reads takes no lock that could hold up others. */
-	if (locks && tdb_chainlock(file->tdb, key_meta())) {
-		return file_failed(file, error, "can't be locked");
+	if (found == META_OK) {
+		return STORE_OK;
 	}
-	found = file_read_meta(file, &file->meta);
 	if (found == META_NEWER) {
-		result = file_error(
-		    STORE_ERROR, error, file->store.location, "it is of a newer version", NULL);
-	} else if (found != META_OK) {
-		result = file_error(
-		    STORE_DAMAGED, error, file->store.location, "it has no record :meta", NULL);
+		return file_error(STORE_ERROR, error, path, "it is of a newer version", NULL);
 	}
-	if (locks) {
-		tdb_chainunlock(file->tdb, key_meta());
-	}
-	return result;
+	/* Perhaps another process has it locked. */
+	return signals_alarm_rang
+	    ? file_failed(file, error, "can't be locked")
+	    : file_error(STORE_DAMAGED, error, path, "it has no record :meta", NULL);
 }
 
 int file_open_locked(struct file *file, const char *path, int flags, off_t bytes)
@@ -397,6 +390,8 @@ bool file_is_replaced_by_name(struct file *file)
 	bool other;
 
 	file->recheck = false;
+	/* Reading :meta waits for its lock. */
+	signals_alarm_ensure(file->store.options.lock_timeout_ms);
 	if (stat(file->store.location, &named)) {
 		file->replaced = errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
 		return file->replaced;

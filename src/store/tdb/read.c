@@ -47,30 +47,34 @@ enum read_result read_record(
 	return same == -2 ? READ_NO_MEMORY : same < 0 ? READ_ABSENT : READ_OK;
 }
 
-/*
- * Takes no lock. Other chains may change meanwhile by overwriting and inserting only, and TDB
- * links a record into its chain when it is complete: this finds it or not.
- */
+enum read_result read_unlocked(
+    struct tdb_context *tdb, TDB_DATA key, struct store_buffer *buffer, size_t *size)
+{
+	bool locks = !(tdb_get_flags(tdb) & TDB_NOLOCK);
+	enum read_result result;
+
+	if (locks) {
+		tdb_add_flags(tdb, TDB_NOLOCK);
+	}
+	result = read_record(tdb, key, buffer, size);
+	if (locks) {
+		tdb_remove_flags(tdb, TDB_NOLOCK);
+	}
+	return result;
+}
+
 const char *read_get(struct store_txn *txn, const char *key, size_t key_length, size_t *size)
 {
 	struct file *file = (struct file *)txn->store;
 	char stored[KEY_STORED_MAX];
-	enum read_result result;
-	bool locks;
 
 	if (!file->tdb || key_length > KEY_STORED_MAX - KEY_PREFIX) {
 		return NULL;
 	}
-	locks = !(tdb_get_flags(file->tdb) & TDB_NOLOCK);
-	if (locks) {
-		tdb_add_flags(file->tdb, TDB_NOLOCK);
-	}
-	result = read_record(
-	    file->tdb, key_store(file->meta.secret, key, key_length, stored), &txn->got, size);
-	if (locks) {
-		tdb_remove_flags(file->tdb, TDB_NOLOCK);
-	}
-	return result == READ_OK ? txn->got.bytes : NULL;
+	return read_unlocked(file->tdb, key_store(file->meta.secret, key, key_length, stored),
+		   &txn->got, size) == READ_OK
+	    ? txn->got.bytes
+	    : NULL;
 }
 
 struct traverse {

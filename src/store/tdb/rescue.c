@@ -304,14 +304,14 @@ enum store_result rescue_check(struct file *file, struct error *error)
 	if (tdb_lockall(file->tdb)) {
 		return file_failed(file, error, "can't be locked");
 	}
-	/* What follows may take long, but waits for nobody. */
-	signals_alarm_stop();
 	if (file_is_replaced_by_name(file)) {
 		result = STORE_STOP;
 	} else if (file_read_meta(file, &file->meta) != META_OK ||
 	    file->meta.boot_id != meta_boot_id()) {
 		/* No other process was faster. */
 		file->meta.boot_id = meta_boot_id();
+		/* What follows may take long, but waits for nobody. */
+		signals_alarm_stop();
 		if (tdb_check(file->tdb, check_record, file)) {
 			result = file_error(STORE_DAMAGED, error, path,
 			    "not left as it should be when the machine went down", NULL);

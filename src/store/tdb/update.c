@@ -85,6 +85,8 @@ static enum store_result damaged_chain(struct file *file, struct error *error)
 /* Whether a record that TDB has not found is absent and not damaged. */
 static enum store_result check_absent(struct file *file, struct error *error)
 {
+	size_t size;
+
 	if (tdb_error(file->tdb) != TDB_ERR_NOEXIST) {
 		return file_failed(file, error, "a record can't be read");
 	}
@@ -92,7 +94,7 @@ static enum store_result check_absent(struct file *file, struct error *error)
 		return damaged_chain(file, error);
 	}
 	/* Where zeros came over the file no key is found, this one neither. */
-	if (!tdb_exists(file->tdb, key_meta())) {
+	if (read_unlocked(file->tdb, key_meta(), &file->store.txn.got, &size) == READ_ABSENT) {
 		return file_error(
 		    STORE_DAMAGED, error, file->store.location, "it has no record :meta", NULL);
 	}

@@ -934,6 +934,39 @@ static void test_check_waits(void **state)
 	store_close(store);
 }
 
+/* The record :meta is locked by a process that was stopped, say: nobody waits without end. */
+static void test_meta_locked(void **state)
+{
+	TDB_DATA meta = {(unsigned char *)":meta", 5};
+	struct store *store, *reader;
+	struct error error = {""};
+	int64_t began_ms;
+	size_t n = 0;
+	pid_t pid;
+
+	(void)state;
+	lock_timeout_ms = 100;
+	store = open_store(1 << 24, STORE_CREATE);
+	reader = open_store(1 << 24, STORE_READ);
+	put(store, "a", "+a1");
+	/* Chains start behind the list of free space. */
+	pid = lock_byte(FREE_LIST_AT + 4 * (tdb_jenkins_hash(&meta) % 4093));
+	began_ms = monotonic_ms();
+	/* One of the two may lie on the chain of :meta. */
+	check(put_one(store, "b", "+b1") == STORE_OK || put_one(store, "c", "+c1") == STORE_OK,
+	    "a new record");
+	store_recheck(store);
+	check(put_one(store, "a", "+a2") == STORE_BUSY, "whether it is the same file");
+	check(store_walk(reader, count_visit, &n, &error) == STORE_BUSY, "%s", error.text);
+	check(monotonic_ms() - began_ms < 2000, "took %lld ms",
+	    (long long)(monotonic_ms() - began_ms));
+	end_process(pid);
+	put(store, "a", "+a3");
+	check(store_notice(store) == NULL, "was taken for damage");
+	store_close(store);
+	store_close(reader);
+}
+
 /* A SIGBUS within a rescue leaves nothing open and nothing locked. */
 static void test_bus_in_rescue(void **state)
 {
@@ -1057,6 +1090,7 @@ int main(void)
 	    store_test(test_get_damaged),
 	    store_test(test_rescue_fails),
 	    store_test(test_check_waits),
+	    store_test(test_meta_locked),
 	    store_test(test_bus_in_rescue),
 	    store_test(test_walk_growing),
 	};
