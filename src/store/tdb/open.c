@@ -281,7 +281,8 @@ static enum store_result make_and_rename(struct file *file, const char *path, st
 	}
 	if (rename_new(path, file->store.location)) {
 		if (errno != EEXIST) {
-			return file_failed(file, error, "can't be made");
+			return file_error(STORE_ERROR, error, file->store.location, "can't be made",
+			    strerror(errno));
 		}
 		unlink(path);
 		file_close(file);
