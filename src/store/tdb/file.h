@@ -85,8 +85,8 @@ void signals_prepare(void);
  * call blocks.
  */
 extern volatile sig_atomic_t signals_alarm_rang;
-void signals_alarm_start(int64_t ms);
-void signals_alarm_ensure(int64_t ms); /* the same unless it is running */
+void signals_alarm_start(const struct file *file); /* in its lock_timeout_ms */
+void signals_alarm_ensure(const struct file *file); /* the same unless it is running */
 void signals_alarm_stop(void); /* costs nothing if it isn't */
 
 /*

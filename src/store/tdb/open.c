@@ -262,57 +262,42 @@ static int rename_new(const char *from, const char *to)
 	return 0;
 }
 
-/* Makes the file under a name of this process's own and gives it its real one. */
-static enum store_result make_and_rename(struct file *file, const char *path, struct error *error)
+/*
+ * Makes the file under a name of this process's own and gives it its real one: nobody ever sees
+ * half of it, and a file of some other kind is never written to, as tdb_open would do with
+ * O_CREAT. STORE_OK, with nothing open, if another process was faster.
+ */
+static enum store_result create_file(struct file *file, struct error *error)
 {
+	const char *location = file->store.location;
+	enum store_result result;
+	char path[PATH_MAX];
+
+	if (snprintf(path, PATH_MAX, "%s.%d", location, (int)getpid()) >= PATH_MAX) {
+		return file_error(STORE_ERROR, error, location, "the name is too long", NULL);
+	}
+	unlink(path);
 	file->tdb = file_make(file, path, FILE_HASH_SIZE_NEW);
 	if (!file->tdb) {
-		return file_failed(file, error,
+		result = file_failed(file, error,
 		    errno == ENOENT
 			? "can't be made; its folder must exist and belong to the account that "
 			  "the helper runs as"
 			: "can't be made");
-	}
-	if (meta_init(&file->meta, tdb_map_size(file->tdb), true)) {
-		return file_failed(file, error, "no random bytes");
-	}
-	if (meta_write(file->tdb, &file->meta, TDB_INSERT)) {
-		return file_failed(file, error, "its record :meta can't be written");
-	}
-	if (rename_new(path, file->store.location)) {
-		if (errno != EEXIST) {
-			return file_error(STORE_ERROR, error, file->store.location, "can't be made",
-			    strerror(errno));
-		}
-		unlink(path);
-		file_close(file);
+	} else if (meta_init(&file->meta, tdb_map_size(file->tdb), true)) {
+		result = file_error(STORE_ERROR, error, location, "no random bytes", NULL);
+	} else if (meta_write(file->tdb, &file->meta, TDB_INSERT)) {
+		result = file_failed(file, error, "its record :meta can't be written");
+	} else if (rename_new(path, location) == 0) {
+		file_note_opened(file);
 		return STORE_OK;
-	}
-	file_note_opened(file);
-	return STORE_OK;
-}
-
-/*
- * Makes the file, so that nobody ever sees half of it, and a file of some other kind is never
- * written to, as tdb_open would do with O_CREAT. STORE_OK, with nothing open, if another process
- * was faster.
- */
-static enum store_result create_file(struct file *file, struct error *error)
-{
-	enum store_result result;
-	char path[PATH_MAX];
-
-	if (snprintf(path, sizeof(path), "%s.%d", file->store.location, (int)getpid()) >=
-	    (int)sizeof(path)) {
-		return file_error(
-		    STORE_ERROR, error, file->store.location, "the name is too long", NULL);
+	} else if (errno == EEXIST) {
+		result = STORE_OK;
+	} else {
+		result = file_error(STORE_ERROR, error, location, "can't be made", strerror(errno));
 	}
 	unlink(path);
-	result = make_and_rename(file, path, error);
-	if (result != STORE_OK) {
-		unlink(path);
-		file_close(file);
-	}
+	file_close(file);
 	return result;
 }
 
@@ -392,7 +377,7 @@ bool file_is_replaced_by_name(struct file *file)
 
 	file->recheck = false;
 	/* Reading :meta waits for its lock. */
-	signals_alarm_ensure(file->store.options.lock_timeout_ms);
+	signals_alarm_ensure(file);
 	if (stat(file->store.location, &named)) {
 		file->replaced = errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
 		return file->replaced;
@@ -438,11 +423,9 @@ int file_new_path(
 unsigned file_hash_size(size_t keys)
 {
 	/* As many chains again as there are keys: compaction follows when the file has doubled. */
-	size_t size = keys < HASH_SIZE_MAX ? keys * 2 + 1 : HASH_SIZE_MAX;
+	size_t size = keys < HASH_SIZE_MAX / 2 ? keys * 2 + 1 : HASH_SIZE_MAX;
 
-	return size < FILE_HASH_SIZE_NEW ? FILE_HASH_SIZE_NEW
-	    : size > HASH_SIZE_MAX       ? HASH_SIZE_MAX
-					 : (unsigned)size;
+	return size < FILE_HASH_SIZE_NEW ? FILE_HASH_SIZE_NEW : (unsigned)size;
 }
 
 /*

@@ -100,7 +100,7 @@ int read_all(struct file *file, file_visit *visit, void *private)
 
 	for (unsigned i = 0; i < chains && result >= 0 && !traverse.stopped; i++) {
 		if (i % CHAINS_AT_ONCE == 0) {
-			signals_alarm_start(file->store.options.lock_timeout_ms);
+			signals_alarm_start(file);
 		}
 		result = tdb_traverse_chain(file->tdb, i, visit_one, &traverse);
 	}
