@@ -115,9 +115,10 @@ static int copy_record(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, v
 	}
 	if (same < 0 && kept) {
 		add(compacting, key, record);
-	} else if (same == 0 && tdb_store(new, key, record, TDB_REPLACE)) {
-		/* Also a record that expired meanwhile, by a reset say: not as it was. */
-		compacting->failed = true;
+	} else if (same == 0) {
+		/* It changed; or was reset, say, so that nobody needs it any more. */
+		compacting->failed =
+		    kept ? tdb_store(new, key, record, TDB_REPLACE) : tdb_delete(new, key);
 	}
 	return compacting->failed;
 }
@@ -152,7 +153,7 @@ static int lock_compaction(struct file *file, bool wait)
 
 	/* Another compaction may take longer than anybody waits for a record. */
 	for (int i = 0; result && i < (wait ? FILE_TRIES : 1); i++) {
-		signals_alarm_start(file->store.options.lock_timeout_ms);
+		signals_alarm_start(file);
 		do {
 			result = set_compaction_lock(file, wait ? F_SETLKW : F_SETLK, F_WRLCK);
 		} while (result && errno == EINTR && !signals_alarm_rang);
@@ -226,8 +227,8 @@ static enum store_result make_copy(
 }
 
 /*
- * With all of the old file locked: brings the new one up to date and gives it the name. What is
- * written here needs no fdatasync, no more than any charge does.
+ * Locks all of the old file, brings the new one up to date and gives it the name. What is written
+ * here needs no fdatasync, no more than any charge does.
  */
 static enum store_result replace_file(
     struct compacting *compacting, struct meta *meta, struct error *error)
@@ -236,13 +237,20 @@ static enum store_result replace_file(
 	struct file *file = compacting->file;
 	struct tdb_context *new = file->new;
 	uint64_t max_size = file->store.options.max_size;
+	enum store_result result;
 
+	signals_alarm_start(file);
+	if (tdb_lockall(file->tdb)) {
+		return file_failed(file, error, "can't be locked");
+	}
 	if (file_is_replaced_by_name(file)) {
 		return STORE_STOP;
 	}
-	compacting->records = compacting->kept = 0;
-	if (tdb_traverse_read(file->tdb, copy_record, compacting) < 0) {
-		return file_failed(file, error, "can't be read");
+	/* Not by tdb_traverse_read: it waits for the lock of TDB transactions, which wait for ours.
+	 */
+	result = copy_all(compacting, error);
+	if (result != STORE_OK) {
+		return result;
 	}
 	add_imported(compacting);
 	if (compacting->failed) {
@@ -295,20 +303,12 @@ static enum store_result compact(struct compacting *compacting, struct error *er
 	meta.compacted_ms = clock_now_ms();
 	result = make_copy(compacting, &meta, error);
 	if (result == STORE_OK) {
-		signals_alarm_start(file->store.options.lock_timeout_ms);
-		result =
-		    tdb_lockall(file->tdb) ? file_failed(file, error, "can't be locked") : STORE_OK;
-		signals_alarm_stop();
-		if (result == STORE_OK) {
-			result = replace_file(compacting, &meta, error);
-			if (result != STORE_OK) {
-				tdb_unlockall(file->tdb);
-			}
-		}
+		result = replace_file(compacting, &meta, error);
 	}
 	if (result == STORE_OK) {
 		return STORE_OK;
 	}
+	tdb_unlockall(file->tdb);
 	/* Even a file that could not be made may have got its first bytes. */
 	unlink(compacting->path);
 	file_drop(&file->new);

@@ -85,8 +85,8 @@ void signals_prepare(void);
  * call blocks.
  */
 extern volatile sig_atomic_t signals_alarm_rang;
-void signals_alarm_start(int64_t ms);
-void signals_alarm_ensure(int64_t ms); /* the same unless it is running */
+void signals_alarm_start(const struct file *file); /* in its lock_timeout_ms */
+void signals_alarm_ensure(const struct file *file); /* the same unless it is running */
 void signals_alarm_stop(void); /* costs nothing if it isn't */
 
 /*
@@ -167,16 +167,8 @@ void file_unlock(struct file *file);
 /* Notes which file is open as tdb, and in which state. */
 void file_note_opened(struct file *file);
 
-/* Reads the record :meta of the open file. Takes no lock. */
+/* Reads the record :meta of the open file. */
 enum meta_result file_read_meta(struct file *file, struct meta *meta);
-
-/*
- * Keeps TDB from taking locks until file_lock_again is called with what this returned. A record
- * that is read while chains are locked must not be locked: it is out of their order, and two
- * processes could wait for each other.
- */
-bool file_stop_locking(struct file *file);
-void file_lock_again(struct file *file, bool locked);
 
 /*
  * Under a lock in the open file: whether its name stands for another file, or for none; or it
@@ -221,6 +213,15 @@ int read_all(struct file *file, file_visit *visit, void *private);
 /* Copies a record into the buffer. Where TDB takes no locks, reads until two reads agree. */
 enum read_result { READ_OK, READ_ABSENT /* or damaged */, READ_NO_MEMORY };
 enum read_result read_record(
+    struct tdb_context *tdb, TDB_DATA key, struct store_buffer *buffer, size_t *size);
+
+/*
+ * The same without a lock for the record, for a caller that holds the lock of any chain. Other
+ * chains change meanwhile by overwriting and inserting only, and TDB links a record into its
+ * chain when it is complete: this finds it or not. (With no lock at all, TDB might undo another
+ * process's TDB transaction.)
+ */
+enum read_result read_unlocked(
     struct tdb_context *tdb, TDB_DATA key, struct store_buffer *buffer, size_t *size);
 
 /* store_txn_get. */

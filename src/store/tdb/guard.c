@@ -33,15 +33,16 @@ static enum store_result recover_from_bus(struct file *file, struct error *error
 /* Opens the file; if the system has been started since, checks that it is sound. */
 static enum store_result open_file(struct file *file, struct error *error)
 {
-	enum store_result result;
+	enum store_result result = STORE_OK;
 
-	if (file->tdb) {
-		return STORE_OK;
+	if (!file->tdb) {
+		signals_alarm_ensure(file);
+		result = file_open(file, error);
 	}
-	signals_alarm_ensure(file->store.options.lock_timeout_ms);
-	result = file_open(file, error);
+	/* Also of a file that was opened before, if that call had to wait too long to check it. */
 	if (result == STORE_OK && file->store.options.rescue &&
 	    file->meta.boot_id != meta_boot_id()) {
+		signals_alarm_ensure(file);
 		result = rescue_check(file, error);
 	}
 	return result;
@@ -54,7 +55,7 @@ static enum store_result run(
 
 	for (int i = 0; i < FILE_TRIES; i++) {
 		result = open_file(file, error);
-		if (result == STORE_OK && !file->replaced) {
+		if (result == STORE_OK && !file->replaced && operation) {
 			result = operation(file, data, error);
 		}
 		if (file->replaced) {
@@ -62,7 +63,7 @@ static enum store_result run(
 		} else if (result == STORE_DAMAGED && file->store.options.rescue) {
 			struct error why = *error;
 
-			signals_alarm_ensure(file->store.options.lock_timeout_ms);
+			signals_alarm_ensure(file);
 			result = rescue_run(file, why.text, error);
 			if (result != STORE_OK) {
 				return result;
@@ -76,9 +77,9 @@ static enum store_result run(
 }
 
 /*
- * Runs an operation on the open file. Opens it first; starts again if it was replaced; if it is
- * damaged, rescues it and starts again, once. Bounds all waiting, by an alarm that operations
- * start (signals.h) before they block; survives SIGBUS.
+ * Runs an operation, or none if NULL, on the open file. Opens it first; starts again if it was
+ * replaced; if it is damaged, rescues it and starts again, once. Bounds all waiting, by an alarm
+ * that operations start (signals.h) before they block; survives SIGBUS.
  */
 static enum store_result guard(
     struct store *store, file_operation *operation, void *data, struct error *error)
@@ -156,20 +157,12 @@ static enum store_result guard_maintain(
 	return guard(store, compact_run, &compaction, error);
 }
 
-static enum store_result do_nothing(struct file *file, void *data, struct error *error)
-{
-	(void)file;
-	(void)data;
-	(void)error;
-	return STORE_OK;
-}
-
 /* Of the file as this process last saw it: nothing is needed but that it is open. */
 static enum store_result guard_status(
     struct store *store, struct store_status *status, struct error *error)
 {
 	struct file *file = (struct file *)store;
-	enum store_result result = file->tdb ? STORE_OK : guard(store, do_nothing, NULL, error);
+	enum store_result result = file->tdb ? STORE_OK : guard(store, NULL, NULL, error);
 
 	*status = (struct store_status){file->meta.secret, file->tdb ? tdb_map_size(file->tdb) : 0};
 	return result;

@@ -111,7 +111,8 @@ enum meta_result meta_read(struct meta *meta, TDB_DATA record)
 			       ".%3d took=%" SCNd64 "ms size=%" SCNu64 " boot=%16" SCNx64,
 		&half[0], &half[1], &seconds, &ms, &read.compaction_took_ms, &read.compacted_size,
 		&read.boot_id) != 7 ||
-	    seconds < 0 || seconds > INT64_MAX / 2000) {
+	    seconds < 0 || seconds > INT64_MAX / 2000 || read.compaction_took_ms < 0 ||
+	    read.compaction_took_ms > INT64_MAX / 2000) {
 		return META_BAD;
 	}
 	memcpy(read.secret, half, sizeof(half));

@@ -107,54 +107,28 @@ static int take_meta(TDB_DATA key, TDB_DATA data, void *private)
 	return (int)meta_read(private, data);
 }
 
-bool file_stop_locking(struct file *file)
-{
-	bool locked = !(tdb_get_flags(file->tdb) & TDB_NOLOCK);
-
-	if (locked) {
-		tdb_add_flags(file->tdb, TDB_NOLOCK);
-	}
-	return locked;
-}
-
-void file_lock_again(struct file *file, bool locked)
-{
-	if (locked) {
-		tdb_remove_flags(file->tdb, TDB_NOLOCK);
-	}
-}
-
 enum meta_result file_read_meta(struct file *file, struct meta *meta)
 {
-	bool locked = file_stop_locking(file);
 	int found = tdb_parse_record(file->tdb, key_meta(), take_meta, meta);
 
-	file_lock_again(file, locked);
 	return found < 0 ? META_BAD : (enum meta_result)found;
 }
 
 static enum store_result read_meta(struct file *file, struct error *error)
 {
-	bool locks = file->store.options.access != STORE_READ;
-	enum store_result result = STORE_OK;
-	enum meta_result found;
+	enum meta_result found = file_read_meta(file, &file->meta);
+	const char *path = file->store.location;
 
-	/* A process that only reads takes no lock that could hold up others. */
-	if (locks && tdb_chainlock(file->tdb, key_meta())) {
-		return file_failed(file, error, "can't be locked");
+	if (found == META_OK) {
+		return STORE_OK;
 	}
-	found = file_read_meta(file, &file->meta);
 	if (found == META_NEWER) {
-		result = file_error(
-		    STORE_ERROR, error, file->store.location, "it is of a newer version", NULL);
-	} else if (found != META_OK) {
-		result = file_error(
-		    STORE_DAMAGED, error, file->store.location, "it has no record :meta", NULL);
+		return file_error(STORE_ERROR, error, path, "it is of a newer version", NULL);
 	}
-	if (locks) {
-		tdb_chainunlock(file->tdb, key_meta());
-	}
-	return result;
+	/* Perhaps another process has it locked. */
+	return signals_alarm_rang
+	    ? file_failed(file, error, "can't be locked")
+	    : file_error(STORE_DAMAGED, error, path, "it has no record :meta", NULL);
 }
 
 int file_open_locked(struct file *file, const char *path, int flags, off_t bytes)
@@ -289,56 +263,42 @@ static int rename_new(const char *from, const char *to)
 	return 0;
 }
 
-/* Makes the file under a name of this process's own and gives it its real one. */
-static enum store_result make_and_rename(struct file *file, const char *path, struct error *error)
+/*
+ * Makes the file under a name of this process's own and gives it its real one: nobody ever sees
+ * half of it, and a file of some other kind is never written to, as tdb_open would do with
+ * O_CREAT. STORE_OK, with nothing open, if another process was faster.
+ */
+static enum store_result create_file(struct file *file, struct error *error)
 {
+	const char *location = file->store.location;
+	enum store_result result;
+	char path[PATH_MAX];
+
+	if (snprintf(path, PATH_MAX, "%s.%d", location, (int)getpid()) >= PATH_MAX) {
+		return file_error(STORE_ERROR, error, location, "the name is too long", NULL);
+	}
+	unlink(path);
 	file->tdb = file_make(file, path, FILE_HASH_SIZE_NEW);
 	if (!file->tdb) {
-		return file_failed(file, error,
+		result = file_failed(file, error,
 		    errno == ENOENT
 			? "can't be made; its folder must exist and belong to the account that "
 			  "the helper runs as"
 			: "can't be made");
-	}
-	if (meta_init(&file->meta, tdb_map_size(file->tdb), true)) {
-		return file_failed(file, error, "no random bytes");
-	}
-	if (meta_write(file->tdb, &file->meta, TDB_INSERT)) {
-		return file_failed(file, error, "its record :meta can't be written");
-	}
-	if (rename_new(path, file->store.location)) {
-		if (errno != EEXIST) {
-			return file_failed(file, error, "can't be made");
-		}
-		unlink(path);
-		file_close(file);
+	} else if (meta_init(&file->meta, tdb_map_size(file->tdb), true)) {
+		result = file_error(STORE_ERROR, error, location, "no random bytes", NULL);
+	} else if (meta_write(file->tdb, &file->meta, TDB_INSERT)) {
+		result = file_failed(file, error, "its record :meta can't be written");
+	} else if (rename_new(path, location) == 0) {
+		file_note_opened(file);
 		return STORE_OK;
-	}
-	file_note_opened(file);
-	return STORE_OK;
-}
-
-/*
- * Makes the file, so that nobody ever sees half of it, and a file of some other kind is never
- * written to, as tdb_open would do with O_CREAT. STORE_OK, with nothing open, if another process
- * was faster.
- */
-static enum store_result create_file(struct file *file, struct error *error)
-{
-	enum store_result result;
-	char path[PATH_MAX];
-
-	if (snprintf(path, sizeof(path), "%s.%d", file->store.location, (int)getpid()) >=
-	    (int)sizeof(path)) {
-		return file_error(
-		    STORE_ERROR, error, file->store.location, "the name is too long", NULL);
+	} else if (errno == EEXIST) {
+		result = STORE_OK;
+	} else {
+		result = file_error(STORE_ERROR, error, location, "can't be made", strerror(errno));
 	}
 	unlink(path);
-	result = make_and_rename(file, path, error);
-	if (result != STORE_OK) {
-		unlink(path);
-		file_close(file);
-	}
+	file_close(file);
 	return result;
 }
 
@@ -417,6 +377,8 @@ bool file_is_replaced_by_name(struct file *file)
 	bool other;
 
 	file->recheck = false;
+	/* Reading :meta waits for its lock. */
+	signals_alarm_ensure(file);
 	if (stat(file->store.location, &named)) {
 		file->replaced = errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
 		return file->replaced;
@@ -462,11 +424,9 @@ int file_new_path(
 unsigned file_hash_size(size_t keys)
 {
 	/* As many chains again as there are keys: compaction follows when the file has doubled. */
-	size_t size = keys < HASH_SIZE_MAX ? keys * 2 + 1 : HASH_SIZE_MAX;
+	size_t size = keys < HASH_SIZE_MAX / 2 ? keys * 2 + 1 : HASH_SIZE_MAX;
 
-	return size < FILE_HASH_SIZE_NEW ? FILE_HASH_SIZE_NEW
-	    : size > HASH_SIZE_MAX       ? HASH_SIZE_MAX
-					 : (unsigned)size;
+	return size < FILE_HASH_SIZE_NEW ? FILE_HASH_SIZE_NEW : (unsigned)size;
 }
 
 /*

@@ -47,25 +47,34 @@ enum read_result read_record(
 	return same == -2 ? READ_NO_MEMORY : same < 0 ? READ_ABSENT : READ_OK;
 }
 
-/*
- * Takes no lock. Other chains may change meanwhile by overwriting and inserting only, and TDB
- * links a record into its chain when it is complete: this finds it or not.
- */
+enum read_result read_unlocked(
+    struct tdb_context *tdb, TDB_DATA key, struct store_buffer *buffer, size_t *size)
+{
+	bool locks = !(tdb_get_flags(tdb) & TDB_NOLOCK);
+	enum read_result result;
+
+	if (locks) {
+		tdb_add_flags(tdb, TDB_NOLOCK);
+	}
+	result = read_record(tdb, key, buffer, size);
+	if (locks) {
+		tdb_remove_flags(tdb, TDB_NOLOCK);
+	}
+	return result;
+}
+
 const char *read_get(struct store_txn *txn, const char *key, size_t key_length, size_t *size)
 {
 	struct file *file = (struct file *)txn->store;
 	char stored[KEY_STORED_MAX];
-	enum read_result result;
-	bool locked;
 
 	if (!file->tdb || key_length > KEY_STORED_MAX - KEY_PREFIX) {
 		return NULL;
 	}
-	locked = file_stop_locking(file);
-	result = read_record(
-	    file->tdb, key_store(file->meta.secret, key, key_length, stored), &txn->got, size);
-	file_lock_again(file, locked);
-	return result == READ_OK ? txn->got.bytes : NULL;
+	return read_unlocked(file->tdb, key_store(file->meta.secret, key, key_length, stored),
+		   &txn->got, size) == READ_OK
+	    ? txn->got.bytes
+	    : NULL;
 }
 
 struct traverse {
@@ -91,7 +100,7 @@ int read_all(struct file *file, file_visit *visit, void *private)
 
 	for (unsigned i = 0; i < chains && result >= 0 && !traverse.stopped; i++) {
 		if (i % CHAINS_AT_ONCE == 0) {
-			signals_alarm_start(file->store.options.lock_timeout_ms);
+			signals_alarm_start(file);
 		}
 		result = tdb_traverse_chain(file->tdb, i, visit_one, &traverse);
 	}
@@ -109,12 +118,17 @@ static int visit_record(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, 
 	struct walking *walking = private;
 	struct store_txn *txn = &walking->file->store.txn;
 	struct store_buffer *buffer = &txn->buffer[0];
+	char stored[KEY_STORED_MAX];
 	size_t key_length, size;
-	const char *original = key_original(key, &key_length);
+	const char *original;
 
-	if (!original) {
+	if (!key_original(key, &key_length)) {
 		return 0;
 	}
+	/* TDB's is in the map, which moves if the file has grown when another record is read. */
+	memcpy(stored, key.dptr, key.dsize);
+	key.dptr = (unsigned char *)stored;
+	original = key_original(key, &key_length);
 	/* What TDB read without a lock may be torn. */
 	if (!(tdb_get_flags(tdb) & TDB_NOLOCK) || read_record(tdb, key, buffer, &size) != READ_OK) {
 		size = record.dsize;

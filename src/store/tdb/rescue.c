@@ -231,6 +231,8 @@ static enum store_result rescue_file(struct file *file, const char *why, struct 
 	if (file_open_locked(file, rescuing.real, O_RDWR | O_NOFOLLOW, 0)) {
 		return file_failed(file, error, "can't be locked for a rescue");
 	}
+	/* The rest may take long, but waits for nobody. */
+	signals_alarm_stop();
 	if (stat(rescuing.real, &named) || fstat(file->lock_fd, &opened) ||
 	    !is_damaged_file(file, &named) || !is_damaged_file(file, &opened)) {
 		/* Another process was faster. */
@@ -296,29 +298,27 @@ static int check_record(TDB_DATA key, TDB_DATA data, void *private)
 
 enum store_result rescue_check(struct file *file, struct error *error)
 {
-	bool sound;
+	const char *path = file->store.location;
+	enum store_result result = STORE_OK;
 
 	if (tdb_lockall(file->tdb)) {
 		return file_failed(file, error, "can't be locked");
 	}
 	if (file_is_replaced_by_name(file)) {
-		tdb_unlockall(file->tdb);
-		return STORE_STOP;
-	}
-	/* Another process may have been faster. */
-	if (file_read_meta(file, &file->meta) == META_OK && file->meta.boot_id == meta_boot_id()) {
-		tdb_unlockall(file->tdb);
-		return STORE_OK;
-	}
-	sound = tdb_check(file->tdb, check_record, file) == 0;
-	if (sound) {
+		result = STORE_STOP;
+	} else if (file_read_meta(file, &file->meta) != META_OK ||
+	    file->meta.boot_id != meta_boot_id()) {
+		/* No other process was faster. */
 		file->meta.boot_id = meta_boot_id();
-		if (meta_write(file->tdb, &file->meta, TDB_REPLACE)) {
-			return file_failed(file, error, "its record :meta can't be written");
+		/* What follows may take long, but waits for nobody. */
+		signals_alarm_stop();
+		if (tdb_check(file->tdb, check_record, file)) {
+			result = file_error(STORE_DAMAGED, error, path,
+			    "not left as it should be when the machine went down", NULL);
+		} else if (meta_write(file->tdb, &file->meta, TDB_REPLACE)) {
+			result = file_failed(file, error, "its record :meta can't be written");
 		}
 	}
 	tdb_unlockall(file->tdb);
-	return sound ? STORE_OK
-		     : file_error(STORE_DAMAGED, error, file->store.location,
-			   "not left as it should be when the machine went down", NULL);
+	return result;
 }

@@ -97,42 +97,31 @@ static int append_copy(int fd, uint64_t size, int to)
 	return ftruncate(to, (off_t)(end < SCRATCH_MAX ? end : SCRATCH_MAX));
 }
 
-static int scan_once(struct file *file, uint64_t size, const char *path, int hash,
-    struct scan *scan, struct error *error)
-{
-	int flags = TDB_NOLOCK | TDB_NOSYNC | hash;
-	int result = -1;
-
-	/* Left by a process that was killed between the next two calls. */
-	unlink(path);
-	/* One chain: the header and the table take as little as they can. */
-	file->scratch = tdb_open(path, 1, flags, O_RDWR | O_CREAT | O_EXCL, 0600);
-	if (!file->scratch) {
-		return error_set(error, "%s: can't be made: %s", path, strerror(errno));
-	}
-	unlink(path);
-	if (append_copy(file->lock_fd, size, tdb_fd(file->scratch))) {
-		error_set(error, "%s: can't be written: %s", path, strerror(errno));
-	} else if (tdb_rescue(file->scratch, visit_record, scan)) {
-		error_set(error, "%s: out of memory", path);
-	} else {
-		result = 0;
-	}
-	file_drop(&file->scratch);
-	return result;
-}
-
 int scan_records(struct file *file, uint64_t size, const char *path, scan_visit *visit,
     void *private, struct error *error)
 {
 	/* A file that tdbbackup(8) wrote has TDB's first hash function. */
 	static const int hash[] = {TDB_INCOMPATIBLE_HASH, TDB_DEFAULT};
 	struct scan scan = {.visit = visit, .private = private};
+	int result = 0;
 
-	for (size_t i = 0; i < sizeof(hash) / sizeof(*hash) && !scan.found; i++) {
-		if (scan_once(file, size, path, hash[i], &scan, error)) {
-			return -1;
+	for (size_t i = 0; i < 2 && result == 0 && !scan.found; i++) {
+		/* Left by a process that was killed before the other unlink. */
+		unlink(path);
+		/* One chain: the header and the table take as little as they can. */
+		file->scratch = tdb_open(
+		    path, 1, TDB_NOLOCK | TDB_NOSYNC | hash[i], O_RDWR | O_CREAT | O_EXCL, 0600);
+		if (!file->scratch) {
+			return error_set(error, "%s: can't be made: %s", path, strerror(errno));
 		}
+		unlink(path);
+		if (append_copy(file->lock_fd, size, tdb_fd(file->scratch))) {
+			result =
+			    error_set(error, "%s: can't be written: %s", path, strerror(errno));
+		} else if (tdb_rescue(file->scratch, visit_record, &scan)) {
+			result = error_set(error, "%s: out of memory", path);
+		}
+		file_drop(&file->scratch);
 	}
-	return 0;
+	return result;
 }

@@ -45,8 +45,9 @@ void signals_prepare(void)
 	signal(SIGXFSZ, SIG_IGN);
 }
 
-void signals_alarm_start(int64_t ms)
+void signals_alarm_start(const struct file *file)
 {
+	int64_t ms = file->store.options.lock_timeout_ms;
 	struct itimerval timer = {
 	    .it_value = {ms / 1000, (ms % 1000) * 1000}, .it_interval = {0, 20000}};
 
@@ -55,10 +56,10 @@ void signals_alarm_start(int64_t ms)
 	setitimer(ITIMER_REAL, &timer, NULL);
 }
 
-void signals_alarm_ensure(int64_t ms)
+void signals_alarm_ensure(const struct file *file)
 {
 	if (!alarm_runs) {
-		signals_alarm_start(ms);
+		signals_alarm_start(file);
 	}
 }
 

@@ -24,19 +24,12 @@ struct updating {
 	size_t order[STORE_ITEMS_MAX];
 };
 
-/* Blocking calls need the alarm; if all locks are free it costs nothing. */
-static void before_waiting(const struct file *file)
-{
-	signals_alarm_ensure(file->store.options.lock_timeout_ms);
-}
-
 static void sort_chains(struct updating *updating)
 {
 	unsigned hash_size = (unsigned)tdb_hash_size(updating->file->tdb);
 	unsigned chain[STORE_ITEMS_MAX];
 
-	updating->order[0] = 0;
-	for (size_t i = 0; updating->update->items > 1 && i < updating->update->items; i++) {
+	for (size_t i = 0; i < updating->update->items; i++) {
 		size_t at = i;
 
 		chain[i] = tdb_jenkins_hash(&updating->key[i]) % hash_size;
@@ -64,10 +57,11 @@ static int lock_chains(struct updating *updating)
 	for (size_t i = 0; i < updating->update->items; i++) {
 		TDB_DATA key = updating->key[updating->order[i]];
 
+		/* If the locks are free, it takes no alarm. */
 		if (tdb_chainlock_nonblock(tdb, key) == 0) {
 			continue;
 		}
-		before_waiting(updating->file);
+		signals_alarm_ensure(updating->file);
 		if (tdb_chainlock(tdb, key)) {
 			unlock_chains(updating, i);
 			return -1;
@@ -86,7 +80,7 @@ static enum store_result damaged_chain(struct file *file, struct error *error)
 /* Whether a record that TDB has not found is absent and not damaged. */
 static enum store_result check_absent(struct file *file, struct error *error)
 {
-	struct meta meta;
+	size_t size;
 
 	if (tdb_error(file->tdb) != TDB_ERR_NOEXIST) {
 		return file_failed(file, error, "a record can't be read");
@@ -95,7 +89,7 @@ static enum store_result check_absent(struct file *file, struct error *error)
 		return damaged_chain(file, error);
 	}
 	/* Where zeros came over the file no key is found, this one neither. */
-	if (file_read_meta(file, &meta) != META_OK) {
+	if (read_unlocked(file->tdb, key_meta(), &file->store.txn.got, &size) == READ_ABSENT) {
 		return file_error(
 		    STORE_DAMAGED, error, file->store.location, "it has no record :meta", NULL);
 	}
@@ -202,7 +196,7 @@ static enum store_result write_items(struct updating *updating, struct error *er
 	/* Inserting is what can fail: with all keys there, the rest can't. */
 	for (size_t i = 0; i < update->items && result == STORE_OK; i++) {
 		if (update->item[i].action == STORE_PATCH && !update->item[i].exists) {
-			before_waiting(file);
+			signals_alarm_ensure(file);
 			result = insert(updating, i, error);
 		}
 	}
@@ -257,7 +251,7 @@ static enum store_result run_in_transaction(struct updating *updating, struct er
 	struct file *file = updating->file;
 	enum store_result result;
 
-	before_waiting(updating->file);
+	signals_alarm_ensure(updating->file);
 	if (tdb_transaction_start(file->tdb)) {
 		return file_failed(file, error, "can't start a transaction");
 	}

@@ -7,7 +7,6 @@
 
 #include "config/file.h"
 #include "engine/candidate.h"
-#include "engine/retention.h"
 
 #include <unistd.h>
 
@@ -22,6 +21,30 @@ static bool keep_all(void *data, const char *key, size_t key_length, char *recor
 	(void)size;
 	return true;
 }
+
+static bool never_newer(const char *a, size_t a_size, const char *b, size_t b_size)
+{
+	(void)a;
+	(void)a_size;
+	(void)b;
+	(void)b_size;
+	return false;
+}
+
+static bool keep_always(
+    const char *key, size_t key_length, char *record, size_t size, int64_t now_ms)
+{
+	(void)now_ms;
+	return keep_all(NULL, key, key_length, record, size);
+}
+
+static bool repair_nothing(const char *key, size_t key_length, char *record, size_t size)
+{
+	return keep_all(NULL, key, key_length, record, size);
+}
+
+/* Keeps what nobody needs any more, such as an exception that has expired. */
+static const struct store_codec codec = {repair_nothing, never_newer, keep_always};
 
 static bool next_record(void *data, size_t i, struct store_record *record)
 {
@@ -63,7 +86,7 @@ static void set_up(void)
 	close(fd);
 	check(config_load(path, &config, &stamp, NULL, NULL) == CONFIG_OK, "configuration");
 	unlink(path);
-	store = store_open("memory:", &options, &retention_codec, NULL);
+	store = store_open("memory:", &options, &codec, NULL);
 	opening = (struct opening){.limits = effective_limits_new(&config)};
 	check(opening.limits && store, "out of memory");
 	opening.candidate.rule = &config.rule[0];

@@ -22,6 +22,7 @@ static char bytes[2][4096];
 /* A counter that was charged, and perhaps denied, ago_ms before NOW_MS. Returns its size. */
 static size_t make_counter(char *to, const char *header, int64_t ago_ms, uint64_t cost, bool denied)
 {
+	static const uint8_t unknown[RECORD_CLIENT_BYTES];
 	struct record record;
 
 	new_record(&record, header, to);
@@ -30,7 +31,7 @@ static size_t make_counter(char *to, const char *header, int64_t ago_ms, uint64_
 		counter_charge(&record, to, cost);
 	}
 	if (denied) {
-		counter_deny(&record, NULL);
+		counter_deny(&record, unknown);
 	}
 	record_write(&record, to);
 	return record_size(&record.layout);

@@ -17,6 +17,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <tdb.h>
+#include <time.h>
 #include <unistd.h>
 
 /* TDB's header, and so where the list of free space starts. */
@@ -24,6 +26,8 @@
 
 static char folder[64], path[128];
 static const char *location; /* of the stores that are opened: path, or "memory:" */
+static int64_t lock_timeout_ms; /* of these stores */
+static bool bus_in_repair; /* the next repair raises SIGBUS */
 
 /*
  * A record can be used if it begins with '+'; '?' is repaired to that. The larger text is of the
@@ -33,6 +37,10 @@ static bool repair(const char *key, size_t key_length, char *data, size_t size)
 {
 	(void)key;
 	(void)key_length;
+	if (bus_in_repair) {
+		bus_in_repair = false;
+		raise(SIGBUS);
+	}
 	if (size > 0 && data[0] == '?') {
 		data[0] = '+';
 	}
@@ -62,7 +70,7 @@ static struct store *open_store(uint64_t max_size, enum store_access access)
 {
 	struct store_options options = {.mode = 0600,
 	    .max_size = max_size,
-	    .lock_timeout_ms = 2000,
+	    .lock_timeout_ms = lock_timeout_ms,
 	    .access = access,
 	    .rescue = true};
 	struct error error = {""};
@@ -79,13 +87,14 @@ static int make_folder(void **state)
 	check(mkdtemp(folder) != NULL, "no folder");
 	snprintf(path, sizeof(path), "%s/counters.tdb", folder);
 	location = path;
+	lock_timeout_ms = 2000;
 	return 0;
 }
 
-/* Names in the folder. */
-static size_t count_files(void)
+/* Names in a folder. */
+static size_t count_names(const char *name)
 {
-	DIR *dir = opendir(folder);
+	DIR *dir = opendir(name);
 	struct dirent *entry;
 	size_t n = 0;
 
@@ -94,6 +103,11 @@ static size_t count_files(void)
 	}
 	closedir(dir);
 	return n;
+}
+
+static size_t count_files(void)
+{
+	return count_names(folder);
 }
 
 static int remove_folder(void **state)
@@ -859,6 +873,173 @@ static void test_rescue_fails(void **state)
 	store_close(store);
 }
 
+/*
+ * Another process, for at most 4 seconds, that has locked one byte of the file; to be ended by
+ * end_process.
+ */
+static pid_t lock_byte(off_t at)
+{
+	int ready[2];
+	char byte = 0;
+	pid_t pid;
+
+	check(pipe(ready) == 0, "pipe");
+	pid = fork();
+	if (pid == 0) {
+		struct flock lock = {
+		    .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
+		int fd = open(path, O_RDWR);
+
+		if (fcntl(fd, F_SETLKW, &lock) || write(ready[1], &byte, 1) != 1) {
+			_exit(1);
+		}
+		sleep(4);
+		_exit(0);
+	}
+	close(ready[1]);
+	check(read(ready[0], &byte, 1) == 1, "nothing is locked");
+	close(ready[0]);
+	return pid;
+}
+
+static void end_process(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static int64_t monotonic_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* A file from before the system was started is checked before it is used, however long it takes. */
+static void test_check_waits(void **state)
+{
+	struct store *store = open_store(1 << 24, STORE_CREATE);
+	pid_t pid;
+
+	(void)state;
+	put(store, "a", "+a1");
+	store_close(store);
+	overwrite(place_of(" boot=") + 6, "0123456789abcdef", 16);
+	/* Far behind the end: only those who lock the whole file care. */
+	pid = lock_byte(1 << 30);
+	lock_timeout_ms = 100;
+	store = open_store(1 << 24, STORE_CREATE);
+	for (int i = 0; i < 2; i++) {
+		check(put_one(store, "a", "+a2") == STORE_BUSY, "try %d: not checked", i);
+	}
+	end_process(pid);
+	put(store, "a", "+a3");
+	check(place_of("0123456789abcdef") == 0, "it is not noted that it was checked");
+	check_record_is(store, "a", "+a3");
+	store_close(store);
+}
+
+/* The record :meta is locked by a process that was stopped, say: nobody waits without end. */
+static void test_meta_locked(void **state)
+{
+	TDB_DATA meta = {(unsigned char *)":meta", 5};
+	struct store *store, *reader;
+	struct error error = {""};
+	int64_t began_ms;
+	size_t n = 0;
+	pid_t pid;
+
+	(void)state;
+	lock_timeout_ms = 100;
+	store = open_store(1 << 24, STORE_CREATE);
+	reader = open_store(1 << 24, STORE_READ);
+	put(store, "a", "+a1");
+	/* Chains start behind the list of free space. */
+	pid = lock_byte(FREE_LIST_AT + 4 * (tdb_jenkins_hash(&meta) % 4093));
+	began_ms = monotonic_ms();
+	/* One of the two may lie on the chain of :meta. */
+	check(put_one(store, "b", "+b1") == STORE_OK || put_one(store, "c", "+c1") == STORE_OK,
+	    "a new record");
+	store_recheck(store);
+	check(put_one(store, "a", "+a2") == STORE_BUSY, "whether it is the same file");
+	check(store_walk(reader, count_visit, &n, &error) == STORE_BUSY, "%s", error.text);
+	check(monotonic_ms() - began_ms < 2000, "took %lld ms",
+	    (long long)(monotonic_ms() - began_ms));
+	end_process(pid);
+	put(store, "a", "+a3");
+	check(store_notice(store) == NULL, "was taken for damage");
+	store_close(store);
+	store_close(reader);
+}
+
+/* A SIGBUS within a rescue leaves nothing open and nothing locked. */
+static void test_bus_in_rescue(void **state)
+{
+	struct store *store = open_store(1 << 24, STORE_CREATE);
+	size_t before = count_names("/proc/self/fd");
+
+	(void)state;
+	put(store, "a", "+a1");
+	put(store, "bad", "+bad");
+	overwrite(place_of("bad+bad") + 3, "!", 1);
+	bus_in_repair = true;
+	check(put_one(store, "bad", "+bad") == STORE_ERROR, "works all the same");
+	check(!bus_in_repair, "no rescue");
+	check(count_names("/proc/self/fd") == before, "%zu descriptors, before %zu",
+	    count_names("/proc/self/fd"), before);
+	end_process(lock_byte(FREE_LIST_AT));
+	store_close(store);
+}
+
+/* While a walk visits a record another process makes the file larger. */
+static bool visit_growing(void *data, struct store_txn *txn, const char *key, size_t key_length,
+    const char *record, size_t size)
+{
+	struct store *store = *(struct store **)data;
+	pid_t pid = fork();
+	int status;
+
+	check(key_length == 1, "another key");
+	if (pid == 0) {
+		char other[16], text[1001] = "";
+
+		memset(text, '+', sizeof(text) - 1);
+		/* TDB opens no file twice in one process. */
+		store_close(store);
+		lock_timeout_ms = 100;
+		store = open_store(1 << 24, STORE_WRITE);
+		for (int i = 0; i < 200; i++) {
+			snprintf(other, sizeof(other), "other%d", i);
+			(void)put_one(store, other, text);
+		}
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	check(status == 0, "nothing was added");
+	for (int i = 0; i < 200; i++) {
+		char other[16];
+
+		snprintf(other, sizeof(other), "other%d", i);
+		store_txn_get(txn, other, strlen(other), &size);
+	}
+	check(key[0] == 'a' && strncmp(record, "+a1", 3) == 0, "it is another one now");
+	*(struct store **)data = NULL;
+	return false;
+}
+
+static void test_walk_growing(void **state)
+{
+	struct store *store = open_store(1 << 24, STORE_CREATE), *walked = store;
+	struct error error = {""};
+
+	(void)state;
+	put(store, "a", "+a1");
+	check(store_walk(store, visit_growing, &walked, &error) == STORE_OK, "%s", error.text);
+	check(!walked, "not visited");
+	store_close(store);
+}
+
 /* What every backend promises. */
 static void on_memory(void (*test)(void **state), void **state)
 {
@@ -958,6 +1139,10 @@ int main(void)
 	    store_test(test_zeros),
 	    store_test(test_get_damaged),
 	    store_test(test_rescue_fails),
+	    store_test(test_check_waits),
+	    store_test(test_meta_locked),
+	    store_test(test_bus_in_rescue),
+	    store_test(test_walk_growing),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
