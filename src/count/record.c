@@ -428,27 +428,45 @@ bool record_is_later(const struct record *a, const struct record *b)
 	return is_later(a->sequence, b->sequence);
 }
 
-int record_read(struct record *record, const char *bytes, size_t size, struct error *error)
+/* Whether bytes begin with the header of this record. */
+static bool has_header(const struct record *record, const char *bytes, size_t size)
+{
+	return record->header_length > 0 && size >= record->header_length &&
+	    hash_quick(CHECK_SEED, bytes, record->header_length) == record->header_check;
+}
+
+/* Makes the record what the header of bytes says. */
+static int read_header_of(
+    struct record *record, const char *bytes, size_t size, struct error *error)
 {
 	const char *end = memchr(bytes, '|', size < RECORD_HEADER_MAX ? size : RECORD_HEADER_MAX);
 	struct record_layout layout;
+
+	if (end && read_header(&layout, bytes, end) == 0) {
+		record_init(record, &layout);
+		/* A header that write_header would spell in another way is damaged. */
+		if (has_header(record, bytes, (size_t)(end + 1 - bytes))) {
+			return 0;
+		}
+		record->header_length = 0;
+	}
+	return error_set(error, "not a counter of version " FORMAT_VERSION);
+}
+
+int record_read_again(struct record *record, const char *bytes, size_t size, struct error *error)
+{
 	uint64_t sequence[2];
 
-	if (!end || read_header(&layout, bytes, end)) {
-		return error_set(error, "not a counter of version " FORMAT_VERSION);
+	if (!has_header(record, bytes, size) && read_header_of(record, bytes, size, error)) {
+		return -1;
 	}
-	record_init(record, &layout);
-	/* A header that write_header would spell in another way is damaged. */
-	if (hash_quick(CHECK_SEED, bytes, (size_t)(end + 1 - bytes)) != record->header_check) {
-		return error_set(error, "not a counter of version " FORMAT_VERSION);
-	}
-	if (size != event_offset(record, layout.events)) {
-		return error_set(
-		    error, "%zu bytes long instead of %zu", size, record_size(&layout));
+	if (size != event_offset(record, record->layout.events)) {
+		return error_set(error, "%zu bytes long instead of %zu", size,
+		    event_offset(record, record->layout.events));
 	}
 	record->log_bytes = bytes;
 	for (unsigned slot = 0; slot < 2; slot++) {
-		const char *p = bytes + slot_offset(record, slot) + decimals_size(&layout);
+		const char *p = bytes + slot_offset(record, slot) + decimals_size(&record->layout);
 
 		sequence[slot] = base64_get(&p, WIDTH_SEQUENCE);
 	}
@@ -461,6 +479,12 @@ int record_read(struct record *record, const char *bytes, size_t size, struct er
 	}
 	read_slot(record, bytes + slot_offset(record, record->slot));
 	return 0;
+}
+
+int record_read(struct record *record, const char *bytes, size_t size, struct error *error)
+{
+	record->header_length = 0;
+	return record_read_again(record, bytes, size, error);
 }
 
 void record_write_new(struct record *record, char *bytes)

@@ -101,6 +101,12 @@ void record_init(struct record *record, const struct record_layout *layout);
  */
 int record_read(struct record *record, const char *bytes, size_t size, struct error *error);
 
+/*
+ * As record_read, for a record that is all zero or was read or made before: faster if it has the
+ * same layout again.
+ */
+int record_read_again(struct record *record, const char *bytes, size_t size, struct error *error);
+
 /* Finds a transaction that the record remembers; false if it does not. */
 bool record_transaction(
     const struct record *record, uint64_t instance, struct record_transaction *transaction);

@@ -65,7 +65,7 @@ int candidate_open(struct candidate *candidate, struct effective_limits *limits,
 	candidate->effective = candidate->file;
 	candidate->allowed = candidate->kept = candidate->ahead = candidate->rebuilt = false;
 	if ((item->exists || item->size > 0) &&
-	    record_read(record, item->data, item->size, error)) {
+	    record_read_again(record, item->data, item->size, error)) {
 		return -1;
 	}
 	if (!item->exists || record->exception) {
