@@ -88,7 +88,7 @@ struct rule {
 	unsigned ipv4_prefix;
 	unsigned ipv6_prefix;
 	unsigned fold_case;
-	char *strip_extension; /* delimiters; "": none */
+	char *strip_extension; /* delimiters; NULL: none */
 
 	/* What rule_finish derives from the options. */
 	struct key_folding folding;

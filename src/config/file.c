@@ -46,76 +46,68 @@ struct parse {
 	void *data;
 
 	struct config *config;
-	enum { IN_NOTHING, IN_GLOBAL, IN_RULE, IN_UNKNOWN } section;
-	struct rule *rule;
 	unsigned global_line; /* where [global] stands; 0: not yet */
-	unsigned option_line[2][OPTIONS_MAX]; /* where each option of [global], of rule is set */
+	bool begun; /* there was a section */
+	/* The current section. NULL if it is unknown, or none has begun. */
+	const struct config_option *options;
+	void *section; /* struct config or struct rule */
+	struct rule *rule; /* NULL in [global] */
+	unsigned option_line[OPTIONS_MAX]; /* where each option is set; 0: nowhere */
 };
 
-static void complain(struct parse *parse, unsigned line, const char *format, ...)
+static void complain(void *data, unsigned line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-static void complain(struct parse *parse, unsigned line, const char *format, ...)
+static void complain(void *data, unsigned line, const char *format, ...)
 {
-	char buffer[1024];
-	char message[1024];
-	struct strbuf text, printable;
+	struct parse *parse = data;
+	char number[16] = "", message[1024], raw[1500], buffer[1500];
+	struct strbuf text;
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
-	strbuf_init(&text, buffer, sizeof(buffer));
-	strbuf_printf(&text, "%.400s:", parse->path);
 	if (line > 0) {
-		strbuf_printf(&text, "%u:", line);
+		snprintf(number, sizeof(number), "%u:", line);
 	}
-	strbuf_puts(&text, " ");
-	strbuf_puts(&text, message);
-	strbuf_init(&printable, message, sizeof(message));
-	strbuf_printable(&printable, text.buffer, text.length, NULL);
-	parse->report(parse->data, message);
+	snprintf(raw, sizeof(raw), "%.400s:%s %s", parse->path, number, message);
+	strbuf_init(&text, buffer, sizeof(buffer));
+	strbuf_printable(&text, raw, strlen(raw), NULL);
+	parse->report(parse->data, buffer);
 	parse->mistakes++;
 }
 
-/* The line that sets an option of the current rule; 0: none does. */
-static unsigned option_line(const struct parse *parse, const char *name)
+static void begin_section(
+    struct parse *parse, const struct config_option *options, void *section, struct rule *rule)
 {
-	for (size_t i = 0; options_rule[i].name; i++) {
-		if (strcmp(options_rule[i].name, name) == 0) {
-			return parse->option_line[1][i];
-		}
-	}
-	return 0;
-}
-
-static void complain_about_rule(void *data, unsigned line, const char *message)
-{
-	complain(data, line, "%s", message);
+	parse->options = options;
+	parse->section = section;
+	parse->rule = rule;
+	memset(parse->option_line, 0, sizeof(parse->option_line));
 }
 
 static void end_section(struct parse *parse)
 {
-	if (parse->section == IN_RULE) {
-		parse->no_memory |=
-		    rule_finish(parse->rule, option_line(parse, "key"), option_line(parse, "limit"),
-			complain_about_rule, parse) != 0;
+	if (parse->rule &&
+	    rule_finish(parse->rule, parse->option_line[OPTIONS_RULE_KEY],
+		parse->option_line[OPTIONS_RULE_LIMIT], complain, parse)) {
+		parse->no_memory = true;
 	}
-	parse->section = IN_UNKNOWN;
-	parse->rule = NULL;
+	begin_section(parse, NULL, NULL, NULL);
 }
 
 static void begin_rule(struct parse *parse, const char *name, size_t length)
 {
+	static const char allowed[] =
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 	struct config *config = parse->config;
 	struct rule *rule;
 
-	if (length == 0 || length > CONFIG_RULE_NAME_MAX ||
-	    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") <
-		length) {
+	if (length == 0 || length > CONFIG_RULE_NAME_MAX || strspn(name, allowed) < length) {
 		complain(parse, parse->line,
-		    "\"%.*s\" can't be the name of a rule; it is 1 to %d "
-		    "letters, digits, '-' or '_'",
+		    "\"%.*s\" can't be the name of a rule; it is 1 to %d letters, digits, '-' or "
+		    "'_'",
 		    (int)length, name, CONFIG_RULE_NAME_MAX);
 		return;
 	}
@@ -127,8 +119,8 @@ static void begin_rule(struct parse *parse, const char *name, size_t length)
 	for (size_t i = 0; i < config->rules; i++) {
 		if (ascii_same(name, length, config->rule[i].name)) {
 			complain(parse, parse->line,
-			    "a second [rule %.*s], the first is in line %u; "
-			    "each needs a name of its own",
+			    "a second [rule %.*s], the first is in line %u; each needs a name of "
+			    "its own",
 			    (int)length, name, config->rule[i].line);
 			return;
 		}
@@ -144,41 +136,33 @@ static void begin_rule(struct parse *parse, const char *name, size_t length)
 	}
 	config->rule = rule;
 	rule += config->rules++;
-	if (options_init_rule(rule)) {
-		parse->no_memory = true;
-		return;
-	}
-	rule->line = parse->line;
+	*rule = (struct rule){.line = parse->line};
 	memcpy(rule->name, name, length);
-	memset(parse->option_line[1], 0, sizeof(parse->option_line[1]));
-	parse->section = IN_RULE;
-	parse->rule = rule;
+	begin_section(parse, options_rule, rule, rule);
+	if (options_init(options_rule, rule)) {
+		parse->no_memory = true;
+	}
 }
 
-/* A line that starts with '['. inih does not report a section without options. */
-static void begin_section(struct parse *parse, const char *line, size_t length)
+/* Takes a line that starts with '['. inih does not report a section without options. */
+static void take_section(struct parse *parse, const char *line, size_t length)
 {
 	const char *close = memchr(line, ']', length);
 	const char *name = line + 1 + strspn(line + 1, " \t");
+	const char *behind = close ? close + 1 + strspn(close + 1, " \t") : NULL;
 	size_t size;
 
 	end_section(parse);
+	parse->begun = true;
 	if (!close) {
 		complain(parse, parse->line,
-		    "a '[' without its ']'; a section is [global] or [rule "
-		    "NAME]");
+		    "a '[' without its ']'; a section is [global] or [rule NAME]");
 		return;
 	}
-	for (const char *behind = close + 1; behind < line + length; behind++) {
-		if (*behind == ';' || *behind == '#') {
-			break;
-		}
-		if (!isspace((unsigned char)*behind)) {
-			complain(parse, parse->line,
-			    "text behind the ']' of a section; options stand in "
-			    "lines of their own");
-			return;
-		}
+	if (behind < line + length && *behind != ';' && *behind != '#') {
+		complain(parse, parse->line,
+		    "text behind the ']' of a section; options stand in lines of their own");
+		return;
 	}
 	size = name < close ? (size_t)(close - name) : 0;
 	while (size > 0 && isspace((unsigned char)name[size - 1])) {
@@ -191,7 +175,7 @@ static void begin_section(struct parse *parse, const char *line, size_t length)
 			return;
 		}
 		parse->global_line = parse->line;
-		parse->section = IN_GLOBAL;
+		begin_section(parse, options_global, parse->config, NULL);
 	} else if (size > 4 && memcmp(name, "rule", 4) == 0 && isspace((unsigned char)name[4])) {
 		size_t blanks = 4 + strspn(name + 4, " \t");
 
@@ -203,8 +187,7 @@ static void begin_section(struct parse *parse, const char *line, size_t length)
 	}
 }
 
-static void complain_unknown_option(
-    struct parse *parse, const struct config_option *options, const char *name)
+static void complain_unknown_option(struct parse *parse, const char *name)
 {
 	char allowed[400];
 	struct strbuf text;
@@ -212,9 +195,9 @@ static void complain_unknown_option(
 
 	strbuf_init(&text, allowed, sizeof(allowed));
 	suggest_init(&near, name, strlen(name));
-	for (size_t i = 0; options[i].name; i++) {
-		strbuf_printf(&text, "%s%s", i ? ", " : "", options[i].name);
-		suggest_try(&near, options[i].name);
+	for (const struct config_option *option = parse->options; option->name; option++) {
+		strbuf_printf(&text, "%s%s", text.length ? ", " : "", option->name);
+		suggest_try(&near, option->name);
 	}
 	if (suggest_best(&near)) {
 		complain(parse, parse->line, "unknown option \"%s\", did you mean \"%s\"?", name,
@@ -230,50 +213,40 @@ static void complain_unknown_option(
 static int take_option(void *user, const char *section, const char *name, const char *value)
 {
 	struct parse *parse = user;
-	int table = parse->section == IN_RULE;
-	const struct config_option *options = table ? options_rule : options_global;
-	void *target = table ? (void *)parse->rule : parse->config;
-	const struct config_option *option = options;
+	const struct config_option *option = parse->options;
 	struct error error;
 	unsigned *seen;
 
 	(void)section;
-	if (parse->section == IN_NOTHING) {
+	if (!parse->begun) {
 		complain(parse, parse->line,
-		    "\"%.60s\" stands before any section; [global] or [rule "
-		    "NAME] must come first",
+		    "\"%.60s\" stands before any section; [global] or [rule NAME] must come first",
 		    name);
-		return 1;
 	}
-	if (parse->section == IN_UNKNOWN) {
+	if (!option) {
 		return 1;
 	}
 	while (option->name && strcmp(option->name, name) != 0) {
 		option++;
 	}
 	if (!option->name) {
-		complain_unknown_option(parse, options, name);
+		complain_unknown_option(parse, name);
 		return 1;
 	}
-	seen = &parse->option_line[table][option - options];
-	if (*seen && !option->many) {
+	seen = &parse->option_line[option - parse->options];
+	if (*seen && option->type != OPTION_LINES) {
 		complain(parse, parse->line,
-		    "a second %s, the first is in line %u; an option is set "
-		    "once in a section",
+		    "a second %s, the first is in line %u; an option is set once in a section",
 		    name, *seen);
 		return 1;
 	}
 	*seen = parse->line;
-	if (option->parse(option, target, (char *)target + option->offset, value, &error)) {
+	if (options_set(option, parse->section, value, parse->line, &error)) {
 		if (error.no_memory) {
 			parse->no_memory = true;
 		} else {
 			complain(parse, parse->line, "%s: %s", name, error.text);
 		}
-	} else if (option->many) {
-		struct config_lines *lines = (void *)((char *)target + option->offset);
-
-		lines->line[lines->lines - 1].line = parse->line;
 	}
 	return 1;
 }
@@ -288,10 +261,9 @@ static bool check_line(struct parse *parse, const char *line, size_t length)
 		size_t size = utf8_length(line + i, length - i, &code);
 
 		if (size == 0 || (code < 0x20 && code != '\t') || code == 0x7f) {
-			complain(parse, parse->line,
+			complain(parse, parse->line, "%s",
 			    size == 0 ? "a byte that is not UTF-8"
-				      : "a control character; only text is "
-					"allowed");
+				      : "a control character; only text is allowed");
 			return false;
 		}
 		i += size;
@@ -307,17 +279,16 @@ static bool check_line(struct parse *parse, const char *line, size_t length)
 	equals = strcspn(line, "=:");
 	if (equals >= length || equals == 0) {
 		complain(parse, parse->line,
-		    "not a line of the form option = value; a value stands "
-		    "in one line with its option");
+		    "not a line of the form option = value; a value stands in one line with its "
+		    "option");
 		return false;
 	}
 	/* inih keeps a "=;", but cuts "= ;": the blank must make no difference. */
 	for (size_t i = 0; i + 1 < length; i++) {
 		if ((isspace((unsigned char)line[i]) || i == equals) && line[i + 1] == ';') {
 			complain(parse, parse->line,
-			    "a ';' behind a blank starts a comment and would "
-			    "cut the value; take it out, comments have lines "
-			    "of their own");
+			    "a ';' behind a blank starts a comment and would cut the value; take "
+			    "it out, comments have lines of their own");
 			return false;
 		}
 	}
@@ -354,7 +325,7 @@ static char *next_line(char *buffer, int size, void *stream)
 			continue;
 		}
 		if (*line == '[') {
-			begin_section(parse, line, length);
+			take_section(parse, line, length);
 		}
 		memcpy(buffer, line, length);
 		memcpy(buffer + length, "\n", 2);
@@ -365,11 +336,8 @@ static char *next_line(char *buffer, int size, void *stream)
 
 static struct config_stamp stamp_of(const struct stat *st)
 {
-	return (struct config_stamp){.device = st->st_dev,
-	    .inode = st->st_ino,
-	    .size = st->st_size,
-	    .modified = st->st_mtim,
-	    .changed = st->st_ctim};
+	return (struct config_stamp){
+	    st->st_dev, st->st_ino, st->st_mode, st->st_size, st->st_mtim, st->st_ctim};
 }
 
 struct config_stamp config_stamp_get(const char *path)
@@ -406,11 +374,8 @@ static size_t read_all(int fd, char *bytes, size_t size)
 	return done;
 }
 
-/*
- * The contents of the file, NUL-terminated, for the caller to free, and their stamp. Returns NULL
- * and sets errno, or sets *exposed if others may write the file.
- */
-static char *read_file(const char *path, size_t *size, struct config_stamp *stamp, bool *exposed)
+/* The contents, NUL-terminated, for the caller to free, and their stamp; NULL with errno. */
+static char *read_file(const char *path, size_t *size, struct config_stamp *stamp)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct config_stamp after;
@@ -420,19 +385,13 @@ static char *read_file(const char *path, size_t *size, struct config_stamp *stam
 	if (fd < 0) {
 		return NULL;
 	}
-	for (int i = 0; i < READ_TRIES && !bytes; i++) {
-		if (fstat(fd, &st)) {
-			break;
-		}
+	for (int i = 0; i < READ_TRIES && fstat(fd, &st) == 0; i++) {
 		if (!S_ISREG(st.st_mode) || st.st_size > FILE_SIZE_MAX) {
 			errno = S_ISREG(st.st_mode) ? EFBIG : S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
 			break;
 		}
 		*stamp = stamp_of(&st);
-		*exposed = st.st_mode & S_IWOTH;
-		if (*exposed) {
-			break;
-		}
+		free(bytes);
 		bytes = malloc((size_t)st.st_size + 1);
 		if (!bytes) {
 			break;
@@ -440,17 +399,16 @@ static char *read_file(const char *path, size_t *size, struct config_stamp *stam
 		*size = read_all(fd, bytes, (size_t)st.st_size);
 		bytes[*size] = '\0';
 		after = fstat(fd, &st) == 0 ? stamp_of(&st) : *stamp;
-		if (!config_stamp_same(stamp, &after) && i < READ_TRIES - 1) {
-			/* The file changed meanwhile. */
-			free(bytes);
-			bytes = NULL;
+		if (config_stamp_same(stamp, &after)) {
+			break;
 		}
 	}
 	close(fd);
 	return bytes;
 }
 
-/* Reports that there is no memory, now that there may be some for the report. Leaves config empty,
+/*
+ * Reports that there is no memory, now that there may be some for the report. Leaves config empty,
  * and *stamp so that reading is tried again.
  */
 static enum config_result give_up(struct parse *parse, struct config_stamp *stamp)
@@ -465,20 +423,15 @@ enum config_result config_load(const char *path, struct config *config, struct c
     config_report *report, void *data)
 {
 	struct parse parse = {.path = path, .config = config, .report = report, .data = data};
-	bool exposed = false;
 	char *bytes;
 	size_t size = 0;
 
 	*stamp = config_stamp_get(path);
-	if (options_init_global(config)) {
+	*config = (struct config){0};
+	if (options_init(options_global, config)) {
 		return give_up(&parse, stamp);
 	}
-	bytes = read_file(path, &size, stamp, &exposed);
-	if (exposed) {
-		complain(
-		    &parse, 0, "others may write it, so it is not used; chmod o-w %.400s", path);
-		return CONFIG_BAD;
-	}
+	bytes = read_file(path, &size, stamp);
 	if (!bytes && errno == ENOMEM) {
 		return give_up(&parse, stamp);
 	}
@@ -486,6 +439,12 @@ enum config_result config_load(const char *path, struct config *config, struct c
 		complain(&parse, 0, "can't be read: %s", strerror(errno));
 		/* It may become readable without a change of the file. */
 		stamp->size = errno == ENOENT ? stamp->size : STAMP_NO_FILE;
+		return CONFIG_BAD;
+	}
+	if (stamp->mode & S_IWOTH) {
+		free(bytes);
+		complain(
+		    &parse, 0, "others may write it, so it is not used; chmod o-w %.400s", path);
 		return CONFIG_BAD;
 	}
 	parse.next = bytes;
@@ -518,51 +477,31 @@ void config_free(struct config *config)
 	*config = (struct config){0};
 }
 
-/* usual is a section of the same kind with all defaults. */
-static void print_section(const char *section_name, const void *section, const void *usual,
+static void print_section(const char *section_name, const void *section,
     const struct config_option *options, config_emit *emit, void *data)
 {
 	for (const struct config_option *option = options; option->name; option++) {
-		char name[64], value[1024], usual_value[1024];
+		const void *field = (const char *)section + option->offset;
+		const struct config_lines *many = option->type == OPTION_LINES ? field : NULL;
+		char name[64], value[1024];
 		struct strbuf text;
 
-		strbuf_init(&text, name, sizeof(name));
-		strbuf_printf(&text, "%s.%s", section_name, option->name);
-		if (option->many) {
-			const struct config_lines *lines =
-			    (const void *)((const char *)section + option->offset);
-
-			for (size_t i = 0; i < lines->lines; i++) {
-				emit(data, name, lines->line[i].text, NULL);
-			}
-			continue;
+		snprintf(name, sizeof(name), "%s.%s", section_name, option->name);
+		for (size_t i = 0; many && i < many->lines; i++) {
+			emit(data, name, many->line[i].text, NULL);
 		}
-		strbuf_init(&text, value, sizeof(value));
-		option->print(option, section, (const char *)section + option->offset, &text);
-		if (option->required) {
-			emit(data, name, value, NULL);
-			continue;
+		if (!many) {
+			strbuf_init(&text, value, sizeof(value));
+			options_print(option, section, &text);
+			emit(data, name, value, option->usual);
 		}
-		strbuf_init(&text, usual_value, sizeof(usual_value));
-		option->print(option, usual, (const char *)usual + option->offset, &text);
-		emit(data, name, value, usual_value);
 	}
 }
 
-int config_print(const struct config *config, config_emit *emit, void *data)
+void config_print(const struct config *config, config_emit *emit, void *data)
 {
-	struct config usual;
-	struct rule usual_rule = {.keys = 0};
-	int result = options_init_global(&usual) || options_init_rule(&usual_rule) ? -1 : 0;
-
-	if (result == 0) {
-		print_section("global", config, &usual, options_global, emit, data);
+	print_section("global", config, options_global, emit, data);
+	for (size_t i = 0; i < config->rules; i++) {
+		print_section(config->rule[i].name, &config->rule[i], options_rule, emit, data);
 	}
-	for (size_t i = 0; i < config->rules && result == 0; i++) {
-		print_section(
-		    config->rule[i].name, &config->rule[i], &usual_rule, options_rule, emit, data);
-	}
-	rule_free(&usual_rule);
-	config_free(&usual);
-	return result;
 }

@@ -17,6 +17,7 @@
 struct config_stamp {
 	dev_t device;
 	ino_t inode;
+	mode_t mode;
 	off_t size;
 	struct timespec modified;
 	struct timespec changed;
@@ -53,9 +54,9 @@ bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *
 /*
  * Calls emit for each option in the order of the manual, with its name, "global.OPTION" or
  * "RULE.OPTION", its value as the file would have it, and its default. An option that is required
- * or may be repeated has no default, NULL. Returns 0, or -1 if out of memory, with nothing emitted.
+ * or may be repeated has no default, NULL.
  */
 typedef void config_emit(void *data, const char *name, const char *value, const char *usual);
-int config_print(const struct config *config, config_emit *emit, void *data);
+void config_print(const struct config *config, config_emit *emit, void *data);
 
 #endif

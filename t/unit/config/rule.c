@@ -10,11 +10,22 @@
 #include "config/options.h"
 #include "config/rule.h"
 
+#include <stdarg.h>
+
 #define KEY_LINE 90
 #define LIMIT_LINE 91
 
-static void take_complaint(void *data, unsigned line, const char *message)
+static void take_complaint(void *data, unsigned line, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void take_complaint(void *data, unsigned line, const char *format, ...)
 {
+	char message[1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(message, sizeof(message), format, args);
+	va_end(args);
 	strbuf_printf(data, "%u: %s\n", line, message);
 }
 
@@ -25,14 +36,12 @@ static void make_rule(struct rule *rule, const char *options, struct strbuf *tex
 	unsigned key_line = 0, limit_line = 0, number = 0;
 
 	snprintf(copy, sizeof(copy), "%s", options);
-	check(options_init_rule(rule) == 0, "no memory");
-	strcpy(rule->name, "r");
-	rule->line = 99;
+	*rule = (struct rule){.name = "r", .line = 99};
+	check(options_init(options_rule, rule) == 0, "no memory");
 	while ((line = strsep(&lines, "\n"))) {
 		char *value = strstr(line, " = ");
 		const struct config_option *option = options_rule;
 		struct error error = {""};
-		void *field;
 
 		if (!*line) {
 			continue;
@@ -44,14 +53,7 @@ static void make_rule(struct rule *rule, const char *options, struct strbuf *tex
 			option++;
 		}
 		check(option->name, "there is no option %s", line);
-		field = (char *)rule + option->offset;
-		check(option->parse(option, rule, field, value, &error) == 0, "%s", error.text);
-		number++;
-		if (option->many) {
-			struct config_lines *many = field;
-
-			many->line[many->lines - 1].line = number;
-		}
+		check(options_set(option, rule, value, ++number, &error) == 0, "%s", error.text);
 		key_line = strcmp(line, "key") == 0 ? KEY_LINE : key_line;
 		limit_line = strcmp(line, "limit") == 0 ? LIMIT_LINE : limit_line;
 	}
