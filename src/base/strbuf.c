@@ -30,19 +30,12 @@ static void close_text(struct strbuf *text)
 void strbuf_add(struct strbuf *text, const char *bytes, size_t length)
 {
 	size_t room = text->size - 1 - text->length;
-	bool cut = length > room;
+	size_t kept = length > room ? utf8_whole_length(bytes, room) : length;
 
-	if (cut) {
-		length = room;
-		/* The first byte that does not fit must start a character. */
-		while (length > 0 && ((unsigned char)bytes[length] & 0xc0) == 0x80) {
-			length--;
-		}
-	}
-	memcpy(text->buffer + text->length, bytes, length);
-	text->length += length;
+	memcpy(text->buffer + text->length, bytes, kept);
+	text->length += kept;
 	text->buffer[text->length] = '\0';
-	if (cut) {
+	if (kept < length) {
 		close_text(text);
 	}
 }
@@ -67,20 +60,8 @@ void strbuf_printf(struct strbuf *text, const char *format, ...)
 	} else if ((size_t)length < room) {
 		text->length += (size_t)length;
 	} else {
-		/* vsnprintf may have cut within a character: drop all of it. */
-		size_t kept = room - 1;
-		size_t first = kept;
-		uint32_t code;
-
-		while (first > 0 && ((unsigned char)start[first - 1] & 0xc0) == 0x80) {
-			first--;
-		}
-		first -= first > 0;
-		if (kept > 0 && utf8_length(start + first, kept - first, &code) == 0) {
-			kept = first;
-		}
-		text->length += kept;
-		start[kept] = '\0';
+		text->length += utf8_whole_length(start, room - 1);
+		text->buffer[text->length] = '\0';
 		close_text(text);
 	}
 }

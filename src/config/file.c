@@ -18,6 +18,7 @@
 #include "config/options.h"
 #include "config/rule.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -78,6 +79,16 @@ static void complain(void *data, unsigned line, const char *format, ...)
 	parse->mistakes++;
 }
 
+/* Complains about what is wrong in the current line. */
+static void report(struct parse *parse, const struct error *error)
+{
+	if (error->no_memory) {
+		parse->no_memory = true;
+	} else {
+		complain(parse, parse->line, "%s", error->text);
+	}
+}
+
 static void begin_section(
     struct parse *parse, const struct config_option *options, void *section, struct rule *rule)
 {
@@ -97,7 +108,7 @@ static void end_section(struct parse *parse)
 	begin_section(parse, NULL, NULL, NULL);
 }
 
-static void begin_rule(struct parse *parse, const char *name, size_t length)
+static int begin_rule(struct parse *parse, const char *name, size_t length, struct error *error)
 {
 	static const char allowed[] =
 	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
@@ -105,47 +116,39 @@ static void begin_rule(struct parse *parse, const char *name, size_t length)
 	struct rule *rule;
 
 	if (length == 0 || length > CONFIG_RULE_NAME_MAX || strspn(name, allowed) < length) {
-		complain(parse, parse->line,
+		return error_set(error,
 		    "\"%.*s\" can't be the name of a rule; it is 1 to %d letters, digits, '-' or "
 		    "'_'",
 		    (int)length, name, CONFIG_RULE_NAME_MAX);
-		return;
 	}
 	if (ascii_same(name, length, "global")) {
-		complain(
-		    parse, parse->line, "a rule can't be called global; any other name is good");
-		return;
+		return error_set(error, "a rule can't be called global; any other name is good");
 	}
 	for (size_t i = 0; i < config->rules; i++) {
 		if (ascii_same(name, length, config->rule[i].name)) {
-			complain(parse, parse->line,
+			return error_set(error,
 			    "a second [rule %.*s], the first is in line %u; each needs a name of "
 			    "its own",
 			    (int)length, name, config->rule[i].line);
-			return;
 		}
 	}
 	if (config->rules == CONFIG_RULES_MAX) {
-		complain(parse, parse->line, "more than %d rules", CONFIG_RULES_MAX);
-		return;
+		return error_set(error, "more than %d rules", CONFIG_RULES_MAX);
 	}
 	rule = array_grow(config->rule, config->rules, sizeof(*rule));
 	if (!rule) {
-		parse->no_memory = true;
-		return;
+		return error_no_memory(error);
 	}
 	config->rule = rule;
 	rule += config->rules++;
 	*rule = (struct rule){.line = parse->line};
 	memcpy(rule->name, name, length);
 	begin_section(parse, options_rule, rule, rule);
-	if (options_init(options_rule, rule)) {
-		parse->no_memory = true;
-	}
+	return options_init(options_rule, rule) ? error_no_memory(error) : 0;
 }
 
 /* Takes a line that starts with '['. inih does not report a section without options. */
-static void take_section(struct parse *parse, const char *line, size_t length)
+static int take_section(struct parse *parse, const char *line, size_t length, struct error *error)
 {
 	const char *close = memchr(line, ']', length);
 	const char *name = line + 1 + strspn(line + 1, " \t");
@@ -155,41 +158,38 @@ static void take_section(struct parse *parse, const char *line, size_t length)
 	end_section(parse);
 	parse->begun = true;
 	if (!close) {
-		complain(parse, parse->line,
-		    "a '[' without its ']'; a section is [global] or [rule NAME]");
-		return;
+		return error_set(
+		    error, "a '[' without its ']'; a section is [global] or [rule NAME]");
 	}
 	if (behind < line + length && *behind != ';' && *behind != '#') {
-		complain(parse, parse->line,
-		    "text behind the ']' of a section; options stand in lines of their own");
-		return;
+		return error_set(
+		    error, "text behind the ']' of a section; options stand in lines of their own");
 	}
 	size = name < close ? (size_t)(close - name) : 0;
 	while (size > 0 && isspace((unsigned char)name[size - 1])) {
 		size--;
 	}
-	if (size == 6 && memcmp(name, "global", 6) == 0) {
-		if (parse->global_line) {
-			complain(parse, parse->line, "a second [global], the first is in line %u",
-			    parse->global_line);
-			return;
-		}
-		parse->global_line = parse->line;
-		begin_section(parse, options_global, parse->config, NULL);
-	} else if (size > 4 && memcmp(name, "rule", 4) == 0 && isspace((unsigned char)name[4])) {
+	if (size > 4 && memcmp(name, "rule", 4) == 0 && isspace((unsigned char)name[4])) {
 		size_t blanks = 4 + strspn(name + 4, " \t");
 
-		begin_rule(parse, name + blanks, size > blanks ? size - blanks : 0);
-	} else {
-		complain(parse, parse->line,
-		    "unknown section [%.*s]; one of [global] and [rule NAME]",
+		return begin_rule(parse, name + blanks, size > blanks ? size - blanks : 0, error);
+	}
+	if (size != 6 || memcmp(name, "global", 6) != 0) {
+		return error_set(error, "unknown section [%.*s]; one of [global] and [rule NAME]",
 		    (int)(size < 60 ? size : 60), name);
 	}
+	if (parse->global_line) {
+		return error_set(
+		    error, "a second [global], the first is in line %u", parse->global_line);
+	}
+	parse->global_line = parse->line;
+	begin_section(parse, options_global, parse->config, NULL);
+	return 0;
 }
 
-static void complain_unknown_option(struct parse *parse, const char *name)
+static int unknown_option(const struct parse *parse, const char *name, struct error *error)
 {
-	char allowed[400];
+	char allowed[300];
 	struct strbuf text;
 	struct suggestion near;
 
@@ -200,59 +200,62 @@ static void complain_unknown_option(struct parse *parse, const char *name)
 		suggest_try(&near, option->name);
 	}
 	if (suggest_best(&near)) {
-		complain(parse, parse->line, "unknown option \"%s\", did you mean \"%s\"?", name,
+		return error_set(error, "unknown option \"%s\", did you mean \"%s\"?", name,
 		    suggest_best(&near));
-	} else {
-		complain(parse, parse->line, "unknown option \"%.60s\" in [%s%s]; one of %s", name,
-		    parse->rule ? "rule " : "global", parse->rule ? parse->rule->name : "",
-		    allowed);
 	}
+	return error_set(error, "unknown option \"%.60s\" in [%s%s]; one of %s", name,
+	    parse->rule ? "rule " : "global", parse->rule ? parse->rule->name : "", allowed);
 }
 
-/* The handler for inih: takes one option. Always returns 1; mistakes are counted in parse. */
-static int take_option(void *user, const char *section, const char *name, const char *value)
+static int take_option(
+    struct parse *parse, const char *name, const char *value, struct error *error)
 {
-	struct parse *parse = user;
 	const struct config_option *option = parse->options;
-	struct error error;
+	struct error why;
 	unsigned *seen;
 
-	(void)section;
 	if (!parse->begun) {
-		complain(parse, parse->line,
+		return error_set(error,
 		    "\"%.60s\" stands before any section; [global] or [rule NAME] must come first",
 		    name);
 	}
 	if (!option) {
-		return 1;
+		return 0;
 	}
 	while (option->name && strcmp(option->name, name) != 0) {
 		option++;
 	}
 	if (!option->name) {
-		complain_unknown_option(parse, name);
-		return 1;
+		return unknown_option(parse, name, error);
 	}
 	seen = &parse->option_line[option - parse->options];
 	if (*seen && option->type != OPTION_LINES) {
-		complain(parse, parse->line,
+		return error_set(error,
 		    "a second %s, the first is in line %u; an option is set once in a section",
 		    name, *seen);
-		return 1;
 	}
 	*seen = parse->line;
-	if (options_set(option, parse->section, value, parse->line, &error)) {
-		if (error.no_memory) {
-			parse->no_memory = true;
-		} else {
-			complain(parse, parse->line, "%s: %s", name, error.text);
-		}
+	if (options_set(option, parse->section, value, parse->line, &why)) {
+		return why.no_memory ? error_no_memory(error)
+				     : error_set(error, "%s: %s", name, why.text);
+	}
+	return 0;
+}
+
+/* The handler for inih. Always returns 1; mistakes are counted in parse. */
+static int handle_option(void *user, const char *section, const char *name, const char *value)
+{
+	struct error error;
+
+	(void)section;
+	if (take_option(user, name, value, &error)) {
+		report(user, &error);
 	}
 	return 1;
 }
 
-/* Whether inih would pass the line on unchanged; complains if not. */
-static bool check_line(struct parse *parse, const char *line, size_t length)
+/* Checks that inih passes the line on unchanged. */
+static int check_line(const char *line, size_t length, struct error *error)
 {
 	size_t equals;
 
@@ -260,39 +263,36 @@ static bool check_line(struct parse *parse, const char *line, size_t length)
 		uint32_t code;
 		size_t size = utf8_length(line + i, length - i, &code);
 
-		if (size == 0 || (code < 0x20 && code != '\t') || code == 0x7f) {
-			complain(parse, parse->line, "%s",
-			    size == 0 ? "a byte that is not UTF-8"
-				      : "a control character; only text is allowed");
-			return false;
+		if (size == 0) {
+			return error_set(error, "a byte that is not UTF-8");
+		}
+		if ((code < 0x20 && code != '\t') || code == 0x7f) {
+			return error_set(error, "a control character; only text is allowed");
 		}
 		i += size;
 	}
 	if (length > LINE_LENGTH_MAX) {
-		complain(parse, parse->line, "the line has %zu bytes, %d are allowed", length,
-		    LINE_LENGTH_MAX);
-		return false;
+		return error_set(
+		    error, "the line has %zu bytes, %d are allowed", length, LINE_LENGTH_MAX);
 	}
 	if (line[0] == '[') {
-		return true;
+		return 0;
 	}
 	equals = strcspn(line, "=:");
 	if (equals >= length || equals == 0) {
-		complain(parse, parse->line,
+		return error_set(error,
 		    "not a line of the form option = value; a value stands in one line with its "
 		    "option");
-		return false;
 	}
 	/* inih keeps a "=;", but cuts "= ;": the blank must make no difference. */
 	for (size_t i = 0; i + 1 < length; i++) {
 		if ((isspace((unsigned char)line[i]) || i == equals) && line[i + 1] == ';') {
-			complain(parse, parse->line,
+			return error_set(error,
 			    "a ';' behind a blank starts a comment and would cut the value; take "
 			    "it out, comments have lines of their own");
-			return false;
 		}
 	}
-	return true;
+	return 0;
 }
 
 /* The reader for inih: puts the next line with a section or an option into buffer. NULL: end. */
@@ -304,6 +304,7 @@ static char *next_line(char *buffer, int size, void *stream)
 		const char *line = parse->next;
 		const char *newline = memchr(line, '\n', (size_t)(parse->end - line));
 		size_t length = (size_t)((newline ? newline : parse->end) - line);
+		struct error error;
 
 		parse->next = newline ? newline + 1 : parse->end;
 		parse->line++;
@@ -321,12 +322,14 @@ static char *next_line(char *buffer, int size, void *stream)
 		if (length == 0 || *line == '#' || *line == ';') {
 			continue;
 		}
-		if (!check_line(parse, line, length) || length + 2 > (size_t)size) {
+		if (check_line(line, length, &error)) {
+			report(parse, &error);
 			continue;
 		}
-		if (*line == '[') {
-			take_section(parse, line, length);
+		if (*line == '[' && take_section(parse, line, length, &error)) {
+			report(parse, &error);
 		}
+		assert(length + 2 <= (size_t)size);
 		memcpy(buffer, line, length);
 		memcpy(buffer + length, "\n", 2);
 		return buffer;
@@ -358,50 +361,39 @@ bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *
 	    same_time(&a->modified, &b->modified) && same_time(&a->changed, &b->changed);
 }
 
-static size_t read_all(int fd, char *bytes, size_t size)
-{
-	size_t done = 0;
-
-	while (done < size) {
-		ssize_t n = pread(fd, bytes + done, size - done, (off_t)done);
-
-		if (n > 0) {
-			done += (size_t)n;
-		} else if (n == 0 || errno != EINTR) {
-			break;
-		}
-	}
-	return done;
-}
-
 /* The contents, NUL-terminated, for the caller to free, and their stamp; NULL with errno. */
 static char *read_file(const char *path, size_t *size, struct config_stamp *stamp)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	struct config_stamp after;
+	bool changed = true;
 	char *bytes = NULL;
 	struct stat st;
 
 	if (fd < 0) {
 		return NULL;
 	}
-	for (int i = 0; i < READ_TRIES && fstat(fd, &st) == 0; i++) {
+	for (int i = 0; i < READ_TRIES && changed && fstat(fd, &st) == 0; i++) {
+		struct config_stamp after;
+		ssize_t n;
+
+		free(bytes);
+		bytes = NULL;
 		if (!S_ISREG(st.st_mode) || st.st_size > FILE_SIZE_MAX) {
 			errno = S_ISREG(st.st_mode) ? EFBIG : S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
 			break;
 		}
 		*stamp = stamp_of(&st);
-		free(bytes);
 		bytes = malloc((size_t)st.st_size + 1);
-		if (!bytes) {
+		n = bytes ? pread(fd, bytes, (size_t)st.st_size, 0) : -1;
+		if (n < 0) {
+			free(bytes);
+			bytes = NULL;
 			break;
 		}
-		*size = read_all(fd, bytes, (size_t)st.st_size);
-		bytes[*size] = '\0';
+		*size = (size_t)n;
+		bytes[n] = '\0';
 		after = fstat(fd, &st) == 0 ? stamp_of(&st) : *stamp;
-		if (config_stamp_same(stamp, &after)) {
-			break;
-		}
+		changed = n < st.st_size || !config_stamp_same(stamp, &after);
 	}
 	close(fd);
 	return bytes;
@@ -449,7 +441,7 @@ enum config_result config_load(const char *path, struct config *config, struct c
 	}
 	parse.next = bytes;
 	parse.end = bytes + size;
-	if (ini_parse_stream(next_line, &parse, take_option, &parse) && !parse.mistakes &&
+	if (ini_parse_stream(next_line, &parse, handle_option, &parse) && !parse.mistakes &&
 	    !parse.no_memory) {
 		complain(&parse, 0, "a line that inih does not understand");
 	}

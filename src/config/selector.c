@@ -24,7 +24,8 @@ int selector_find(struct config_attribute *attribute, const char *name, size_t l
 	if (!found) {
 		return -1;
 	}
-	*attribute = (struct config_attribute){found->name, found->source, kinds[found->kind]};
+	*attribute = (struct config_attribute){
+	    found->name, found->source ? found->source : found->name, kinds[found->kind]};
 	return 0;
 }
 

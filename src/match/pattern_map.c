@@ -125,58 +125,54 @@ int pattern_map_add(struct pattern_map *map, const char *pattern, size_t length,
 	return 0;
 }
 
+/* The entry of a pattern; NULL: there is none. */
+static const struct entry *get(const struct pattern_map *map, const char *pattern, size_t length)
+{
+	const struct entry *entry = find(map, pattern, length);
+
+	return entry->pattern ? entry : NULL;
+}
+
 static const struct entry *find_network(const struct pattern_map *map, struct netaddr network)
 {
 	const size_t *networks = network.bits == 32 ? map->networks4 : map->networks6;
+	const struct entry *entry = NULL;
 
-	for (unsigned prefix = network.prefix + 1U; prefix-- > 0;) {
+	for (unsigned prefix = network.prefix + 1U; prefix-- > 0 && !entry;) {
 		char buffer[NETADDR_TEXT_SIZE];
 		struct strbuf text;
-		const struct entry *entry;
 
-		if (networks[prefix] == 0) {
-			continue;
-		}
-		netaddr_mask(&network, prefix);
-		strbuf_init(&text, buffer, sizeof(buffer));
-		netaddr_format(&network, &text);
-		entry = find(map, buffer, text.length);
-		if (entry->pattern) {
-			return entry;
+		if (networks[prefix] > 0) {
+			netaddr_mask(&network, prefix);
+			strbuf_init(&text, buffer, sizeof(buffer));
+			netaddr_format(&network, &text);
+			entry = get(map, buffer, text.length);
 		}
 	}
-	return NULL;
+	return entry;
 }
 
 static const struct entry *find_domain(
     const struct pattern_map *map, const char *key, size_t length)
 {
-	const struct entry *entry;
 	size_t size;
 	const char *domain = pattern_domain(key, length, &size);
-	const char *end = domain + size;
+	const char *dot = domain, *end = domain + size;
+	const struct entry *entry = domain != key ? get(map, domain - 1, size + 1) : NULL;
 
-	if (domain != key) {
-		entry = find(map, domain - 1, size + 1);
-		if (entry->pattern) {
-			return entry;
-		}
+	while (!entry && (dot = memchr(dot, '.', (size_t)(end - dot)))) {
+		entry = get(map, dot, (size_t)(end - dot));
+		dot++;
 	}
-	for (const char *dot = domain; (dot = memchr(dot, '.', (size_t)(end - dot))); dot++) {
-		entry = find(map, dot, (size_t)(end - dot));
-		if (entry->pattern) {
-			return entry;
-		}
-	}
-	return NULL;
+	return entry;
 }
 
 static const struct entry *find_best(const struct pattern_map *map, const char *key, size_t length)
 {
-	const struct entry *entry = find(map, key, length);
+	const struct entry *entry = get(map, key, length);
 	struct netaddr network;
 
-	if (entry->pattern) {
+	if (entry) {
 		return entry;
 	}
 	if (netaddr_read_network(key, length, &network) == 0) {

@@ -5,6 +5,8 @@
  */
 #include "policy/protocol.h"
 
+#include "base/strbuf.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -69,62 +71,39 @@ static int fill(struct policy_reader *reader)
 }
 
 /*
- * Drops the rest of a request whose first part filled the buffer, up to its empty line. Returns
- * 1, or 0 at end of file.
- */
-static int skip_request(struct policy_reader *reader)
-{
-	bool line_start = reader->end > 0 && reader->buffer[reader->end - 1] == '\n';
-
-	for (;;) {
-		reader->start = reader->end = 0;
-		if (!fill(reader)) {
-			return 0;
-		}
-		while (reader->start < reader->end) {
-			bool newline = reader->buffer[reader->start++] == '\n';
-
-			if (newline && line_start) {
-				return 1;
-			}
-			line_start = newline;
-		}
-	}
-}
-
-/*
- * Reads until the buffer holds a whole request at reader->start. Sets *size to its length with
- * the empty line and returns POLICY_REQUEST; or POLICY_BAD if it was too long and has been
- * dropped, or POLICY_END.
+ * Reads until the buffer holds a whole request at reader->start. Sets *size to its length with the
+ * empty line and returns POLICY_REQUEST. If it is too long, drops it and returns POLICY_BAD; the
+ * last *size bytes of it are then at reader->start. Or returns POLICY_END.
  */
 static enum policy_result wait_for_request(
     struct policy_reader *reader, size_t *size, struct error *error)
 {
-	/* Offsets from reader->start, because fill moves the bytes. */
-	size_t line = 0, searched = 0;
+	bool dropped = false;
+	size_t searched = 0;
 
 	for (;;) {
 		const char *text = reader->buffer + reader->start;
 		size_t length = reader->end - reader->start;
-		const char *newline = memchr(text + searched, '\n', length - searched);
+		const char *end = memmem(text + searched, length - searched, "\n\n", 2);
 
-		if (newline) {
-			bool empty = newline == text + line;
-
-			line = searched = (size_t)(newline + 1 - text);
-			if (empty) {
-				*size = line;
-				return POLICY_REQUEST;
-			}
-			continue;
+		if (!dropped && length > 0 && text[0] == '\n') {
+			*size = 1;
+			return POLICY_REQUEST;
 		}
-		searched = length;
+		if (end) {
+			*size = (size_t)(end + 2 - text);
+			return dropped ? POLICY_BAD : POLICY_REQUEST;
+		}
 		if (length == POLICY_REQUEST_MAX) {
 			error_set(error, "the request is longer than %d bytes", POLICY_REQUEST_MAX);
-			return skip_request(reader) ? POLICY_BAD : POLICY_END;
+			dropped = true;
+			reader->start = reader->end - 1;
+			length = 1;
 		}
+		/* The last byte may be the first newline of two. */
+		searched = length > 0 ? length - 1 : 0;
 		if (!fill(reader)) {
-			if (length > 0) {
+			if (length > 0 && !dropped) {
 				error_set(error, "the input ended within a request");
 			}
 			return POLICY_END;
@@ -196,8 +175,12 @@ enum policy_result protocol_read(
 	request->attributes = 0;
 	error->text[0] = '\0';
 	result = wait_for_request(reader, &size, error);
-	if (result != POLICY_REQUEST) {
-		return result;
+	if (result == POLICY_END) {
+		return POLICY_END;
+	}
+	if (result == POLICY_BAD) {
+		reader->start += size;
+		return POLICY_BAD;
 	}
 	result = parse_request(request, reader->buffer + reader->start, size, error);
 	reader->start += size;
@@ -213,20 +196,16 @@ int protocol_answer(int fd, const char *action)
 {
 	/* Written at once: Postfix would wake up for half an answer. */
 	char answer[sizeof("action=\n\n") + POLICY_ACTION_MAX];
-	size_t length = strlen(action);
-	size_t sent = 0;
+	struct strbuf text;
+	size_t length, sent = 0;
 
-	/* An answer that is not UTF-8 is a server failure to Postfix. */
-	if (length > POLICY_ACTION_MAX) {
-		length = POLICY_ACTION_MAX;
-		while (length > 0 && ((unsigned char)action[length] & 0xc0) == 0x80) {
-			length--;
-		}
-	}
-	memcpy(answer, "action=", 7);
-	memcpy(answer + 7, action, length);
-	memcpy(answer + 7 + length, "\n\n", 2);
-	length += 9;
+	/* An answer that is not UTF-8 is a server failure to Postfix: strbuf keeps characters
+	 * whole. */
+	strbuf_init(&text, answer, sizeof("action=") + POLICY_ACTION_MAX);
+	strbuf_puts(&text, "action=");
+	strbuf_puts(&text, action);
+	memcpy(answer + text.length, "\n\n", 2);
+	length = text.length + 2;
 	while (sent < length) {
 		ssize_t n = write(fd, answer + sent, length - sent);
 
