@@ -33,7 +33,6 @@
 #define LINE_LENGTH_MAX 198 /* bytes; of inih 55 */
 #define FILE_SIZE_MAX (64 * 1024 * 1024)
 #define STAMP_NO_FILE (-1) /* a size that no file has */
-#define READ_TRIES 3 /* if the file changes while it is read */
 
 /* A file that is being read. */
 struct parse {
@@ -361,41 +360,40 @@ bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *
 	    same_time(&a->modified, &b->modified) && same_time(&a->changed, &b->changed);
 }
 
-/* The contents, NUL-terminated, for the caller to free, and their stamp; NULL with errno. */
+/*
+ * The contents, NUL-terminated, for the caller to free, and their stamp; NULL with errno. If the
+ * file changes meanwhile, the stamp is not that of the file: it will be read again.
+ */
 static char *read_file(const char *path, size_t *size, struct config_stamp *stamp)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	bool changed = true;
 	char *bytes = NULL;
 	struct stat st;
+	ssize_t n = -1;
 
-	if (fd < 0) {
-		return NULL;
+	if (fd < 0 || fstat(fd, &st)) {
+		goto out;
 	}
-	for (int i = 0; i < READ_TRIES && changed && fstat(fd, &st) == 0; i++) {
-		struct config_stamp after;
-		ssize_t n;
-
+	*stamp = stamp_of(&st);
+	if (!S_ISREG(st.st_mode) || st.st_size > FILE_SIZE_MAX) {
+		errno = S_ISREG(st.st_mode) ? EFBIG : S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+		goto out;
+	}
+	bytes = malloc((size_t)st.st_size + 1);
+	if (bytes) {
+		n = pread(fd, bytes, (size_t)st.st_size, 0);
+	}
+	if (n < 0) {
 		free(bytes);
 		bytes = NULL;
-		if (!S_ISREG(st.st_mode) || st.st_size > FILE_SIZE_MAX) {
-			errno = S_ISREG(st.st_mode) ? EFBIG : S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
-			break;
-		}
-		*stamp = stamp_of(&st);
-		bytes = malloc((size_t)st.st_size + 1);
-		n = bytes ? pread(fd, bytes, (size_t)st.st_size, 0) : -1;
-		if (n < 0) {
-			free(bytes);
-			bytes = NULL;
-			break;
-		}
-		*size = (size_t)n;
-		bytes[n] = '\0';
-		after = fstat(fd, &st) == 0 ? stamp_of(&st) : *stamp;
-		changed = n < st.st_size || !config_stamp_same(stamp, &after);
+		goto out;
 	}
-	close(fd);
+	bytes[n] = '\0';
+	*size = (size_t)n;
+out:
+	if (fd >= 0) {
+		close(fd);
+	}
 	return bytes;
 }
 

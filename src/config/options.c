@@ -169,24 +169,14 @@ static int set_word(
 static int set_number(
     unsigned *field, const struct config_option *option, const char *value, struct error *error)
 {
-	uint64_t number;
-
-	if (number_parse(value, strlen(value), option->max, &number) || number < option->min) {
-		return error_set(error, "\"%.60s\" is not a number from %u to %u", value,
-		    option->min, option->max);
-	}
-	*field = (unsigned)number;
-	return 0;
-}
-
-static int set_percent(unsigned *field, const char *value, struct error *error)
-{
+	const char *unit = option->unit ? option->unit : "";
 	size_t length = strlen(value);
 	uint64_t number;
 
-	length -= length > 1 && value[length - 1] == '%';
-	if (number_parse(value, length, 100, &number) || number == 0) {
-		return is_not(value, "a percentage from 1% to 100%, such as 80%", error);
+	length -= unit[0] && length > 0 && value[length - 1] == unit[0];
+	if (number_parse(value, length, option->max, &number) || number < option->min) {
+		return error_set(error, "\"%.60s\" is not a number from %u%s to %u%s", value,
+		    option->min, unit, option->max, unit);
 	}
 	*field = (unsigned)number;
 	return 0;
@@ -264,21 +254,18 @@ int options_set(const struct config_option *option, void *section, const char *v
 
 	switch (option->type) {
 	case OPTION_TEXT:
-		return option->check(value, error) ? -1 : set_text(field, value, error);
+	case OPTION_LIMIT:
+		return option->check && option->check(value, error) ? -1
+								    : set_text(field, value, error);
 	case OPTION_KEY:
 		return selector_parse_key(section, value, error) ? -1
 								 : set_text(field, value, error);
-	case OPTION_LIMIT:
-		/* `count`, which may come later, says which suffixes are allowed. */
-		return set_text(field, value, error);
 	case OPTION_LOG_TARGET:
 		return set_log_target(section, value, error);
 	case OPTION_WORD:
 		return set_word(field, option->words, value, error);
 	case OPTION_NUMBER:
 		return set_number(field, option, value, error);
-	case OPTION_PERCENT:
-		return set_percent(field, value, error);
 	case OPTION_MODE:
 		return set_mode(field, value, error);
 	case OPTION_SIZE:
@@ -343,10 +330,9 @@ void options_print(const struct config_option *option, const void *section, stru
 		strbuf_puts(text, option->words[*number]);
 		break;
 	case OPTION_NUMBER:
-		strbuf_printf(text, "%u", *number);
-		break;
-	case OPTION_PERCENT:
-		strbuf_printf(text, *number ? "%u%%" : "", *number);
+		if (*number >= option->min) {
+			strbuf_printf(text, "%u%s", *number, option->unit ? option->unit : "");
+		}
 		break;
 	case OPTION_MODE:
 		strbuf_printf(text, "%04o", *(const mode_t *)field);
@@ -391,11 +377,11 @@ const struct config_option options_rule[] = {
     {"action", OPTION_TEXT, RULE(action), DEFAULT_ACTION, check_template_action},
     {"mode", OPTION_WORD, RULE(mode), "enforce", .words = mode_words},
     {"count_denied", OPTION_WORD, RULE(count_denied), "no", .words = boolean_words},
-    {"warn_at", OPTION_PERCENT, RULE(warn_percent), ""},
-    {"ipv4_prefix", OPTION_NUMBER, RULE(ipv4_prefix), "32", .max = 32},
-    {"ipv6_prefix", OPTION_NUMBER, RULE(ipv6_prefix), "64", .max = 128},
-    {"fold_case", OPTION_WORD, RULE(fold_case), "yes", .words = boolean_words},
-    {"strip_extension", OPTION_TEXT, RULE(strip_extension), "", check_delimiters},
+    {"warn_at", OPTION_NUMBER, RULE(warn_percent), "", .min = 1, .max = 100, .unit = "%"},
+    {"ipv4_prefix", OPTION_NUMBER, RULE(folding.ipv4_prefix), "32", .max = 32},
+    {"ipv6_prefix", OPTION_NUMBER, RULE(folding.ipv6_prefix), "64", .max = 128},
+    {"fold_case", OPTION_WORD, RULE(folding.fold_case), "yes", .words = boolean_words},
+    {"strip_extension", OPTION_TEXT, RULE(folding.strip_extension), "", check_delimiters},
     {NULL},
 };
 

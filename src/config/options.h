@@ -17,11 +17,10 @@
 enum option_type {
 	OPTION_TEXT, /* char *, owned; NULL: empty */
 	OPTION_KEY, /* the same; selector.h parses it as well */
-	OPTION_LIMIT, /* the same; rule.h parses it as well */
+	OPTION_LIMIT, /* the same; rule.h parses it once `count` is known */
 	OPTION_LOG_TARGET, /* the same; sets log_facility and log_path as well */
 	OPTION_WORD, /* unsigned or an enum: the index of the word */
-	OPTION_NUMBER, /* unsigned */
-	OPTION_PERCENT, /* unsigned; 0: none */
+	OPTION_NUMBER, /* unsigned; below min: none */
 	OPTION_MODE, /* mode_t */
 	OPTION_SIZE, /* uint64_t: bytes */
 	OPTION_TIME, /* int64_t: milliseconds */
@@ -33,9 +32,10 @@ struct config_option {
 	enum option_type type;
 	size_t offset; /* of the member in the section */
 	const char *usual; /* the default, ""; or NULL: it is required, or may be repeated */
-	int (*check)(const char *text, struct error *error); /* TEXT; returns 0 if it is good */
+	int (*check)(const char *text, struct error *error); /* TEXT; 0: good; or NULL */
 	const char *const *words; /* WORD; ended by NULL */
 	unsigned min, max; /* NUMBER */
+	const char *unit; /* NUMBER: a character that may follow it; or NULL */
 };
 
 #define OPTIONS_MAX 32 /* in one table */

@@ -74,7 +74,7 @@ static int fold_network(
 	if (netaddr_parse_network(pattern, strlen(pattern), &network, error)) {
 		return -1;
 	}
-	prefix = network.bits == 32 ? rule->ipv4_prefix : rule->ipv6_prefix;
+	prefix = key_prefix(&rule->folding, &network);
 	if (network.prefix > prefix && strchr(pattern, '/')) {
 		return error_set(error,
 		    "\"%s\" is smaller than the networks of /%u that share a counter; see "
@@ -114,7 +114,7 @@ static int fold_pattern(
 		}
 		/* If the key itself is a domain, "@domain" means all of it. */
 		strbuf_puts(text, pattern + (pattern[0] == '@' && kinds == 1U << KEY_DOMAIN));
-		if (rule->fold_case) {
+		if (rule->folding.fold_case) {
 			ascii_lower(text->buffer, text->length);
 		}
 		return 0;
@@ -154,10 +154,6 @@ static struct override *override_for(
 	}
 	override->index = rule->overrides;
 	all[rule->overrides++] = override;
-	override->text = strdup(limits);
-	if (!override->text) {
-		goto no_memory;
-	}
 	if (read_limits(rule, limits, &override->limits, &layout, error)) {
 		return NULL;
 	}
@@ -334,8 +330,6 @@ int rule_finish(
 		    "[rule %s] has no key; say what is counted, such as key = sasl_username",
 		    rule->name);
 	}
-	rule->folding = (struct key_folding){
-	    rule->fold_case, rule->strip_extension, rule->ipv4_prefix, rule->ipv6_prefix};
 	layout->strategy = rule->strategy;
 	layout->resolution = rule->strategy == STRATEGY_SLIDING ? rule->resolution : 0;
 	layout->count = rule->count;
@@ -369,7 +363,7 @@ void rule_free(struct rule *rule)
 {
 	free(rule->key_text);
 	free(rule->action);
-	free(rule->strip_extension);
+	free(rule->folding.strip_extension);
 	free_lines(&rule->match_lines);
 	free_lines(&rule->override_lines);
 	free_lines(&rule->exempt_lines);
@@ -378,7 +372,6 @@ void rule_free(struct rule *rule)
 	}
 	free(rule->limit_text);
 	for (size_t i = 0; i < rule->overrides; i++) {
-		free(rule->override[i]->text);
 		free(rule->override[i]);
 	}
 	free(rule->override);

@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "base/strbuf.h"
+#include "match/netaddr.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,11 +28,14 @@ enum key_kind {
 
 /* Which values are the same to a rule. */
 struct key_folding {
-	bool fold_case; /* ASCII letters to lower case */
-	const char *strip_extension; /* recipient delimiters of mailboxes; NULL: none */
+	unsigned fold_case; /* 1: ASCII letters to lower case; or 0 */
+	char *strip_extension; /* recipient delimiters of mailboxes; NULL: none */
 	unsigned ipv4_prefix; /* bits of an address that count */
 	unsigned ipv6_prefix;
 };
+
+/* How many bits of that address count. */
+unsigned key_prefix(const struct key_folding *folding, const struct netaddr *address);
 
 /*
  * Appends a value of length bytes to text. If joined, it becomes the second part of a pair, after a

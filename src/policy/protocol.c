@@ -131,7 +131,11 @@ static int add_line(struct policy_request *request, char *line, char *newline, s
 		    (int)(name_length < 40 ? name_length : 40), line, POLICY_VALUE_MAX);
 	}
 	*equals = *newline = '\0';
-	return policy_add(request, line, name_length, equals + 1, value_length);
+	if (policy_add(request, line, name_length, equals + 1, value_length)) {
+		return error_set(
+		    error, "more than %d attributes in the request", POLICY_ATTRIBUTES_MAX);
+	}
+	return 0;
 }
 
 /*
@@ -142,25 +146,16 @@ static enum policy_result parse_request(
     struct policy_request *request, char *text, size_t size, struct error *error)
 {
 	enum policy_result result = POLICY_REQUEST;
-	char *line = text, *last = text + size - 1;
-	unsigned lines = 0;
+	char *newline, *last = text + size - 1;
 
-	while (line < last) {
-		char *newline = memchr(line, '\n', (size_t)(last - line));
+	for (char *line = text; line < last; line = newline + 1) {
 		struct error why;
 
-		if (lines++ == POLICY_ATTRIBUTES_MAX) {
-			if (result == POLICY_REQUEST) {
-				error_set(error, "more than %d attributes in the request",
-				    POLICY_ATTRIBUTES_MAX);
-			}
-			return POLICY_BAD;
-		}
+		newline = memchr(line, '\n', (size_t)(last - line));
 		if (add_line(request, line, newline, &why) && result == POLICY_REQUEST) {
 			*error = why;
 			result = POLICY_BAD;
 		}
-		line = newline + 1;
 	}
 	return result;
 }

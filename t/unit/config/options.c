@@ -227,7 +227,7 @@ static void test_errors(void **state)
 	    {"action", "REJECT {recipent}", NULL},
 	    {"action", "REJECT {sender_domain}", NULL},
 	    {"mode", "observed", "\"observed\" is not enforce or observe"},
-	    {"warn_at", "0%", "\"0%\" is not a percentage from 1% to 100%, such as 80%"},
+	    {"warn_at", "0%", "\"0%\" is not a number from 1% to 100%"},
 	    {"warn_at", "101", NULL},
 	    {"warn_at", "%", NULL},
 	    {"ipv4_prefix", "33", "\"33\" is not a number from 0 to 32"},
