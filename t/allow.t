@@ -149,7 +149,7 @@ subtest 'keys are folded as the rule does' => sub {
     is_deeply([$t->ctl('reset', '2001:DB8:0::/64', '192.0.2.1/32')], [0, "2 counters reset\n", ''], 'reset too');
     refused($t, 65, qr/"2001:db8::\/96" is smaller than the networks of \/64 that share a counter/,
         'set', 'nets', '2001:db8::/96', '5/hour');
-    refused($t, 65, qr/"192\.0\.2\.1\/24" has bits behind its prefix/, 'set', 'nets', '192.0.2.1/24', '5/hour');
+    refused($t, 65, qr/"192\.0\.2\.1\/24" has bits set after its prefix/, 'set', 'nets', '192.0.2.1/24', '5/hour');
     refused($t, 65, qr/"bob" is not an IP address, but keys of the rule nets are/, 'set', 'nets', 'bob', '5/hour');
     refused($t, 65, qr/"\Q$_\E" is a pattern, not a key$advice/, 'set', 'users', $_, '5/hour')
         for '@example.com', '.example.com', '*@example.com';

@@ -116,18 +116,16 @@ static int begin_rule(struct parse *parse, const char *name, size_t length, stru
 
 	if (length == 0 || length > CONFIG_RULE_NAME_MAX || strspn(name, allowed) < length) {
 		return error_set(error,
-		    "\"%.*s\" can't be the name of a rule; it is 1 to %d letters, digits, '-' or "
-		    "'_'",
+		    "\"%.*s\" is not a rule name; use 1 to %d letters, digits, '-' or '_'",
 		    (int)length, name, CONFIG_RULE_NAME_MAX);
 	}
 	if (ascii_same(name, length, "global")) {
-		return error_set(error, "a rule can't be called global; any other name is good");
+		return error_set(error, "a rule can't be named global; use another name");
 	}
 	for (size_t i = 0; i < config->rules; i++) {
 		if (ascii_same(name, length, config->rule[i].name)) {
 			return error_set(error,
-			    "a second [rule %.*s], the first is in line %u; each needs a name of "
-			    "its own",
+			    "[rule %.*s] is already in line %u; each rule needs its own name",
 			    (int)length, name, config->rule[i].line);
 		}
 	}
@@ -161,8 +159,7 @@ static int take_section(struct parse *parse, const char *line, size_t length, st
 		    error, "a '[' without its ']'; a section is [global] or [rule NAME]");
 	}
 	if (behind < line + length && *behind != ';' && *behind != '#') {
-		return error_set(
-		    error, "text behind the ']' of a section; options stand in lines of their own");
+		return error_set(error, "text after the ']'; put each option on a line of its own");
 	}
 	size = name < close ? (size_t)(close - name) : 0;
 	while (size > 0 && isspace((unsigned char)name[size - 1])) {
@@ -178,8 +175,7 @@ static int take_section(struct parse *parse, const char *line, size_t length, st
 		    (int)(size < 60 ? size : 60), name);
 	}
 	if (parse->global_line) {
-		return error_set(
-		    error, "a second [global], the first is in line %u", parse->global_line);
+		return error_set(error, "[global] is already in line %u", parse->global_line);
 	}
 	parse->global_line = parse->line;
 	begin_section(parse, options_global, parse->config, NULL);
@@ -215,8 +211,7 @@ static int take_option(
 
 	if (!parse->begun) {
 		return error_set(error,
-		    "\"%.60s\" stands before any section; [global] or [rule NAME] must come first",
-		    name);
+		    "\"%.60s\" is not in a section; start one with [global] or [rule NAME]", name);
 	}
 	if (!option) {
 		return 0;
@@ -229,9 +224,8 @@ static int take_option(
 	}
 	seen = &parse->option_line[option - parse->options];
 	if (*seen && option->type != OPTION_LINES) {
-		return error_set(error,
-		    "a second %s, the first is in line %u; an option is set once in a section",
-		    name, *seen);
+		return error_set(
+		    error, "%s is already set in line %u; set it once in a section", name, *seen);
 	}
 	*seen = parse->line;
 	if (options_set(option, parse->section, value, parse->line, &why)) {
@@ -272,23 +266,21 @@ static int check_line(const char *line, size_t length, struct error *error)
 	}
 	if (length > LINE_LENGTH_MAX) {
 		return error_set(
-		    error, "the line has %zu bytes, %d are allowed", length, LINE_LENGTH_MAX);
+		    error, "the line has %zu bytes; %d are allowed", length, LINE_LENGTH_MAX);
 	}
 	if (line[0] == '[') {
 		return 0;
 	}
 	equals = strcspn(line, "=:");
 	if (equals >= length || equals == 0) {
-		return error_set(error,
-		    "not a line of the form option = value; a value stands in one line with its "
-		    "option");
+		return error_set(error, "not of the form OPTION = VALUE; both must be on one line");
 	}
 	/* inih keeps a "=;", but cuts "= ;": the blank must make no difference. */
 	for (size_t i = 0; i + 1 < length; i++) {
 		if ((isspace((unsigned char)line[i]) || i == equals) && line[i + 1] == ';') {
 			return error_set(error,
-			    "a ';' behind a blank starts a comment and would cut the value; take "
-			    "it out, comments have lines of their own");
+			    "a ';' after a blank starts a comment; put comments on their own "
+			    "lines");
 		}
 	}
 	return 0;
@@ -433,8 +425,8 @@ enum config_result config_load(const char *path, struct config *config, struct c
 	}
 	if (stamp->mode & S_IWOTH) {
 		free(bytes);
-		complain(
-		    &parse, 0, "others may write it, so it is not used; chmod o-w %.400s", path);
+		complain(&parse, 0, "not used, because others may write it; run: chmod o-w %.400s",
+		    path);
 		return CONFIG_BAD;
 	}
 	parse.next = bytes;

@@ -74,7 +74,7 @@ static int check_action(const char *text, struct error *error)
 
 	if (ascii_same(text, length, "OK") || ascii_same(text, length, "PERMIT")) {
 		return error_set(
-		    error, "%.*s would skip the restrictions behind; use DUNNO", shown, text);
+		    error, "%.*s would skip all later restrictions; use DUNNO", shown, text);
 	}
 	for (size_t i = 0; i < sizeof(actions) / sizeof(*actions); i++) {
 		if (!ascii_same(text, length, actions[i].word)) {
@@ -95,12 +95,11 @@ static int check_action(const char *text, struct error *error)
 	}
 	if (length != 3 || (text[0] != '4' && text[0] != '5')) {
 		return error_set(error,
-		    "\"%.*s\" is no reply code to refuse with; one of 4NN or 5NN and a text", shown,
+		    "\"%.*s\" is not a reply code for a denial; use 4NN or 5NN and a text", shown,
 		    text);
 	}
 	if (!argument) {
-		return error_set(
-		    error, "%.*s alone means OK to Postfix; write a text behind it", shown, text);
+		return error_set(error, "%.*s alone means OK to Postfix; add a text", shown, text);
 	}
 	return 0;
 }
@@ -132,9 +131,7 @@ static int set_log_target(struct config *config, const char *value, struct error
 		facility = log_facility(value + 7);
 		if (facility < 0) {
 			return error_set(error,
-			    "unknown facility \"%.60s\"; one of syslog(3)'s, such as mail, daemon, "
-			    "local0",
-			    value + 7);
+			    "unknown facility \"%.60s\"; see syslog(3) for their names", value + 7);
 		}
 	} else if (!file && strcmp(value, "syslog") != 0) {
 		return is_not(value, "syslog, syslog:FACILITY or file:/PATH", error);
@@ -231,7 +228,7 @@ static int add_line(
 	struct config_line *line;
 
 	if (!value[0]) {
-		return error_set(error, "nothing stands behind the '='");
+		return error_set(error, "the value is missing");
 	}
 	line = array_grow(lines->line, lines->lines, sizeof(*line));
 	if (!line) {

@@ -77,8 +77,7 @@ static int fold_network(
 	prefix = key_prefix(&rule->folding, &network);
 	if (network.prefix > prefix && strchr(pattern, '/')) {
 		return error_set(error,
-		    "\"%s\" is smaller than the networks of /%u that share a counter; see "
-		    "ipv4_prefix and ipv6_prefix",
+		    "\"%s\" is part of a /%u that shares one counter (ipv4_prefix, ipv6_prefix)",
 		    pattern, prefix);
 	}
 	netaddr_mask(&network, prefix);
@@ -100,7 +99,8 @@ static int fold_pattern(
 		return fold_network(rule, pattern, text, error);
 	}
 	if (strchr(pattern, '/') && netaddr_read_network(pattern, length, &network) == 0) {
-		return error_set(error, "\"%s\" is a network, but the key is no address", pattern);
+		return error_set(
+		    error, "\"%s\" is a network, but the key is not an address", pattern);
 	}
 	if (pattern[0] == '@' || pattern[0] == '.') {
 		if (length == 1) {
@@ -108,8 +108,7 @@ static int fold_pattern(
 		}
 		if (kinds == SELECTOR_PAIR) {
 			return error_set(error,
-			    "\"%s\" is a domain, but the key is a pair; write all of it, "
-			    "VALUE+VALUE",
+			    "\"%s\" is a domain, but the key is a pair; write VALUE+VALUE",
 			    pattern);
 		}
 		/* If the key itself is a domain, "@domain" means all of it. */
@@ -121,7 +120,7 @@ static int fold_pattern(
 	}
 	if (strchr(pattern, '*')) {
 		return error_set(error,
-		    "\"%s\": '*' is no wildcard here; write @domain or .domain, or another limit",
+		    "\"%s\": '*' is not a wildcard; write @domain or .domain, or change the limit",
 		    pattern);
 	}
 	if (!key_add(text, pattern, length, kinds & 1U << KEY_MAILBOX ? KEY_MAILBOX : KEY_TEXT,
@@ -186,7 +185,7 @@ static int add_override(struct finishing *finishing, const char *pattern, const 
 	}
 	added = pattern_map_add(rule->patterns, buffer, text.length, override);
 	if (added > 0) {
-		error_set(&error, "a second one for \"%s\"; a key has one", pattern);
+		error_set(&error, "\"%s\" already has an override", pattern);
 		return report(finishing, &error);
 	}
 	return added;
@@ -221,9 +220,8 @@ static int read_exempt(struct finishing *finishing, char *text)
 		int result;
 
 		if (strpbrk(pattern, " \t")) {
-			error_set(&error,
-			    "\"%.60s\" has blanks in it; several patterns are separated by ','",
-			    pattern);
+			error_set(
+			    &error, "\"%.60s\" contains blanks; separate patterns by ','", pattern);
 			result = report(finishing, &error);
 		} else {
 			result = add_override(finishing, pattern, "unlimited");
@@ -312,7 +310,7 @@ static void check_states(struct finishing *finishing)
 		}
 	}
 	finishing->complain(finishing->data, line,
-	    "match: the rule can never apply: count = %s happens in %s",
+	    "match: the rule can never apply: %s are counted in %s",
 	    options_count_words[rule->count],
 	    rule->count == COUNT_BYTES ? "END-OF-MESSAGE alone" : "RCPT, DATA and END-OF-MESSAGE");
 }

@@ -95,7 +95,7 @@ static int parse_alternative(struct config_key *key, char **s, char *stop, struc
 			return error_set(error, "more than two attributes joined by '+'");
 		}
 		if (strcmp(word, "everything") == 0) {
-			return error_set(error, "\"everything\" stands alone");
+			return error_set(error, "\"everything\" can't be combined");
 		}
 		if (selector_find(&key->part[key->parts++], word, strlen(word))) {
 			return unknown_attribute(word, true, error);
@@ -164,10 +164,10 @@ int selector_parse_match(struct config_match *match, const char *value, struct e
 		match->pattern = pattern;
 		word = selector_next_word(&s, ",", &stop);
 		if (word[0] == '=') {
-			return error_set(error, "\"=%s\": compared is with = or !=", word);
+			return error_set(error, "\"=%s\": the operators are = and !=", word);
 		}
 		if (!word[0] && (stop || match->patterns > 0)) {
-			return error_set(error, "a value is missing beside a ','");
+			return error_set(error, "a value is missing before or after a ','");
 		}
 		/* A derived domain has no '@', but "@domain" is what people write. */
 		word += word[0] == '@' && word[1] && match->attribute.kind == KEY_DOMAIN;

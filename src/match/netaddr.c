@@ -102,7 +102,7 @@ int netaddr_parse_network(
 	case BITS_SET:
 		strbuf_init(&right, buffer, sizeof(buffer));
 		netaddr_format(network, &right);
-		return error_set(error, "\"%.*s\" has bits behind its prefix; the network is %s",
+		return error_set(error, "\"%.*s\" has bits set after its prefix; the network is %s",
 		    shown, text, buffer);
 	default:
 		return error_set(error, "\"%.*s\" is not an IP address or network", shown, text);

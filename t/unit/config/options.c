@@ -206,7 +206,7 @@ static void test_errors(void **state)
 	    {"database_max_size", "4097M", NULL},
 	    {"user", "", "\"\" is not the name of an account"},
 	    {"user", "a:b", NULL},
-	    {"on_error", "OK", "OK would skip the restrictions behind; use DUNNO"},
+	    {"on_error", "OK", "OK would skip all later restrictions; use DUNNO"},
 	    {"on_error", "", NULL},
 	    {"on_error", "600 x", NULL},
 	    {"success_action", "filter", "FILTER needs an argument, see access(5)"},
@@ -235,7 +235,7 @@ static void test_errors(void **state)
 	    {"fold_case", "1", "\"1\" is not no or yes"},
 	    {"strip_extension", "a", NULL},
 	    {"strip_extension", "", NULL},
-	    {"match", "", "nothing stands behind the '='"},
+	    {"match", "", "the value is missing"},
 	};
 
 	(void)state;
