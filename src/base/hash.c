@@ -73,17 +73,6 @@ uint64_t hash_quick(uint64_t seed, const void *bytes, size_t length)
 	const uint8_t *b = bytes;
 	uint64_t hash = seed ^ length;
 
-	if (length >= 32) {
-		uint64_t lane[4] = {hash, hash + 1, hash + 2, hash + 3};
-
-		for (; length >= 32; length -= 32, b += 32) {
-			lane[0] = mix(lane[0], little_endian(b, 8));
-			lane[1] = mix(lane[1], little_endian(b + 8, 8));
-			lane[2] = mix(lane[2], little_endian(b + 16, 8));
-			lane[3] = mix(lane[3], little_endian(b + 24, 8));
-		}
-		hash = mix(mix(mix(lane[0], lane[1]), lane[2]), lane[3]);
-	}
 	for (; length >= 8; length -= 8, b += 8) {
 		hash = mix(hash, little_endian(b, 8));
 	}

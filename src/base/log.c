@@ -85,8 +85,7 @@ void log_line(enum log_level level, const char *line)
 		return;
 	}
 	if (current_facility < 0) {
-		current_facility = LOG_MAIL;
-		openlog(TAG, LOG_PID, LOG_MAIL);
+		log_to(LOG_MAIL, NULL);
 	}
 	syslog(priorities[level], "%s", line);
 }

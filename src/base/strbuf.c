@@ -8,8 +8,6 @@
 #include "base/utf8.h"
 
 #include <stdarg.h>
-#include <stdint.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -74,14 +72,11 @@ void strbuf_printable(struct strbuf *text, const char *bytes, size_t length, con
 
 		if (size == 0 || utf8_is_invisible(code)) {
 			strbuf_add(text, "?", 1);
-			i += size ? size : 1;
-			continue;
-		}
-		if (size == 1 && escape && strchr(escape, bytes[i])) {
+		} else if (size == 1 && escape && strchr(escape, bytes[i])) {
 			strbuf_printf(text, "\\x%02x", (unsigned char)bytes[i]);
 		} else {
 			strbuf_add(text, bytes + i, size);
 		}
-		i += size;
+		i += size ? size : 1;
 	}
 }

@@ -50,7 +50,6 @@ struct parse {
 	bool begun; /* there was a section */
 	/* The current section. NULL if it is unknown, or none has begun. */
 	const struct config_option *options;
-	void *section; /* struct config or struct rule */
 	struct rule *rule; /* NULL in [global] */
 	unsigned option_line[OPTIONS_MAX]; /* where each option is set; 0: nowhere */
 };
@@ -89,10 +88,9 @@ static void report(struct parse *parse, const struct error *error)
 }
 
 static void begin_section(
-    struct parse *parse, const struct config_option *options, void *section, struct rule *rule)
+    struct parse *parse, const struct config_option *options, struct rule *rule)
 {
 	parse->options = options;
-	parse->section = section;
 	parse->rule = rule;
 	memset(parse->option_line, 0, sizeof(parse->option_line));
 }
@@ -104,7 +102,7 @@ static void end_section(struct parse *parse)
 		parse->option_line[OPTIONS_RULE_LIMIT], complain, parse)) {
 		parse->no_memory = true;
 	}
-	begin_section(parse, NULL, NULL, NULL);
+	begin_section(parse, NULL, NULL);
 }
 
 static int begin_rule(struct parse *parse, const char *name, size_t length, struct error *error)
@@ -140,16 +138,28 @@ static int begin_rule(struct parse *parse, const char *name, size_t length, stru
 	rule += config->rules++;
 	*rule = (struct rule){.line = parse->line};
 	memcpy(rule->name, name, length);
-	begin_section(parse, options_rule, rule, rule);
+	begin_section(parse, options_rule, rule);
 	return options_init(options_rule, rule) ? error_no_memory(error) : 0;
+}
+
+/* Removes blanks from both ends. */
+static void trim(const char **text, size_t *length)
+{
+	while (*length > 0 && isspace((unsigned char)(*text)[*length - 1])) {
+		(*length)--;
+	}
+	while (*length > 0 && isspace((unsigned char)**text)) {
+		(*text)++;
+		(*length)--;
+	}
 }
 
 /* Takes a line that starts with '['. inih does not report a section without options. */
 static int take_section(struct parse *parse, const char *line, size_t length, struct error *error)
 {
 	const char *close = memchr(line, ']', length);
-	const char *name = line + 1 + strspn(line + 1, " \t");
 	const char *behind = close ? close + 1 + strspn(close + 1, " \t") : NULL;
+	const char *name = line + 1;
 	size_t size;
 
 	end_section(parse);
@@ -161,14 +171,13 @@ static int take_section(struct parse *parse, const char *line, size_t length, st
 	if (behind < line + length && *behind != ';' && *behind != '#') {
 		return error_set(error, "text after the ']'; put each option on a line of its own");
 	}
-	size = name < close ? (size_t)(close - name) : 0;
-	while (size > 0 && isspace((unsigned char)name[size - 1])) {
-		size--;
-	}
+	size = (size_t)(close - name);
+	trim(&name, &size);
 	if (size > 4 && memcmp(name, "rule", 4) == 0 && isspace((unsigned char)name[4])) {
-		size_t blanks = 4 + strspn(name + 4, " \t");
-
-		return begin_rule(parse, name + blanks, size > blanks ? size - blanks : 0, error);
+		name += 4;
+		size -= 4;
+		trim(&name, &size);
+		return begin_rule(parse, name, size, error);
 	}
 	if (size != 6 || memcmp(name, "global", 6) != 0) {
 		return error_set(error, "unknown section [%.*s]; one of [global] and [rule NAME]",
@@ -178,7 +187,7 @@ static int take_section(struct parse *parse, const char *line, size_t length, st
 		return error_set(error, "[global] is already in line %u", parse->global_line);
 	}
 	parse->global_line = parse->line;
-	begin_section(parse, options_global, parse->config, NULL);
+	begin_section(parse, options_global, NULL);
 	return 0;
 }
 
@@ -206,6 +215,7 @@ static int take_option(
     struct parse *parse, const char *name, const char *value, struct error *error)
 {
 	const struct config_option *option = parse->options;
+	void *section = parse->rule ? (void *)parse->rule : parse->config;
 	struct error why;
 	unsigned *seen;
 
@@ -228,7 +238,7 @@ static int take_option(
 		    error, "%s is already set in line %u; set it once in a section", name, *seen);
 	}
 	*seen = parse->line;
-	if (options_set(option, parse->section, value, parse->line, &why)) {
+	if (options_set(option, section, value, parse->line, &why)) {
 		return why.no_memory ? error_no_memory(error)
 				     : error_set(error, "%s: %s", name, why.text);
 	}
@@ -303,13 +313,7 @@ static char *next_line(char *buffer, int size, void *stream)
 			line += 3;
 			length -= 3;
 		}
-		while (length > 0 && isspace((unsigned char)line[length - 1])) {
-			length--;
-		}
-		while (length > 0 && isspace((unsigned char)*line)) {
-			line++;
-			length--;
-		}
+		trim(&line, &length);
 		if (length == 0 || *line == '#' || *line == ';') {
 			continue;
 		}
@@ -389,18 +393,6 @@ out:
 	return bytes;
 }
 
-/*
- * Reports that there is no memory, now that there may be some for the report. Leaves config empty,
- * and *stamp so that reading is tried again.
- */
-static enum config_result give_up(struct parse *parse, struct config_stamp *stamp)
-{
-	config_free(parse->config);
-	complain(parse, 0, "out of memory");
-	stamp->size = STAMP_NO_FILE;
-	return CONFIG_NO_MEMORY;
-}
-
 enum config_result config_load(const char *path, struct config *config, struct config_stamp *stamp,
     config_report *report, void *data)
 {
@@ -411,11 +403,11 @@ enum config_result config_load(const char *path, struct config *config, struct c
 	*stamp = config_stamp_get(path);
 	*config = (struct config){0};
 	if (options_init(options_global, config)) {
-		return give_up(&parse, stamp);
+		goto no_memory;
 	}
 	bytes = read_file(path, &size, stamp);
 	if (!bytes && errno == ENOMEM) {
-		return give_up(&parse, stamp);
+		goto no_memory;
 	}
 	if (!bytes) {
 		complain(&parse, 0, "can't be read: %s", strerror(errno));
@@ -439,10 +431,15 @@ enum config_result config_load(const char *path, struct config *config, struct c
 		end_section(&parse);
 	}
 	free(bytes);
-	if (parse.no_memory) {
-		return give_up(&parse, stamp);
+	if (!parse.no_memory) {
+		return parse.mistakes ? CONFIG_BAD : CONFIG_OK;
 	}
-	return parse.mistakes ? CONFIG_BAD : CONFIG_OK;
+no_memory:
+	/* After config_free, there may be some for the report. */
+	config_free(config);
+	complain(&parse, 0, "out of memory");
+	stamp->size = STAMP_NO_FILE;
+	return CONFIG_NO_MEMORY;
 }
 
 void config_free(struct config *config)
@@ -451,11 +448,7 @@ void config_free(struct config *config)
 		rule_free(&config->rule[i]);
 	}
 	free(config->rule);
-	free(config->database);
-	free(config->user);
-	free(config->on_error);
-	free(config->success_action);
-	free(config->log_target);
+	options_free(options_global, config);
 	*config = (struct config){0};
 }
 

@@ -290,6 +290,23 @@ int options_init(const struct config_option *options, void *section)
 	return 0;
 }
 
+void options_free(const struct config_option *options, void *section)
+{
+	for (const struct config_option *option = options; option->name; option++) {
+		void *field = (char *)section + option->offset;
+		struct config_lines *lines = field;
+
+		if (option->type <= OPTION_LOG_TARGET) {
+			free(*(char **)field);
+		} else if (option->type == OPTION_LINES) {
+			for (size_t i = 0; i < lines->lines; i++) {
+				free(lines->line[i].text);
+			}
+			free(lines->line);
+		}
+	}
+}
+
 static void print_size(uint64_t size, struct strbuf *text)
 {
 	unsigned unit = 0;

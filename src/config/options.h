@@ -51,9 +51,12 @@ extern const char *const options_strategy_words[];
 
 /*
  * Fills a section, which is zero, with the defaults. Returns 0, or -1 if out of memory. In both
- * cases the section is for config_free or rule_free.
+ * cases the section is for options_free.
  */
 int options_init(const struct config_option *options, void *section);
+
+/* Frees what the options of a section own. */
+void options_free(const struct config_option *options, void *section);
 
 /*
  * Sets an option of a section, a struct config or struct rule. line is the number of the line that

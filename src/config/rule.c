@@ -5,6 +5,7 @@
  */
 #include "config/rule.h"
 
+#include "base/alloc.h"
 #include "base/array.h"
 #include "base/ascii.h"
 #include "base/strbuf.h"
@@ -166,99 +167,90 @@ no_memory:
 	return NULL;
 }
 
-/* Adds one pattern with its limits. Returns -1 if out of memory. */
-static int add_override(struct finishing *finishing, const char *pattern, const char *limits)
+/* Adds one pattern with its limits. */
+static int add_override(
+    struct finishing *finishing, const char *pattern, const char *limits, struct error *error)
 {
 	struct rule *rule = finishing->rule;
-	struct override *override = NULL;
+	struct override *override;
 	char buffer[KEY_VALUE_MAX];
 	struct strbuf text;
-	struct error error;
 	int added;
 
 	strbuf_init(&text, buffer, sizeof(buffer));
-	if (fold_pattern(rule, pattern, &text, &error) == 0) {
-		override = override_for(finishing, limits, &error);
+	if (fold_pattern(rule, pattern, &text, error)) {
+		return -1;
 	}
+	override = override_for(finishing, limits, error);
 	if (!override) {
-		return report(finishing, &error);
+		return -1;
 	}
 	added = pattern_map_add(rule->patterns, buffer, text.length, override);
-	if (added > 0) {
-		error_set(&error, "\"%s\" already has an override", pattern);
-		return report(finishing, &error);
+	if (added < 0) {
+		return error_no_memory(error);
 	}
-	return added;
+	return added ? error_set(error, "\"%s\" already has an override", pattern) : 0;
 }
 
-/* Reads a line of an option, and may cut text up. Returns -1 if out of memory. */
-typedef int read_line(struct finishing *finishing, char *text);
+/* Reads a line of an option, and may cut text up. Returns 0, or -1 with the reason. */
+typedef int read_line(struct finishing *finishing, char *text, struct error *error);
 
 /* "PATTERN LIMITS" */
-static int read_override(struct finishing *finishing, char *text)
+static int read_override(struct finishing *finishing, char *text, struct error *error)
 {
 	char *limits = text + strcspn(text, " \t");
-	struct error error;
 
 	if (!*limits) {
-		error_set(&error,
+		return error_set(error,
 		    "\"%.60s\" is not PATTERN LIMITS, such as boss@example.com 5000/day", text);
-		return report(finishing, &error);
 	}
 	*limits++ = '\0';
-	return add_override(finishing, text, limits + strspn(limits, " \t"));
+	return add_override(finishing, text, limits + strspn(limits, " \t"), error);
 }
 
-/* "PATTERN, PATTERN" */
-static int read_exempt(struct finishing *finishing, char *text)
+/* "PATTERN, PATTERN". Reports each mistake but for a lack of memory. */
+static int read_exempt(struct finishing *finishing, char *text, struct error *error)
 {
 	char stop;
 
 	do {
 		const char *pattern = selector_next_word(&text, ",", &stop);
-		struct error error;
-		int result;
+		int result = strpbrk(pattern, " \t")
+		    ? error_set(
+			  error, "\"%.60s\" contains blanks; separate patterns by ','", pattern)
+		    : add_override(finishing, pattern, "unlimited", error);
 
-		if (strpbrk(pattern, " \t")) {
-			error_set(
-			    &error, "\"%.60s\" contains blanks; separate patterns by ','", pattern);
-			result = report(finishing, &error);
-		} else {
-			result = add_override(finishing, pattern, "unlimited");
-		}
-		if (result) {
+		if (result && report(finishing, error)) {
 			return -1;
 		}
 	} while (stop);
 	return 0;
 }
 
-static int read_match(struct finishing *finishing, char *text)
+static int read_match(struct finishing *finishing, char *text, struct error *error)
 {
 	struct rule *rule = finishing->rule;
-	struct error error;
 
 	if (rule->matches == CONFIG_MATCHES_MAX) {
-		error_set(&error, "more than %d lines", CONFIG_MATCHES_MAX);
-		return report(finishing, &error);
+		return error_set(error, "more than %d lines", CONFIG_MATCHES_MAX);
 	}
-	return selector_parse_match(&rule->match[rule->matches++], text, &error)
-	    ? report(finishing, &error)
-	    : 0;
+	return selector_parse_match(&rule->match[rule->matches++], text, error);
 }
 
+/* Returns -1 if out of memory. */
 static int read_lines(struct finishing *finishing, const char *option,
     const struct config_lines *lines, read_line *read)
 {
 	finishing->option = option;
 	for (size_t i = 0; i < lines->lines; i++) {
-		char *text = strdup(lines->line[i].text);
-		int result;
+		struct error error;
+		char *text = alloc_copy(lines->line[i].text, &error);
+		bool failed;
 
 		finishing->line = lines->line[i].line;
-		result = text ? read(finishing, text) : -1;
+		failed = (!text || read(finishing, text, &error)) && report(finishing, &error);
 		free(text);
-		if (result) {
+		if (failed) {
 			return -1;
 		}
 	}
@@ -349,29 +341,15 @@ int rule_finish(
 	return read_overrides(&finishing);
 }
 
-static void free_lines(struct config_lines *lines)
-{
-	for (size_t i = 0; i < lines->lines; i++) {
-		free(lines->line[i].text);
-	}
-	free(lines->line);
-}
-
 void rule_free(struct rule *rule)
 {
-	free(rule->key_text);
-	free(rule->action);
-	free(rule->folding.strip_extension);
-	free_lines(&rule->match_lines);
-	free_lines(&rule->override_lines);
-	free_lines(&rule->exempt_lines);
 	for (unsigned i = 0; i < rule->matches; i++) {
 		selector_free_match(&rule->match[i]);
 	}
-	free(rule->limit_text);
 	for (size_t i = 0; i < rule->overrides; i++) {
 		free(rule->override[i]);
 	}
 	free(rule->override);
 	pattern_map_free(rule->patterns);
+	options_free(options_rule, rule);
 }

@@ -15,10 +15,8 @@
 
 int selector_find(struct config_attribute *attribute, const char *name, size_t length)
 {
-	static const enum key_kind kinds[] = {[ATTRIBUTE_TEXT] = KEY_TEXT,
-	    [ATTRIBUTE_MAILBOX] = KEY_MAILBOX,
-	    [ATTRIBUTE_ADDRESS] = KEY_ADDRESS,
-	    [ATTRIBUTE_DOMAIN] = KEY_DOMAIN};
+	/* By enum attribute_kind. */
+	static const enum key_kind kinds[] = {KEY_TEXT, KEY_MAILBOX, KEY_ADDRESS, KEY_DOMAIN};
 	const struct attribute *found = attributes_find(name, length);
 
 	if (!found) {

@@ -132,12 +132,8 @@ void netaddr_mask(struct netaddr *address, unsigned prefix)
 		return;
 	}
 	address->prefix = (uint8_t)prefix;
-	for (unsigned i = 0; i < sizeof(address->bytes); i++) {
-		if (i * 8 >= prefix) {
-			address->bytes[i] = 0;
-		} else if (prefix - i * 8 < 8) {
-			address->bytes[i] &= (uint8_t)(0xff << (8 - (prefix - i * 8)));
-		}
+	for (unsigned i = prefix; i < 8 * sizeof(address->bytes); i++) {
+		address->bytes[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
 	}
 }
 

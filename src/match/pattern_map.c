@@ -32,33 +32,6 @@ struct pattern_map {
 /* Not secret: all patterns come from the administrator. */
 static const uint8_t hash_key[HASH_KEY_BYTES];
 
-struct pattern_map *pattern_map_new(void)
-{
-	struct pattern_map *map = calloc(1, sizeof(*map));
-
-	if (map) {
-		map->size = 16;
-		map->entry = calloc(map->size, sizeof(*map->entry));
-		if (!map->entry) {
-			free(map);
-			return NULL;
-		}
-	}
-	return map;
-}
-
-void pattern_map_free(struct pattern_map *map)
-{
-	if (!map) {
-		return;
-	}
-	for (size_t i = 0; i < map->size; i++) {
-		free(map->entry[i].pattern);
-	}
-	free(map->entry);
-	free(map);
-}
-
 /* The entry of a pattern, or the free entry for it. */
 static struct entry *find(const struct pattern_map *map, const char *pattern, size_t length)
 {
@@ -82,7 +55,7 @@ static int grow(struct pattern_map *map)
 	if (map->used * 2 < map->size) {
 		return 0;
 	}
-	larger.size = map->size * 2;
+	larger.size = map->size ? map->size * 2 : 16;
 	larger.entry = calloc(larger.size, sizeof(*larger.entry));
 	if (!larger.entry) {
 		return -1;
@@ -95,6 +68,29 @@ static int grow(struct pattern_map *map)
 	free(map->entry);
 	*map = larger;
 	return 0;
+}
+
+struct pattern_map *pattern_map_new(void)
+{
+	struct pattern_map *map = calloc(1, sizeof(*map));
+
+	if (map && grow(map)) {
+		free(map);
+		return NULL;
+	}
+	return map;
+}
+
+void pattern_map_free(struct pattern_map *map)
+{
+	if (!map) {
+		return;
+	}
+	for (size_t i = 0; i < map->size; i++) {
+		free(map->entry[i].pattern);
+	}
+	free(map->entry);
+	free(map);
 }
 
 int pattern_map_add(struct pattern_map *map, const char *pattern, size_t length, void *value)

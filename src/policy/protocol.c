@@ -71,9 +71,9 @@ static int fill(struct policy_reader *reader)
 }
 
 /*
- * Reads until the buffer holds a whole request at reader->start. Sets *size to its length with the
- * empty line and returns POLICY_REQUEST. If it is too long, drops it and returns POLICY_BAD; the
- * last *size bytes of it are then at reader->start. Or returns POLICY_END.
+ * Reads until the buffer holds a whole request at reader->start, and sets *size to its length with
+ * the empty line. If it is too long, returns POLICY_BAD; *size is then that of its last part, the
+ * others have been dropped.
  */
 static enum policy_result wait_for_request(
     struct policy_reader *reader, size_t *size, struct error *error)
@@ -149,11 +149,10 @@ static enum policy_result parse_request(
 	char *newline, *last = text + size - 1;
 
 	for (char *line = text; line < last; line = newline + 1) {
-		struct error why;
+		struct error later;
 
 		newline = memchr(line, '\n', (size_t)(last - line));
-		if (add_line(request, line, newline, &why) && result == POLICY_REQUEST) {
-			*error = why;
+		if (add_line(request, line, newline, result == POLICY_BAD ? &later : error)) {
 			result = POLICY_BAD;
 		}
 	}
@@ -165,19 +164,14 @@ enum policy_result protocol_read(
 {
 	enum policy_result result;
 	const char *type;
-	size_t size;
+	size_t size = 0;
 
 	request->attributes = 0;
 	error->text[0] = '\0';
 	result = wait_for_request(reader, &size, error);
-	if (result == POLICY_END) {
-		return POLICY_END;
+	if (result == POLICY_REQUEST) {
+		result = parse_request(request, reader->buffer + reader->start, size, error);
 	}
-	if (result == POLICY_BAD) {
-		reader->start += size;
-		return POLICY_BAD;
-	}
-	result = parse_request(request, reader->buffer + reader->start, size, error);
 	reader->start += size;
 	type = policy_value(request, "request");
 	if (result == POLICY_REQUEST && type[0] && strcmp(type, "smtpd_access_policy") != 0) {
@@ -194,8 +188,7 @@ int protocol_answer(int fd, const char *action)
 	struct strbuf text;
 	size_t length, sent = 0;
 
-	/* An answer that is not UTF-8 is a server failure to Postfix: strbuf keeps characters
-	 * whole. */
+	/* To Postfix, half a character is a server failure. strbuf cuts between characters. */
 	strbuf_init(&text, answer, sizeof("action=") + POLICY_ACTION_MAX);
 	strbuf_puts(&text, "action=");
 	strbuf_puts(&text, action);
