@@ -1,5 +1,5 @@
 /*
- * Memory that may not be there: see alloc.h.
+ * Allocation of memory that can fail: see alloc.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

@@ -46,7 +46,7 @@ int duration_unit_parse(const char *word, size_t length, enum duration_unit *uni
 	return -1;
 }
 
-/* Reads one "2 hours" at *s, adds it to *sum_s, and moves *s behind it and its blanks. */
+/* Reads one "2 hours" at *s, adds it to *sum_s, and moves *s past it and the blanks after it. */
 static int add_units(const char **s, bool first, int64_t *sum_s)
 {
 	size_t digits = strspn(*s, "0123456789");
@@ -73,14 +73,12 @@ int duration_parse(const char *string, int64_t *ms)
 {
 	const char *s = string + strspn(string, blanks);
 	int64_t sum_s = 0;
-	bool first = true;
 
-	do {
+	for (bool first = true; first || *s; first = false) {
 		if (add_units(&s, first, &sum_s)) {
 			return -1;
 		}
-		first = false;
-	} while (*s);
+	}
 	if (sum_s == 0) {
 		return -1;
 	}

@@ -19,12 +19,6 @@ void strbuf_init(struct strbuf *text, char *buffer, size_t size)
 	buffer[0] = '\0';
 }
 
-/* Leaves no room: what follows a cut would look as if it belonged there. */
-static void close_text(struct strbuf *text)
-{
-	text->size = text->length + 1;
-}
-
 void strbuf_add(struct strbuf *text, const char *bytes, size_t length)
 {
 	size_t room = text->size - 1 - text->length;
@@ -34,7 +28,8 @@ void strbuf_add(struct strbuf *text, const char *bytes, size_t length)
 	text->length += kept;
 	text->buffer[text->length] = '\0';
 	if (kept < length) {
-		close_text(text);
+		/* Leave no room: what follows a cut would look as if it belonged there. */
+		text->size = text->length + 1;
 	}
 }
 
@@ -60,7 +55,7 @@ void strbuf_printf(struct strbuf *text, const char *format, ...)
 	} else {
 		text->length += utf8_whole_length(start, room - 1);
 		text->buffer[text->length] = '\0';
-		close_text(text);
+		text->size = text->length + 1;
 	}
 }
 

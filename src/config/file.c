@@ -24,7 +24,6 @@
 #include <fcntl.h>
 #include <ini.h>
 #include <stdarg.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -288,9 +287,8 @@ static int check_line(const char *line, size_t length, struct error *error)
 	/* inih keeps a "=;", but cuts "= ;": the blank must make no difference. */
 	for (size_t i = 0; i + 1 < length; i++) {
 		if ((isspace((unsigned char)line[i]) || i == equals) && line[i + 1] == ';') {
-			return error_set(error,
-			    "a ';' after a blank starts a comment; put comments on their own "
-			    "lines");
+			return error_set(
+			    error, "a ';' here starts a comment; put comments on their own lines");
 		}
 	}
 	return 0;
@@ -435,7 +433,7 @@ enum config_result config_load(const char *path, struct config *config, struct c
 		return parse.mistakes ? CONFIG_BAD : CONFIG_OK;
 	}
 no_memory:
-	/* After config_free, there may be some for the report. */
+	/* Free first: the report may need memory. */
 	config_free(config);
 	complain(&parse, 0, "out of memory");
 	stamp->size = STAMP_NO_FILE;

@@ -11,7 +11,6 @@
 
 #include <stdbool.h>
 #include <sys/stat.h>
-#include <sys/types.h>
 
 /* Identifies what a file held at some time: two stamps differ if the file changed meanwhile. */
 struct config_stamp {
@@ -47,7 +46,7 @@ enum config_result config_load(const char *path, struct config *config, struct c
 /* Frees what config owns, and zeroes it. */
 void config_free(struct config *config);
 
-/* The stamp of the file as it is now; all zero if it can't be had. */
+/* The stamp of the file as it is now; all zero if it can't be read. */
 struct config_stamp config_stamp_get(const char *path);
 bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *b);
 

@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "base/number.h"
 #include "config/selector.h"
-#include "policy/attributes.h"
 #include "policy/template.h"
 
 #include <assert.h>
@@ -106,7 +105,7 @@ static int check_action(const char *text, struct error *error)
 
 static int check_template_action(const char *text, struct error *error)
 {
-	return template_check(text, attributes_is_sent, error) ? -1 : check_action(text, error);
+	return template_check(text, error) ? -1 : check_action(text, error);
 }
 
 /* Replaces the string that *field owns by a copy of text. */
@@ -187,8 +186,7 @@ static int set_mode(mode_t *field, const char *value, struct error *error)
 	if (length < 3 || length > 4 || strspn(value, "01234567") != length || mode > 0777 ||
 	    (mode & 0600) != 0600 || (mode & 0002)) {
 		return is_not(value,
-		    "a mode such as 0640; its owner must be able to read and write, others not to "
-		    "write",
+		    "a mode such as 0640; its owner must read and write, others must not write",
 		    error);
 	}
 	*field = (mode_t)mode;
@@ -296,6 +294,7 @@ void options_free(const struct config_option *options, void *section)
 		void *field = (char *)section + option->offset;
 		struct config_lines *lines = field;
 
+		/* The types up to this one are strings. */
 		if (option->type <= OPTION_LOG_TARGET) {
 			free(*(char **)field);
 		} else if (option->type == OPTION_LINES) {

@@ -31,7 +31,7 @@ struct config_option {
 	const char *name;
 	enum option_type type;
 	size_t offset; /* of the member in the section */
-	const char *usual; /* the default, ""; or NULL: it is required, or may be repeated */
+	const char *usual; /* the default; "": none. NULL: it is required, or may be repeated */
 	int (*check)(const char *text, struct error *error); /* TEXT; 0: good; or NULL */
 	const char *const *words; /* WORD; ended by NULL */
 	unsigned min, max; /* NUMBER */

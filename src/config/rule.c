@@ -19,10 +19,7 @@
 #define TRANSACTIONS_PER_KEY 8
 #define TRANSACTIONS_EVERYTHING RECORD_TRANSACTIONS_MAX
 
-/*
- * Parses the text of limits, and sees that a counter with the windows of layout, and theirs, can
- * be. *layout becomes that counter's.
- */
+/* Parses the text of limits and adds their windows to *layout, if a counter can have them all. */
 static int read_limits(const struct rule *rule, const char *text, struct limits *limits,
     struct record_layout *layout, struct error *error)
 {
@@ -53,7 +50,7 @@ struct finishing {
 	struct pattern_map *texts; /* from the texts of limits to overrides */
 };
 
-/* Complains about the value of the option. Returns 0, or -1 if it is for lack of memory. */
+/* Complains about the value of the option. Returns 0, or -1 if the reason is a lack of memory. */
 static int report(struct finishing *finishing, const struct error *error)
 {
 	if (error->no_memory) {
@@ -65,7 +62,8 @@ static int report(struct finishing *finishing, const struct error *error)
 	return 0;
 }
 
-/* A pattern for keys that are IP addresses. A part of what shares one counter is an error. */
+/* Appends a pattern for IP addresses. It is an error if it is only part of what shares a counter.
+ */
 static int fold_network(
     const struct rule *rule, const char *pattern, struct strbuf *text, struct error *error)
 {
@@ -208,7 +206,7 @@ static int read_override(struct finishing *finishing, char *text, struct error *
 	return add_override(finishing, text, limits + strspn(limits, " \t"), error);
 }
 
-/* "PATTERN, PATTERN". Reports each mistake but for a lack of memory. */
+/* "PATTERN, PATTERN". Reports every mistake itself; -1: out of memory. */
 static int read_exempt(struct finishing *finishing, char *text, struct error *error)
 {
 	char stop;
@@ -261,18 +259,18 @@ static int read_lines(struct finishing *finishing, const char *option,
 static int read_overrides(struct finishing *finishing)
 {
 	struct rule *rule = finishing->rule;
-	int result = -1;
+	int result;
 
 	if (rule->override_lines.lines + rule->exempt_lines.lines == 0) {
 		return 0;
 	}
 	finishing->texts = pattern_map_new();
 	rule->patterns = pattern_map_new();
-	if (finishing->texts && rule->patterns &&
-	    read_lines(finishing, "override", &rule->override_lines, read_override) == 0 &&
-	    read_lines(finishing, "exempt", &rule->exempt_lines, read_exempt) == 0) {
-		result = 0;
-	}
+	result = !finishing->texts || !rule->patterns ||
+		read_lines(finishing, "override", &rule->override_lines, read_override) ||
+		read_lines(finishing, "exempt", &rule->exempt_lines, read_exempt)
+	    ? -1
+	    : 0;
 	pattern_map_free(finishing->texts);
 	return result;
 }

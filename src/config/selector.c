@@ -81,8 +81,7 @@ bool selector_key_can_be(const struct rule *rule, enum key_kind kind)
 	return selector_key_kinds(rule) & 1U << kind;
 }
 
-/* Parses one alternative from *s on, ATTRIBUTE or ATTRIBUTE+ATTRIBUTE; *stop as in
- * selector_next_word. */
+/* Parses ATTRIBUTE or ATTRIBUTE+ATTRIBUTE from *s on; *stop as in selector_next_word. */
 static int parse_alternative(struct config_key *key, char **s, char *stop, struct error *error)
 {
 	key->parts = 0;
@@ -108,23 +107,14 @@ int selector_parse_key(struct rule *rule, const char *value, struct error *error
 	char *s = names;
 	char stop = ',';
 	unsigned keys = 0;
-	int result = -1;
+	int result = names ? 0 : -1;
 
-	if (!names) {
-		return -1;
+	while (result == 0 && stop == ',' && strcmp(value, "everything") != 0) {
+		result = keys == CONFIG_KEYS_MAX
+		    ? error_set(error, "more than %d attributes to choose from", CONFIG_KEYS_MAX)
+		    : parse_alternative(&rule->key[keys++], &s, &stop, error);
 	}
-	while (stop == ',' && strcmp(value, "everything") != 0) {
-		if (keys == CONFIG_KEYS_MAX) {
-			error_set(error, "more than %d attributes to choose from", CONFIG_KEYS_MAX);
-			goto out;
-		}
-		if (parse_alternative(&rule->key[keys++], &s, &stop, error)) {
-			goto out;
-		}
-	}
-	rule->keys = keys;
-	result = 0;
-out:
+	rule->keys = result == 0 ? keys : rule->keys;
 	free(names);
 	return result;
 }

@@ -41,8 +41,8 @@ unsigned key_prefix(const struct key_folding *folding, const struct netaddr *add
  * Appends a value of length bytes to text. If joined, it becomes the second part of a pair, after a
  * '+'; in the first part, '+' becomes "%2b" and '%' becomes "%25". A pair of values as long as
  * KEY_VALUE_MAX fits into 4 * KEY_VALUE_MAX + 2 bytes. Returns false with nothing appended if the
- * value is empty, or no IP address or domain where kind needs one; a text with a first part is
- * then of no use.
+ * value is empty, or is not the IP address or domain that kind needs; a first part may have been
+ * escaped by then.
  */
 bool key_add(struct strbuf *text, const char *value, size_t length, enum key_kind kind, bool joined,
     const struct key_folding *folding);

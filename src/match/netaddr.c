@@ -8,7 +8,6 @@
 #include "base/number.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <string.h>
 
 #define MAPPED_BITS 96
@@ -31,9 +30,7 @@ static int parse_address(const char *text, size_t length, struct netaddr *addres
 {
 	char copy[INET6_ADDRSTRLEN];
 
-	/* Most keys are no addresses: reject these without a copy. */
-	if (length == 0 || length >= sizeof(copy) ||
-	    !(isxdigit((unsigned char)*text) || *text == ':')) {
+	if (length >= sizeof(copy)) {
 		return -1;
 	}
 	memcpy(copy, text, length);

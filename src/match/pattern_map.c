@@ -24,7 +24,7 @@ struct pattern_map {
 	size_t size; /* entries, a power of two */
 	size_t used;
 	size_t domains; /* patterns that are domains */
-	/* Networks of each prefix: the others need not be looked up. */
+	/* How many networks there are of each prefix: others are not looked up. */
 	size_t networks4[33];
 	size_t networks6[129];
 };

@@ -111,7 +111,7 @@ static enum policy_result wait_for_request(
 	}
 }
 
-/* Adds the attribute of one line, whose newline becomes a NUL. Returns 0, or -1 and why. */
+/* Adds the attribute of one line, whose newline becomes a NUL. Returns 0, or -1 with the reason. */
 static int add_line(struct policy_request *request, char *line, char *newline, struct error *error)
 {
 	size_t length = (size_t)(newline - line);
@@ -139,8 +139,8 @@ static int add_line(struct policy_request *request, char *line, char *newline, s
 }
 
 /*
- * Takes the request that starts at text apart; a whole one, whose last line is empty. Lines that
- * can't be read are left out, and error says what is wrong with the first of them.
+ * Splits a whole request, which ends with an empty line, into attributes. Lines that can't be read
+ * are left out, and error says what is wrong with the first of them.
  */
 static enum policy_result parse_request(
     struct policy_request *request, char *text, size_t size, struct error *error)
