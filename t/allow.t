@@ -101,7 +101,7 @@ subtest 'keys are folded as the rule does' => sub {
         'reset too');
     fails($t, 65, qr/"2001:db8::\/96" is smaller than the networks of \/64 that share a counter/,
         'set', 'nets', '2001:db8::/96', '5/hour');
-    fails($t, 65, qr/"192\.0\.2\.1\/24" has bits behind its prefix/, 'set', 'nets',
+    fails($t, 65, qr/"192\.0\.2\.1\/24" has bits set after its prefix/, 'set', 'nets',
         '192.0.2.1/24', '5/hour');
     fails($t, 65, qr/"bob" is not an IP address, but keys of the rule nets are/, 'set', 'nets',
         'bob', '5/hour');

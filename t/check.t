@@ -419,7 +419,7 @@ subtest 'configuration' => sub {
     chmod 0666, $config;
     my ($status, $out, $err) = check();
     is("$status$out", '78', 'everybody may write');
-    like($err, qr{\A$config: others may write it, so it is not used; chmod o-w $config\n\z},
+    like($err, qr{\A$config: not used, because others may write it; run: chmod o-w $config\n\z},
         'is said once');
     chown 0, 1, $config;
     chmod 0664, $config;

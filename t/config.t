@@ -17,26 +17,26 @@ my $words = 'one of DEFER_IF_PERMIT, DEFER_IF_REJECT, DEFER, REJECT, 4NN or 5NN 
     . 'WARN, INFO, HOLD, DISCARD, REDIRECT, FILTER, BCC, PREPEND';
 my $rule_options = 'key, limit, count, strategy, resolution, match, override, exempt, action, '
     . 'mode, count_denied, warn_at, ipv4_prefix, ipv6_prefix, fold_case, strip_extension';
-my $option = 'not a line of the form option = value; a value stands in one line with its option';
+my $option = 'not of the form OPTION = VALUE; both must be on one line';
 
 # One mistake a line: the file, and every message it gives.
 my @cases = (
-    ["key = x\n", '1: "key" stands before any section; [global] or [rule NAME] must come first'],
+    ["key = x\n", '1: "key" is not in a section; start one with [global] or [rule NAME]'],
     ["[globl]\nx = y\n", '1: unknown section [globl]; one of [global] and [rule NAME]'],
     ["[rule]\n", '1: unknown section [rule]; one of [global] and [rule NAME]'],
     ["[rule a b]\n",
-        q{1: "a b" can't be the name of a rule; it is 1 to 32 letters, digits, '-' or '_'}],
+        q{1: "a b" is not a rule name; use 1 to 32 letters, digits, '-' or '_'}],
     ['[rule ' . 'x' x 33 . "]\n",
-        '1: "' . 'x' x 33 . q{" can't be the name of a rule; }
-        . q{it is 1 to 32 letters, digits, '-' or '_'}],
-    ["[rule global]\n", q{1: a rule can't be called global; any other name is good}],
+        '1: "' . 'x' x 33 . q{" is not a rule name; }
+        . q{use 1 to 32 letters, digits, '-' or '_'}],
+    ["[rule global]\n", q{1: a rule can't be named global; use another name}],
     [join('', map {"[rule r$_]\nkey = sender\nlimit = 1/hour\n"} 1 .. 65),
         '193: more than 64 rules'],
     ["[global\n", q{1: a '[' without its ']'; a section is [global] or [rule NAME]}],
-    ["$rule$rule", '4: a second [rule r], the first is in line 1; each needs a name of its own'],
-    ["[global]\n[global]\n", '2: a second [global], the first is in line 1'],
+    ["$rule$rule", '4: [rule r] is already in line 1; each rule needs its own name'],
+    ["[global]\n[global]\n", '2: [global] is already in line 1'],
     ["[global]\nlog = all\nlog = none\n",
-        '3: a second log, the first is in line 2; an option is set once in a section'],
+        '3: log is already set in line 2; set it once in a section'],
     ["[global]\nlogs = all\n", '2: unknown option "logs", did you mean "log"?'],
     ["${rule}limits = 1/day\n", '4: unknown option "limits", did you mean "limit"?'],
     ["[global]\nfrobnicate = all\n", '2: unknown option "frobnicate" in [global]; one of database, '
@@ -51,28 +51,28 @@ my @cases = (
     ["$rule\nnonsense\n", "5: $option"],
     ["${rule}action = REJECT\n  and more\n", "5: $option"],
     ["[rule r] key = sender\nlimit = 1/hour\n",
-        "1: text behind the ']' of a section; options stand in lines of their own"],
-    ["${rule}action ;x = REJECT no\n", "4: a ';' behind a blank starts a comment and would cut the "
-        . 'value; take it out, comments have lines of their own'],
-    ["${rule}override =;x 1/day\n", "4: a ';' behind a blank starts a comment and would cut the "
-        . 'value; take it out, comments have lines of their own'],
+        "1: text after the ']'; put each option on a line of its own"],
+    ["${rule}action ;x = REJECT no\n", "4: a ';' here starts a comment; "
+        . 'put comments on their own lines'],
+    ["${rule}override =;x 1/day\n", "4: a ';' here starts a comment; "
+        . 'put comments on their own lines'],
     ["${rule}action = REJECT no ; more\n",
-        "4: a ';' behind a blank starts a comment and would cut the "
-        . 'value; take it out, comments have lines of their own'],
-    ["${rule}action = REJECT " . 'x' x 190 . "\n", '4: the line has 206 bytes, 198 are allowed'],
+        "4: a ';' here starts a comment; "
+        . 'put comments on their own lines'],
+    ["${rule}action = REJECT " . 'x' x 190 . "\n", '4: the line has 206 bytes; 198 are allowed'],
     ["${rule}action = REJECT \xff\n", '4: a byte that is not UTF-8'],
     ["${rule}action = REJECT a\x07b\n", '4: a control character; only text is allowed'],
     ["${rule}action = REJECT a\0b\n", '4: a control character; only text is allowed'],
-    ["${rule}action = 450\n", '4: action: 450 alone means OK to Postfix; write a text behind it'],
+    ["${rule}action = 450\n", '4: action: 450 alone means OK to Postfix; add a text'],
     ["${rule}action = 250 fine\n",
-        '4: action: "250" is no reply code to refuse with; one of 4NN or 5NN and a text'],
+        '4: action: "250" is not a reply code for a denial; use 4NN or 5NN and a text'],
     ["${rule}action = DEFFER x\n", qq{4: action: unknown action "DEFFER"; $words}],
     ["${rule}action = PREPEND\n", '4: action: PREPEND needs an argument, see access(5)'],
-    ["${rule}action = OK\n", '4: action: OK would skip the restrictions behind; use DUNNO'],
+    ["${rule}action = OK\n", '4: action: OK would skip all later restrictions; use DUNNO'],
     ["[global]\nsuccess_action = permit\n",
-        '2: success_action: permit would skip the restrictions behind; use DUNNO'],
+        '2: success_action: permit would skip all later restrictions; use DUNNO'],
     ["[global]\non_error = 451\n",
-        '2: on_error: 451 alone means OK to Postfix; write a text behind it'],
+        '2: on_error: 451 alone means OK to Postfix; add a text'],
     ["${rule}action = REJECT {used\n", q(4: action: a '{' without its '}'; for a brace write "{{")],
     ["${rule}action = REJECT {usd}\n",
         '4: action: unknown placeholder "{usd}"; one of {rule}, {key}, '
@@ -111,7 +111,7 @@ my @cases = (
     ["[global]\ndatabase = counters.tdb\n", '2: database: "counters.tdb" is not an absolute path'],
     ["[global]\ndatabase_mode = 0666\n",
         '2: database_mode: "0666" is not a mode such as 0640; its owner '
-        . 'must be able to read and write, others not to write'],
+        . 'must read and write, others must not write'],
     ["[global]\ndatabase_max_size = 5G\n",
         '2: database_max_size: "5G" is not a size from 64K to 4G, such as 256M'],
     ["[global]\nuser = a b\n", '2: user: "a b" is not the name of an account'],
@@ -121,8 +121,7 @@ my @cases = (
     ["[global]\nlog_target = stderr\n",
         '2: log_target: "stderr" is not syslog, syslog:FACILITY or file:/PATH'],
     ["[global]\nlog_target = syslog:mial\n",
-        '2: log_target: unknown facility "mial"; one of syslog(3)\'s, '
-        . 'such as mail, daemon, local0'],
+        '2: log_target: unknown facility "mial"; see syslog(3) for their names'],
     ["[global]\nlog = x\n\n# fine\n[rule r]\nkey = y\nlimit = z\n",
         '2: log: "x" is not none, denied or all',
         '6: key: unknown attribute "y"; one that Postfix sends, such as sasl_username, sender, '
@@ -264,7 +263,7 @@ subtest 'a file that others may write' => sub {
     chmod 0646, $t->{config} or die $!;
     my ($status, undef, $errors) = $t->ctl('config');
     is_deeply([$status, $errors],
-        [78, "$t->{config}: others may write it, so it is not used; chmod o-w $t->{config}\n"],
+        [78, "$t->{config}: not used, because others may write it; run: chmod o-w $t->{config}\n"],
         'ctl');
     my $helper = $t->helper;
     is($helper->ask, 'DUNNO', 'nothing in it is used, on_error neither');
@@ -275,7 +274,7 @@ subtest 'a file that others may write' => sub {
     chmod 0666, $t->{config} or die $!;
     my $end = time + 10;
     sleep 0.02 while $helper->ask eq 'REJECT good' && $t->log_text !~ /last good/ && time < $end;
-    my $said = qr/: others may write it, so it is not used; chmod o-w \Q$t->{config}\E\n/;
+    my $said = qr/: not used, because others may write it; run: chmod o-w \Q$t->{config}\E\n/;
     like($t->log_text, qr/$said.*last good one stays/,
         'a running helper says so');
     is($helper->ask, 'REJECT good', 'and keeps the last good one');

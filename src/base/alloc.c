@@ -1,11 +1,10 @@
 /*
- * Memory that may not be there: see alloc.h.
+ * Allocation of memory that can fail: see alloc.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "base/alloc.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +20,8 @@ char *alloc_copy(const char *string, struct error *error)
 
 void *alloc_grow(void *buffer, size_t *room, size_t size)
 {
-	size_t larger = *room > SIZE_MAX / 2 ? SIZE_MAX : *room * 2;
+	/* No overflow: no object has more than half of SIZE_MAX bytes. */
+	size_t larger = *room < 32 ? 64 : *room * 2;
 	void *moved;
 
 	if (buffer && size <= *room) {
@@ -29,9 +29,6 @@ void *alloc_grow(void *buffer, size_t *room, size_t size)
 	}
 	if (larger < size) {
 		larger = size;
-	}
-	if (larger < 64) {
-		larger = 64;
 	}
 	moved = realloc(buffer, larger);
 	if (moved) {

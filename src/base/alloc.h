@@ -1,5 +1,5 @@
 /*
- * Memory that may not be there: a copy of a string, a buffer that grows. Arrays: array.h.
+ * Allocation of memory that can fail: a copy of a string, a buffer that grows. Arrays: array.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

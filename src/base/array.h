@@ -29,7 +29,7 @@ static inline void *array_grow(void *items, size_t count, size_t size)
 {
 	size_t room = count < ARRAY_ROOM_MIN ? ARRAY_ROOM_MIN : count * 2;
 
-	/* There is no room left only where count is 0 or a power of two: it doubles then. */
+	/* The room is used up only if count is 0 or a power of two, and then doubles. */
 	if (count > 0 && (count < ARRAY_ROOM_MIN || (count & (count - 1)) != 0)) {
 		return items;
 	}

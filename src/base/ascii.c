@@ -11,10 +11,9 @@
 void ascii_lower(char *bytes, size_t length)
 {
 	for (size_t i = 0; i < length; i++) {
-		unsigned char byte = (unsigned char)bytes[i];
-
-		/* Without a branch, so that the compiler can vectorise the loop. */
-		bytes[i] = (char)(byte | ((unsigned char)(byte - 'A') < 26 ? 'a' - 'A' : 0));
+		if (bytes[i] >= 'A' && bytes[i] <= 'Z') {
+			bytes[i] = (char)(bytes[i] + 'a' - 'A');
+		}
 	}
 }
 

@@ -12,7 +12,7 @@
 /* Changes A to Z into a to z; all other bytes stay as they are. */
 void ascii_lower(char *bytes, size_t length);
 
-/* Whether the length bytes at a are the string b, but for the case of ASCII letters. */
+/* Whether the a_length bytes at a are the string b, ignoring the case of ASCII letters. */
 bool ascii_same(const char *a, size_t a_length, const char *b);
 
 #endif

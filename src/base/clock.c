@@ -32,9 +32,5 @@ int64_t clock_cpu_ms(void)
 
 int64_t clock_coarse_ms(void)
 {
-#ifdef CLOCK_MONOTONIC_COARSE
 	return read_ms(CLOCK_MONOTONIC_COARSE);
-#else
-	return read_ms(CLOCK_MONOTONIC);
-#endif
 }

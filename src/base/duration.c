@@ -33,8 +33,7 @@ int duration_unit_parse(const char *word, size_t length, enum duration_unit *uni
 	for (unsigned i = 0; i < DURATION_UNITS; i++) {
 		bool has_letter = i != UNIT_MONTH && i != UNIT_YEAR;
 
-		if (ascii_same(word, length, duration_units[i].name) ||
-		    ascii_same(word, length - plural, duration_units[i].name) ||
+		if (ascii_same(word, length - plural, duration_units[i].name) ||
 		    (length == 1 && has_letter && word[0] == duration_units[i].letter)) {
 			*unit = (enum duration_unit)i;
 			return 0;
@@ -47,7 +46,7 @@ int duration_unit_parse(const char *word, size_t length, enum duration_unit *uni
 	return -1;
 }
 
-/* Reads one "2 hours" at *s, adds it to *sum_s, and moves *s behind it and its blanks. */
+/* Reads one "2 hours" at *s, adds it to *sum_s, and moves *s past it and the blanks after it. */
 static int add_units(const char **s, bool first, int64_t *sum_s)
 {
 	size_t digits = strspn(*s, "0123456789");
@@ -74,14 +73,12 @@ int duration_parse(const char *string, int64_t *ms)
 {
 	const char *s = string + strspn(string, blanks);
 	int64_t sum_s = 0;
-	bool first = true;
 
-	do {
+	for (bool first = true; first || *s; first = false) {
 		if (add_units(&s, first, &sum_s)) {
 			return -1;
 		}
-		first = false;
-	} while (*s);
+	}
 	if (sum_s == 0) {
 		return -1;
 	}
@@ -91,19 +88,14 @@ int duration_parse(const char *string, int64_t *ms)
 
 void duration_format(int64_t ms, struct strbuf *text)
 {
-	static const struct {
-		enum duration_unit unit;
-		int64_t below; /* the largest numbers read better in the next unit */
-	} scale[] = {{UNIT_SECOND, 60}, {UNIT_MINUTE, 120}, {UNIT_HOUR, 48}, {UNIT_DAY, INT64_MAX}};
+	/* Of each unit but the last; larger numbers read better in the next unit. */
+	static const int64_t below[] = {[UNIT_SECOND] = 60, [UNIT_MINUTE] = 120, [UNIT_HOUR] = 48};
+	const struct duration_unit_entry *unit = duration_units;
+	int64_t n = ms / unit->ms + (ms % unit->ms > 0);
 
-	for (size_t i = 0; i < sizeof(scale) / sizeof(*scale); i++) {
-		int64_t unit_ms = duration_units[scale[i].unit].ms;
-		int64_t n = ms / unit_ms + (ms % unit_ms > 0);
-
-		if (n < scale[i].below) {
-			strbuf_printf(
-			    text, "%lld%c", (long long)n, duration_units[scale[i].unit].letter);
-			return;
-		}
+	for (size_t i = 0; i < sizeof(below) / sizeof(*below) && n >= below[i]; i++) {
+		unit++;
+		n = ms / unit->ms + (ms % unit->ms > 0);
 	}
+	strbuf_printf(text, "%lld%c", (long long)n, unit->letter);
 }

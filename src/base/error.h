@@ -14,14 +14,10 @@ struct error {
 	bool no_memory; /* the input may be good: trying again later can succeed */
 };
 
-/*
- * Sets the text as printf does, cut to its size. Always returns -1, so that `return error_set(…)`
- * reads well. cold: the compiler moves code that leads here out of the way of the usual path.
- */
-int error_set(struct error *error, const char *format, ...)
-    __attribute__((cold, format(printf, 2, 3)));
+/* Sets the text as printf does, cut to its size. Always returns -1: `return error_set(…)`. */
+int error_set(struct error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Sets the text "out of memory", and no_memory. Always returns -1. */
-int error_no_memory(struct error *error) __attribute__((cold));
+int error_no_memory(struct error *error);
 
 #endif

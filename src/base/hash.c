@@ -13,7 +13,7 @@ static uint64_t rotate(uint64_t word, unsigned bits)
 	return word << bits | word >> (64 - bits);
 }
 
-static inline __attribute__((always_inline)) void sip_round(uint64_t v[4])
+static void sip_round(uint64_t v[4])
 {
 	v[0] += v[1];
 	v[2] += v[3];
@@ -26,37 +26,27 @@ static inline __attribute__((always_inline)) void sip_round(uint64_t v[4])
 	v[2] = rotate(v[2], 32);
 }
 
+/* At most 8 bytes. */
 static uint64_t little_endian(const uint8_t *bytes, size_t length)
 {
 	uint64_t word = 0;
 
-	for (size_t i = length; i > 0; i--) {
-		word = word << 8 | bytes[i - 1];
-	}
-	return word;
-}
-
-/* The same for eight bytes. */
-static uint64_t little_endian_word(const uint8_t *bytes)
-{
-	uint64_t word;
-
-	memcpy(&word, bytes, sizeof(word));
+	memcpy(&word, bytes, length);
 	return le64toh(word);
 }
 
 uint64_t hash_keyed(const uint8_t key[HASH_KEY_BYTES], const void *bytes, size_t length)
 {
 	const uint8_t *b = bytes;
-	uint64_t k0 = little_endian_word(key);
-	uint64_t k1 = little_endian_word(key + 8);
+	uint64_t k0 = little_endian(key, 8);
+	uint64_t k1 = little_endian(key + 8, 8);
 	uint64_t v[4] = {k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261,
 	    k1 ^ 0x7465646279746573};
 	size_t left = length;
 	uint64_t word;
 
 	for (; left >= 8; left -= 8, b += 8) {
-		word = little_endian_word(b);
+		word = little_endian(b, 8);
 		v[3] ^= word;
 		sip_round(v);
 		v[0] ^= word;
@@ -83,19 +73,8 @@ uint64_t hash_quick(uint64_t seed, const void *bytes, size_t length)
 	const uint8_t *b = bytes;
 	uint64_t hash = seed ^ length;
 
-	if (length >= 32) {
-		uint64_t lane[4] = {hash, hash + 1, hash + 2, hash + 3};
-
-		for (; length >= 32; length -= 32, b += 32) {
-			lane[0] = mix(lane[0], little_endian_word(b));
-			lane[1] = mix(lane[1], little_endian_word(b + 8));
-			lane[2] = mix(lane[2], little_endian_word(b + 16));
-			lane[3] = mix(lane[3], little_endian_word(b + 24));
-		}
-		hash = mix(mix(mix(lane[0], lane[1]), lane[2]), lane[3]);
-	}
 	for (; length >= 8; length -= 8, b += 8) {
-		hash = mix(hash, little_endian_word(b));
+		hash = mix(hash, little_endian(b, 8));
 	}
 	hash = mix(hash, little_endian(b, length));
 	return mix(hash, 0);

@@ -14,7 +14,7 @@
 /*
  * A checksum against accidental damage, not against attackers. Takes the bytes as little-endian
  * words of 64 bits, the last one padded with zeros, and mixes each in as MurmurHash3's finalizer
- * does (Appleby); 32 bytes or more go through four lanes side by side.
+ * does (Appleby).
  */
 uint64_t hash_quick(uint64_t seed, const void *bytes, size_t length);
 

@@ -21,27 +21,11 @@
 static const struct {
 	const char *name;
 	int facility;
-} facilities[] = {
-    {"auth", LOG_AUTH},
-    {"authpriv", LOG_AUTHPRIV},
-    {"cron", LOG_CRON},
-    {"daemon", LOG_DAEMON},
-    {"kern", LOG_KERN},
-    {"lpr", LOG_LPR},
-    {"mail", LOG_MAIL},
-    {"news", LOG_NEWS},
-    {"syslog", LOG_SYSLOG},
-    {"user", LOG_USER},
-    {"uucp", LOG_UUCP},
-    {"local0", LOG_LOCAL0},
-    {"local1", LOG_LOCAL1},
-    {"local2", LOG_LOCAL2},
-    {"local3", LOG_LOCAL3},
-    {"local4", LOG_LOCAL4},
-    {"local5", LOG_LOCAL5},
-    {"local6", LOG_LOCAL6},
-    {"local7", LOG_LOCAL7},
-};
+} facilities[] = {{"auth", LOG_AUTH}, {"authpriv", LOG_AUTHPRIV}, {"cron", LOG_CRON},
+    {"daemon", LOG_DAEMON}, {"kern", LOG_KERN}, {"lpr", LOG_LPR}, {"mail", LOG_MAIL},
+    {"news", LOG_NEWS}, {"syslog", LOG_SYSLOG}, {"user", LOG_USER}, {"uucp", LOG_UUCP},
+    {"local0", LOG_LOCAL0}, {"local1", LOG_LOCAL1}, {"local2", LOG_LOCAL2}, {"local3", LOG_LOCAL3},
+    {"local4", LOG_LOCAL4}, {"local5", LOG_LOCAL5}, {"local6", LOG_LOCAL6}, {"local7", LOG_LOCAL7}};
 
 /* libc keeps one connection to syslog for the whole process, so these are global too. */
 static char file_path[PATH_MAX];
@@ -101,8 +85,7 @@ void log_line(enum log_level level, const char *line)
 		return;
 	}
 	if (current_facility < 0) {
-		current_facility = LOG_MAIL;
-		openlog(TAG, LOG_PID, LOG_MAIL);
+		log_to(LOG_MAIL, NULL);
 	}
 	syslog(priorities[level], "%s", line);
 }

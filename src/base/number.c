@@ -17,13 +17,10 @@ int number_parse(const char *string, size_t length, uint64_t max, uint64_t *numb
 	for (size_t i = 0; i < length; i++) {
 		unsigned digit = (unsigned)(string[i] - '0');
 
-		if (digit > 9 || value > (UINT64_MAX - digit) / 10) {
+		if (digit > 9 || digit > max || value > (max - digit) / 10) {
 			return -1;
 		}
 		value = value * 10 + digit;
-	}
-	if (value > max) {
-		return -1;
 	}
 	*number = value;
 	return 0;

@@ -11,7 +11,7 @@
 
 /*
  * Parses length bytes that are one decimal number: digits alone, no sign, no blanks. Returns 0 and
- * sets *number; or -1, with *number unchanged, if it is no number or greater than max.
+ * sets *number; or -1, with *number unchanged, if it is not a number or is greater than max.
  */
 int number_parse(const char *string, size_t length, uint64_t max, uint64_t *number);
 

@@ -8,8 +8,6 @@
 #include "base/utf8.h"
 
 #include <stdarg.h>
-#include <stdint.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,29 +19,17 @@ void strbuf_init(struct strbuf *text, char *buffer, size_t size)
 	buffer[0] = '\0';
 }
 
-/* Leaves no room: what follows a cut would look as if it belonged there. */
-static void close_text(struct strbuf *text)
-{
-	text->size = text->length + 1;
-}
-
 void strbuf_add(struct strbuf *text, const char *bytes, size_t length)
 {
 	size_t room = text->size - 1 - text->length;
-	bool cut = length > room;
+	size_t kept = length > room ? utf8_whole_length(bytes, room) : length;
 
-	if (cut) {
-		length = room;
-		/* The first byte that does not fit must start a character. */
-		while (length > 0 && ((unsigned char)bytes[length] & 0xc0) == 0x80) {
-			length--;
-		}
-	}
-	memcpy(text->buffer + text->length, bytes, length);
-	text->length += length;
+	memcpy(text->buffer + text->length, bytes, kept);
+	text->length += kept;
 	text->buffer[text->length] = '\0';
-	if (cut) {
-		close_text(text);
+	if (kept < length) {
+		/* Leave no room: what follows a cut would look as if it belonged there. */
+		text->size = text->length + 1;
 	}
 }
 
@@ -67,21 +53,9 @@ void strbuf_printf(struct strbuf *text, const char *format, ...)
 	} else if ((size_t)length < room) {
 		text->length += (size_t)length;
 	} else {
-		/* vsnprintf may have cut within a character: drop all of it. */
-		size_t kept = room - 1;
-		size_t first = kept;
-		uint32_t code;
-
-		while (first > 0 && ((unsigned char)start[first - 1] & 0xc0) == 0x80) {
-			first--;
-		}
-		first -= first > 0;
-		if (kept > 0 && utf8_length(start + first, kept - first, &code) == 0) {
-			kept = first;
-		}
-		text->length += kept;
-		start[kept] = '\0';
-		close_text(text);
+		text->length += utf8_whole_length(start, room - 1);
+		text->buffer[text->length] = '\0';
+		text->size = text->length + 1;
 	}
 }
 
@@ -93,14 +67,11 @@ void strbuf_printable(struct strbuf *text, const char *bytes, size_t length, con
 
 		if (size == 0 || utf8_is_invisible(code)) {
 			strbuf_add(text, "?", 1);
-			i += size ? size : 1;
-			continue;
-		}
-		if (size == 1 && escape && strchr(escape, bytes[i])) {
+		} else if (size == 1 && escape && strchr(escape, bytes[i])) {
 			strbuf_printf(text, "\\x%02x", (unsigned char)bytes[i]);
 		} else {
 			strbuf_add(text, bytes + i, size);
 		}
-		i += size;
+		i += size ? size : 1;
 	}
 }

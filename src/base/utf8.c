@@ -35,6 +35,18 @@ size_t utf8_length(const char *bytes, size_t length, uint32_t *code)
 	return size;
 }
 
+size_t utf8_whole_length(const char *bytes, size_t length)
+{
+	size_t last = length;
+	uint32_t code;
+
+	while (last > 0 && ((unsigned char)bytes[last - 1] & 0xc0) == 0x80) {
+		last--;
+	}
+	last -= last > 0;
+	return utf8_length(bytes + last, length - last, &code) == length - last ? length : last;
+}
+
 bool utf8_is_invisible(uint32_t code)
 {
 	static const struct {

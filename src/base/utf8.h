@@ -16,6 +16,9 @@
  */
 size_t utf8_length(const char *bytes, size_t length, uint32_t *code);
 
+/* The length without the character at the end if it is incomplete or not well-formed. */
+size_t utf8_whole_length(const char *bytes, size_t length);
+
 /*
  * Whether it is a control character, a line or paragraph separator, an annotation mark or, by
  * Unicode's property Default_Ignorable_Code_Point (DerivedCoreProperties.txt), not displayed: those

@@ -51,7 +51,6 @@ struct config_match {
 
 /* Limits of the file for some keys. Overrides with the same text of limits share one. */
 struct override {
-	char *text; /* of the limits, as in the file; owned */
 	struct limits limits;
 	size_t index; /* in the rule's array */
 };
@@ -83,15 +82,11 @@ struct rule {
 	struct config_lines exempt_lines;
 	char *action;
 	enum config_mode mode;
-	unsigned count_denied; /* 0 or 1, as is fold_case */
+	unsigned count_denied; /* 0 or 1 */
 	unsigned warn_percent; /* 0: no warning */
-	unsigned ipv4_prefix;
-	unsigned ipv6_prefix;
-	unsigned fold_case;
-	char *strip_extension; /* delimiters; "": none */
+	struct key_folding folding; /* strip_extension is owned */
 
 	/* What rule_finish derives from the options. */
-	struct key_folding folding;
 	struct limits limits; /* of keys without an override */
 	struct record_layout layout; /* of their counters */
 	struct pattern_map *patterns; /* to struct override; owned; NULL: there are none */

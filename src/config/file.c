@@ -18,12 +18,12 @@
 #include "config/options.h"
 #include "config/rule.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ini.h>
 #include <stdarg.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +32,6 @@
 #define LINE_LENGTH_MAX 198 /* bytes; of inih 55 */
 #define FILE_SIZE_MAX (64 * 1024 * 1024)
 #define STAMP_NO_FILE (-1) /* a size that no file has */
-#define READ_TRIES 3 /* if the file changes while it is read */
 
 /* A file that is being read. */
 struct parse {
@@ -46,240 +45,219 @@ struct parse {
 	void *data;
 
 	struct config *config;
-	enum { IN_NOTHING, IN_GLOBAL, IN_RULE, IN_UNKNOWN } section;
-	struct rule *rule;
 	unsigned global_line; /* where [global] stands; 0: not yet */
-	unsigned option_line[2][OPTIONS_MAX]; /* where each option of [global], of rule is set */
+	bool begun; /* there was a section */
+	/* The current section. NULL if it is unknown, or none has begun. */
+	const struct config_option *options;
+	struct rule *rule; /* NULL in [global] */
+	unsigned option_line[OPTIONS_MAX]; /* where each option is set; 0: nowhere */
 };
 
-static void complain(struct parse *parse, unsigned line, const char *format, ...)
+static void complain(void *data, unsigned line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-static void complain(struct parse *parse, unsigned line, const char *format, ...)
+static void complain(void *data, unsigned line, const char *format, ...)
 {
-	char buffer[1024];
-	char message[1024];
-	struct strbuf text, printable;
+	struct parse *parse = data;
+	char number[16] = "", message[1024], raw[1500], buffer[1500];
+	struct strbuf text;
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
-	strbuf_init(&text, buffer, sizeof(buffer));
-	strbuf_printf(&text, "%.400s:", parse->path);
 	if (line > 0) {
-		strbuf_printf(&text, "%u:", line);
+		snprintf(number, sizeof(number), "%u:", line);
 	}
-	strbuf_puts(&text, " ");
-	strbuf_puts(&text, message);
-	strbuf_init(&printable, message, sizeof(message));
-	strbuf_printable(&printable, text.buffer, text.length, NULL);
-	parse->report(parse->data, message);
+	snprintf(raw, sizeof(raw), "%.400s:%s %s", parse->path, number, message);
+	strbuf_init(&text, buffer, sizeof(buffer));
+	strbuf_printable(&text, raw, strlen(raw), NULL);
+	parse->report(parse->data, buffer);
 	parse->mistakes++;
 }
 
-/* The line that sets an option of the current rule; 0: none does. */
-static unsigned option_line(const struct parse *parse, const char *name)
+/* Complains about what is wrong in the current line. */
+static void report(struct parse *parse, const struct error *error)
 {
-	for (size_t i = 0; options_rule[i].name; i++) {
-		if (strcmp(options_rule[i].name, name) == 0) {
-			return parse->option_line[1][i];
-		}
+	if (error->no_memory) {
+		parse->no_memory = true;
+	} else {
+		complain(parse, parse->line, "%s", error->text);
 	}
-	return 0;
 }
 
-static void complain_about_rule(void *data, unsigned line, const char *message)
+static void begin_section(
+    struct parse *parse, const struct config_option *options, struct rule *rule)
 {
-	complain(data, line, "%s", message);
+	parse->options = options;
+	parse->rule = rule;
+	memset(parse->option_line, 0, sizeof(parse->option_line));
 }
 
 static void end_section(struct parse *parse)
 {
-	if (parse->section == IN_RULE) {
-		parse->no_memory |=
-		    rule_finish(parse->rule, option_line(parse, "key"), option_line(parse, "limit"),
-			complain_about_rule, parse) != 0;
+	if (parse->rule &&
+	    rule_finish(parse->rule, parse->option_line[OPTIONS_RULE_KEY],
+		parse->option_line[OPTIONS_RULE_LIMIT], complain, parse)) {
+		parse->no_memory = true;
 	}
-	parse->section = IN_UNKNOWN;
-	parse->rule = NULL;
+	begin_section(parse, NULL, NULL);
 }
 
-static void begin_rule(struct parse *parse, const char *name, size_t length)
+static int begin_rule(struct parse *parse, const char *name, size_t length, struct error *error)
 {
+	static const char allowed[] =
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 	struct config *config = parse->config;
 	struct rule *rule;
 
-	if (length == 0 || length > CONFIG_RULE_NAME_MAX ||
-	    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") <
-		length) {
-		complain(parse, parse->line,
-		    "\"%.*s\" can't be the name of a rule; it is 1 to %d "
-		    "letters, digits, '-' or '_'",
+	if (length == 0 || length > CONFIG_RULE_NAME_MAX || strspn(name, allowed) < length) {
+		return error_set(error,
+		    "\"%.*s\" is not a rule name; use 1 to %d letters, digits, '-' or '_'",
 		    (int)length, name, CONFIG_RULE_NAME_MAX);
-		return;
 	}
 	if (ascii_same(name, length, "global")) {
-		complain(
-		    parse, parse->line, "a rule can't be called global; any other name is good");
-		return;
+		return error_set(error, "a rule can't be named global; use another name");
 	}
 	for (size_t i = 0; i < config->rules; i++) {
 		if (ascii_same(name, length, config->rule[i].name)) {
-			complain(parse, parse->line,
-			    "a second [rule %.*s], the first is in line %u; "
-			    "each needs a name of its own",
+			return error_set(error,
+			    "[rule %.*s] is already in line %u; each rule needs its own name",
 			    (int)length, name, config->rule[i].line);
-			return;
 		}
 	}
 	if (config->rules == CONFIG_RULES_MAX) {
-		complain(parse, parse->line, "more than %d rules", CONFIG_RULES_MAX);
-		return;
+		return error_set(error, "more than %d rules", CONFIG_RULES_MAX);
 	}
 	rule = array_grow(config->rule, config->rules, sizeof(*rule));
 	if (!rule) {
-		parse->no_memory = true;
-		return;
+		return error_no_memory(error);
 	}
 	config->rule = rule;
 	rule += config->rules++;
-	if (options_init_rule(rule)) {
-		parse->no_memory = true;
-		return;
-	}
-	rule->line = parse->line;
+	*rule = (struct rule){.line = parse->line};
 	memcpy(rule->name, name, length);
-	memset(parse->option_line[1], 0, sizeof(parse->option_line[1]));
-	parse->section = IN_RULE;
-	parse->rule = rule;
+	begin_section(parse, options_rule, rule);
+	return options_init(options_rule, rule) ? error_no_memory(error) : 0;
 }
 
-/* A line that starts with '['. inih does not report a section without options. */
-static void begin_section(struct parse *parse, const char *line, size_t length)
+/* Removes blanks from both ends. */
+static void trim(const char **text, size_t *length)
+{
+	while (*length > 0 && isspace((unsigned char)(*text)[*length - 1])) {
+		(*length)--;
+	}
+	while (*length > 0 && isspace((unsigned char)**text)) {
+		(*text)++;
+		(*length)--;
+	}
+}
+
+/* Takes a line that starts with '['. inih does not report a section without options. */
+static int take_section(struct parse *parse, const char *line, size_t length, struct error *error)
 {
 	const char *close = memchr(line, ']', length);
-	const char *name = line + 1 + strspn(line + 1, " \t");
+	const char *behind = close ? close + 1 + strspn(close + 1, " \t") : NULL;
+	const char *name = line + 1;
 	size_t size;
 
 	end_section(parse);
+	parse->begun = true;
 	if (!close) {
-		complain(parse, parse->line,
-		    "a '[' without its ']'; a section is [global] or [rule "
-		    "NAME]");
-		return;
+		return error_set(
+		    error, "a '[' without its ']'; a section is [global] or [rule NAME]");
 	}
-	for (const char *behind = close + 1; behind < line + length; behind++) {
-		if (*behind == ';' || *behind == '#') {
-			break;
-		}
-		if (!isspace((unsigned char)*behind)) {
-			complain(parse, parse->line,
-			    "text behind the ']' of a section; options stand in "
-			    "lines of their own");
-			return;
-		}
+	if (behind < line + length && *behind != ';' && *behind != '#') {
+		return error_set(error, "text after the ']'; put each option on a line of its own");
 	}
-	size = name < close ? (size_t)(close - name) : 0;
-	while (size > 0 && isspace((unsigned char)name[size - 1])) {
-		size--;
+	size = (size_t)(close - name);
+	trim(&name, &size);
+	if (size > 4 && memcmp(name, "rule", 4) == 0 && isspace((unsigned char)name[4])) {
+		name += 4;
+		size -= 4;
+		trim(&name, &size);
+		return begin_rule(parse, name, size, error);
 	}
-	if (size == 6 && memcmp(name, "global", 6) == 0) {
-		if (parse->global_line) {
-			complain(parse, parse->line, "a second [global], the first is in line %u",
-			    parse->global_line);
-			return;
-		}
-		parse->global_line = parse->line;
-		parse->section = IN_GLOBAL;
-	} else if (size > 4 && memcmp(name, "rule", 4) == 0 && isspace((unsigned char)name[4])) {
-		size_t blanks = 4 + strspn(name + 4, " \t");
-
-		begin_rule(parse, name + blanks, size > blanks ? size - blanks : 0);
-	} else {
-		complain(parse, parse->line,
-		    "unknown section [%.*s]; one of [global] and [rule NAME]",
+	if (size != 6 || memcmp(name, "global", 6) != 0) {
+		return error_set(error, "unknown section [%.*s]; one of [global] and [rule NAME]",
 		    (int)(size < 60 ? size : 60), name);
 	}
+	if (parse->global_line) {
+		return error_set(error, "[global] is already in line %u", parse->global_line);
+	}
+	parse->global_line = parse->line;
+	begin_section(parse, options_global, NULL);
+	return 0;
 }
 
-static void complain_unknown_option(
-    struct parse *parse, const struct config_option *options, const char *name)
+static int unknown_option(const struct parse *parse, const char *name, struct error *error)
 {
-	char allowed[400];
+	char allowed[300];
 	struct strbuf text;
 	struct suggestion near;
 
 	strbuf_init(&text, allowed, sizeof(allowed));
 	suggest_init(&near, name, strlen(name));
-	for (size_t i = 0; options[i].name; i++) {
-		strbuf_printf(&text, "%s%s", i ? ", " : "", options[i].name);
-		suggest_try(&near, options[i].name);
+	for (const struct config_option *option = parse->options; option->name; option++) {
+		strbuf_printf(&text, "%s%s", text.length ? ", " : "", option->name);
+		suggest_try(&near, option->name);
 	}
 	if (suggest_best(&near)) {
-		complain(parse, parse->line, "unknown option \"%s\", did you mean \"%s\"?", name,
+		return error_set(error, "unknown option \"%s\", did you mean \"%s\"?", name,
 		    suggest_best(&near));
-	} else {
-		complain(parse, parse->line, "unknown option \"%.60s\" in [%s%s]; one of %s", name,
-		    parse->rule ? "rule " : "global", parse->rule ? parse->rule->name : "",
-		    allowed);
 	}
+	return error_set(error, "unknown option \"%.60s\" in [%s%s]; one of %s", name,
+	    parse->rule ? "rule " : "global", parse->rule ? parse->rule->name : "", allowed);
 }
 
-/* The handler for inih: takes one option. Always returns 1; mistakes are counted in parse. */
-static int take_option(void *user, const char *section, const char *name, const char *value)
+static int take_option(
+    struct parse *parse, const char *name, const char *value, struct error *error)
 {
-	struct parse *parse = user;
-	int table = parse->section == IN_RULE;
-	const struct config_option *options = table ? options_rule : options_global;
-	void *target = table ? (void *)parse->rule : parse->config;
-	const struct config_option *option = options;
-	struct error error;
+	const struct config_option *option = parse->options;
+	void *section = parse->rule ? (void *)parse->rule : parse->config;
+	struct error why;
 	unsigned *seen;
 
-	(void)section;
-	if (parse->section == IN_NOTHING) {
-		complain(parse, parse->line,
-		    "\"%.60s\" stands before any section; [global] or [rule "
-		    "NAME] must come first",
-		    name);
-		return 1;
+	if (!parse->begun) {
+		return error_set(error,
+		    "\"%.60s\" is not in a section; start one with [global] or [rule NAME]", name);
 	}
-	if (parse->section == IN_UNKNOWN) {
-		return 1;
+	if (!option) {
+		return 0;
 	}
 	while (option->name && strcmp(option->name, name) != 0) {
 		option++;
 	}
 	if (!option->name) {
-		complain_unknown_option(parse, options, name);
-		return 1;
+		return unknown_option(parse, name, error);
 	}
-	seen = &parse->option_line[table][option - options];
-	if (*seen && !option->many) {
-		complain(parse, parse->line,
-		    "a second %s, the first is in line %u; an option is set "
-		    "once in a section",
-		    name, *seen);
-		return 1;
+	seen = &parse->option_line[option - parse->options];
+	if (*seen && option->type != OPTION_LINES) {
+		return error_set(
+		    error, "%s is already set in line %u; set it once in a section", name, *seen);
 	}
 	*seen = parse->line;
-	if (option->parse(option, target, (char *)target + option->offset, value, &error)) {
-		if (error.no_memory) {
-			parse->no_memory = true;
-		} else {
-			complain(parse, parse->line, "%s: %s", name, error.text);
-		}
-	} else if (option->many) {
-		struct config_lines *lines = (void *)((char *)target + option->offset);
+	if (options_set(option, section, value, parse->line, &why)) {
+		return why.no_memory ? error_no_memory(error)
+				     : error_set(error, "%s: %s", name, why.text);
+	}
+	return 0;
+}
 
-		lines->line[lines->lines - 1].line = parse->line;
+/* The handler for inih. Always returns 1; mistakes are counted in parse. */
+static int handle_option(void *user, const char *section, const char *name, const char *value)
+{
+	struct error error;
+
+	(void)section;
+	if (take_option(user, name, value, &error)) {
+		report(user, &error);
 	}
 	return 1;
 }
 
-/* Whether inih would pass the line on unchanged; complains if not. */
-static bool check_line(struct parse *parse, const char *line, size_t length)
+/* Checks that inih passes the line on unchanged. */
+static int check_line(const char *line, size_t length, struct error *error)
 {
 	size_t equals;
 
@@ -287,41 +265,33 @@ static bool check_line(struct parse *parse, const char *line, size_t length)
 		uint32_t code;
 		size_t size = utf8_length(line + i, length - i, &code);
 
-		if (size == 0 || (code < 0x20 && code != '\t') || code == 0x7f) {
-			complain(parse, parse->line,
-			    size == 0 ? "a byte that is not UTF-8"
-				      : "a control character; only text is "
-					"allowed");
-			return false;
+		if (size == 0) {
+			return error_set(error, "a byte that is not UTF-8");
+		}
+		if ((code < 0x20 && code != '\t') || code == 0x7f) {
+			return error_set(error, "a control character; only text is allowed");
 		}
 		i += size;
 	}
 	if (length > LINE_LENGTH_MAX) {
-		complain(parse, parse->line, "the line has %zu bytes, %d are allowed", length,
-		    LINE_LENGTH_MAX);
-		return false;
+		return error_set(
+		    error, "the line has %zu bytes; %d are allowed", length, LINE_LENGTH_MAX);
 	}
 	if (line[0] == '[') {
-		return true;
+		return 0;
 	}
 	equals = strcspn(line, "=:");
 	if (equals >= length || equals == 0) {
-		complain(parse, parse->line,
-		    "not a line of the form option = value; a value stands "
-		    "in one line with its option");
-		return false;
+		return error_set(error, "not of the form OPTION = VALUE; both must be on one line");
 	}
 	/* inih keeps a "=;", but cuts "= ;": the blank must make no difference. */
 	for (size_t i = 0; i + 1 < length; i++) {
 		if ((isspace((unsigned char)line[i]) || i == equals) && line[i + 1] == ';') {
-			complain(parse, parse->line,
-			    "a ';' behind a blank starts a comment and would "
-			    "cut the value; take it out, comments have lines "
-			    "of their own");
-			return false;
+			return error_set(
+			    error, "a ';' here starts a comment; put comments on their own lines");
 		}
 	}
-	return true;
+	return 0;
 }
 
 /* The reader for inih: puts the next line with a section or an option into buffer. NULL: end. */
@@ -333,6 +303,7 @@ static char *next_line(char *buffer, int size, void *stream)
 		const char *line = parse->next;
 		const char *newline = memchr(line, '\n', (size_t)(parse->end - line));
 		size_t length = (size_t)((newline ? newline : parse->end) - line);
+		struct error error;
 
 		parse->next = newline ? newline + 1 : parse->end;
 		parse->line++;
@@ -340,22 +311,18 @@ static char *next_line(char *buffer, int size, void *stream)
 			line += 3;
 			length -= 3;
 		}
-		while (length > 0 && isspace((unsigned char)line[length - 1])) {
-			length--;
-		}
-		while (length > 0 && isspace((unsigned char)*line)) {
-			line++;
-			length--;
-		}
+		trim(&line, &length);
 		if (length == 0 || *line == '#' || *line == ';') {
 			continue;
 		}
-		if (!check_line(parse, line, length) || length + 2 > (size_t)size) {
+		if (check_line(line, length, &error)) {
+			report(parse, &error);
 			continue;
 		}
-		if (*line == '[') {
-			begin_section(parse, line, length);
+		if (*line == '[' && take_section(parse, line, length, &error)) {
+			report(parse, &error);
 		}
+		assert(length + 2 <= (size_t)size);
 		memcpy(buffer, line, length);
 		memcpy(buffer + length, "\n", 2);
 		return buffer;
@@ -365,11 +332,8 @@ static char *next_line(char *buffer, int size, void *stream)
 
 static struct config_stamp stamp_of(const struct stat *st)
 {
-	return (struct config_stamp){.device = st->st_dev,
-	    .inode = st->st_ino,
-	    .size = st->st_size,
-	    .modified = st->st_mtim,
-	    .changed = st->st_ctim};
+	return (struct config_stamp){
+	    st->st_dev, st->st_ino, st->st_mode, st->st_size, st->st_mtim, st->st_ctim};
 }
 
 struct config_stamp config_stamp_get(const char *path)
@@ -390,97 +354,58 @@ bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *
 	    same_time(&a->modified, &b->modified) && same_time(&a->changed, &b->changed);
 }
 
-static size_t read_all(int fd, char *bytes, size_t size)
-{
-	size_t done = 0;
-
-	while (done < size) {
-		ssize_t n = pread(fd, bytes + done, size - done, (off_t)done);
-
-		if (n > 0) {
-			done += (size_t)n;
-		} else if (n == 0 || errno != EINTR) {
-			break;
-		}
-	}
-	return done;
-}
-
 /*
- * The contents of the file, NUL-terminated, for the caller to free, and their stamp. Returns NULL
- * and sets errno, or sets *exposed if others may write the file.
+ * The contents, NUL-terminated, for the caller to free, and their stamp; NULL with errno. If the
+ * file changes meanwhile, the stamp is not that of the file: it will be read again.
  */
-static char *read_file(const char *path, size_t *size, struct config_stamp *stamp, bool *exposed)
+static char *read_file(const char *path, size_t *size, struct config_stamp *stamp)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	struct config_stamp after;
 	char *bytes = NULL;
 	struct stat st;
+	ssize_t n = -1;
 
-	if (fd < 0) {
-		return NULL;
+	if (fd < 0 || fstat(fd, &st)) {
+		goto out;
 	}
-	for (int i = 0; i < READ_TRIES && !bytes; i++) {
-		if (fstat(fd, &st)) {
-			break;
-		}
-		if (!S_ISREG(st.st_mode) || st.st_size > FILE_SIZE_MAX) {
-			errno = S_ISREG(st.st_mode) ? EFBIG : S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
-			break;
-		}
-		*stamp = stamp_of(&st);
-		*exposed = st.st_mode & S_IWOTH;
-		if (*exposed) {
-			break;
-		}
-		bytes = malloc((size_t)st.st_size + 1);
-		if (!bytes) {
-			break;
-		}
-		*size = read_all(fd, bytes, (size_t)st.st_size);
-		bytes[*size] = '\0';
-		after = fstat(fd, &st) == 0 ? stamp_of(&st) : *stamp;
-		if (!config_stamp_same(stamp, &after) && i < READ_TRIES - 1) {
-			/* The file changed meanwhile. */
-			free(bytes);
-			bytes = NULL;
-		}
+	*stamp = stamp_of(&st);
+	if (!S_ISREG(st.st_mode) || st.st_size > FILE_SIZE_MAX) {
+		errno = S_ISREG(st.st_mode) ? EFBIG : S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+		goto out;
 	}
-	close(fd);
+	bytes = malloc((size_t)st.st_size + 1);
+	if (bytes) {
+		n = pread(fd, bytes, (size_t)st.st_size, 0);
+	}
+	if (n < 0) {
+		free(bytes);
+		bytes = NULL;
+		goto out;
+	}
+	bytes[n] = '\0';
+	*size = (size_t)n;
+out:
+	if (fd >= 0) {
+		close(fd);
+	}
 	return bytes;
-}
-
-/* Reports that there is no memory, now that there may be some for the report. Leaves config empty,
- * and *stamp so that reading is tried again.
- */
-static enum config_result give_up(struct parse *parse, struct config_stamp *stamp)
-{
-	config_free(parse->config);
-	complain(parse, 0, "out of memory");
-	stamp->size = STAMP_NO_FILE;
-	return CONFIG_NO_MEMORY;
 }
 
 enum config_result config_load(const char *path, struct config *config, struct config_stamp *stamp,
     config_report *report, void *data)
 {
 	struct parse parse = {.path = path, .config = config, .report = report, .data = data};
-	bool exposed = false;
 	char *bytes;
 	size_t size = 0;
 
 	*stamp = config_stamp_get(path);
-	if (options_init_global(config)) {
-		return give_up(&parse, stamp);
+	*config = (struct config){0};
+	if (options_init(options_global, config)) {
+		goto no_memory;
 	}
-	bytes = read_file(path, &size, stamp, &exposed);
-	if (exposed) {
-		complain(
-		    &parse, 0, "others may write it, so it is not used; chmod o-w %.400s", path);
-		return CONFIG_BAD;
-	}
+	bytes = read_file(path, &size, stamp);
 	if (!bytes && errno == ENOMEM) {
-		return give_up(&parse, stamp);
+		goto no_memory;
 	}
 	if (!bytes) {
 		complain(&parse, 0, "can't be read: %s", strerror(errno));
@@ -488,9 +413,15 @@ enum config_result config_load(const char *path, struct config *config, struct c
 		stamp->size = errno == ENOENT ? stamp->size : STAMP_NO_FILE;
 		return CONFIG_BAD;
 	}
+	if (stamp->mode & S_IWOTH) {
+		free(bytes);
+		complain(&parse, 0, "not used, because others may write it; run: chmod o-w %.400s",
+		    path);
+		return CONFIG_BAD;
+	}
 	parse.next = bytes;
 	parse.end = bytes + size;
-	if (ini_parse_stream(next_line, &parse, take_option, &parse) && !parse.mistakes &&
+	if (ini_parse_stream(next_line, &parse, handle_option, &parse) && !parse.mistakes &&
 	    !parse.no_memory) {
 		complain(&parse, 0, "a line that inih does not understand");
 	}
@@ -498,10 +429,15 @@ enum config_result config_load(const char *path, struct config *config, struct c
 		end_section(&parse);
 	}
 	free(bytes);
-	if (parse.no_memory) {
-		return give_up(&parse, stamp);
+	if (!parse.no_memory) {
+		return parse.mistakes ? CONFIG_BAD : CONFIG_OK;
 	}
-	return parse.mistakes ? CONFIG_BAD : CONFIG_OK;
+no_memory:
+	/* Free first: the report may need memory. */
+	config_free(config);
+	complain(&parse, 0, "out of memory");
+	stamp->size = STAMP_NO_FILE;
+	return CONFIG_NO_MEMORY;
 }
 
 void config_free(struct config *config)
@@ -510,59 +446,35 @@ void config_free(struct config *config)
 		rule_free(&config->rule[i]);
 	}
 	free(config->rule);
-	free(config->database);
-	free(config->user);
-	free(config->on_error);
-	free(config->success_action);
-	free(config->log_target);
+	options_free(options_global, config);
 	*config = (struct config){0};
 }
 
-/* usual is a section of the same kind with all defaults. */
-static void print_section(const char *section_name, const void *section, const void *usual,
+static void print_section(const char *section_name, const void *section,
     const struct config_option *options, config_emit *emit, void *data)
 {
 	for (const struct config_option *option = options; option->name; option++) {
-		char name[64], value[1024], usual_value[1024];
+		const void *field = (const char *)section + option->offset;
+		const struct config_lines *many = option->type == OPTION_LINES ? field : NULL;
+		char name[64], value[1024];
 		struct strbuf text;
 
-		strbuf_init(&text, name, sizeof(name));
-		strbuf_printf(&text, "%s.%s", section_name, option->name);
-		if (option->many) {
-			const struct config_lines *lines =
-			    (const void *)((const char *)section + option->offset);
-
-			for (size_t i = 0; i < lines->lines; i++) {
-				emit(data, name, lines->line[i].text, NULL);
-			}
-			continue;
+		snprintf(name, sizeof(name), "%s.%s", section_name, option->name);
+		for (size_t i = 0; many && i < many->lines; i++) {
+			emit(data, name, many->line[i].text, NULL);
 		}
-		strbuf_init(&text, value, sizeof(value));
-		option->print(option, section, (const char *)section + option->offset, &text);
-		if (option->required) {
-			emit(data, name, value, NULL);
-			continue;
+		if (!many) {
+			strbuf_init(&text, value, sizeof(value));
+			options_print(option, section, &text);
+			emit(data, name, value, option->usual);
 		}
-		strbuf_init(&text, usual_value, sizeof(usual_value));
-		option->print(option, usual, (const char *)usual + option->offset, &text);
-		emit(data, name, value, usual_value);
 	}
 }
 
-int config_print(const struct config *config, config_emit *emit, void *data)
+void config_print(const struct config *config, config_emit *emit, void *data)
 {
-	struct config usual;
-	struct rule usual_rule = {.keys = 0};
-	int result = options_init_global(&usual) || options_init_rule(&usual_rule) ? -1 : 0;
-
-	if (result == 0) {
-		print_section("global", config, &usual, options_global, emit, data);
+	print_section("global", config, options_global, emit, data);
+	for (size_t i = 0; i < config->rules; i++) {
+		print_section(config->rule[i].name, &config->rule[i], options_rule, emit, data);
 	}
-	for (size_t i = 0; i < config->rules && result == 0; i++) {
-		print_section(
-		    config->rule[i].name, &config->rule[i], &usual_rule, options_rule, emit, data);
-	}
-	rule_free(&usual_rule);
-	config_free(&usual);
-	return result;
 }

@@ -11,12 +11,12 @@
 
 #include <stdbool.h>
 #include <sys/stat.h>
-#include <sys/types.h>
 
 /* Identifies what a file held at some time: two stamps differ if the file changed meanwhile. */
 struct config_stamp {
 	dev_t device;
 	ino_t inode;
+	mode_t mode;
 	off_t size;
 	struct timespec modified;
 	struct timespec changed;
@@ -46,16 +46,16 @@ enum config_result config_load(const char *path, struct config *config, struct c
 /* Frees what config owns, and zeroes it. */
 void config_free(struct config *config);
 
-/* The stamp of the file as it is now; all zero if it can't be had. */
+/* The stamp of the file as it is now; all zero if it can't be read. */
 struct config_stamp config_stamp_get(const char *path);
 bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *b);
 
 /*
  * Calls emit for each option in the order of the manual, with its name, "global.OPTION" or
  * "RULE.OPTION", its value as the file would have it, and its default. An option that is required
- * or may be repeated has no default, NULL. Returns 0, or -1 if out of memory, with nothing emitted.
+ * or may be repeated has no default, NULL.
  */
 typedef void config_emit(void *data, const char *name, const char *value, const char *usual);
-int config_print(const struct config *config, config_emit *emit, void *data);
+void config_print(const struct config *config, config_emit *emit, void *data);
 
 #endif

@@ -11,7 +11,8 @@
 #include "config/config.h"
 
 /* Called for each mistake, with the number of its line and a message without file and line. */
-typedef void rule_complain(void *data, unsigned line, const char *message);
+typedef void rule_complain(void *data, unsigned line, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /*
  * Completes a rule whose section has ended. key_line and limit_line are the lines of these

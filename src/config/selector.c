@@ -15,52 +15,44 @@
 
 int selector_find(struct config_attribute *attribute, const char *name, size_t length)
 {
-	static const enum key_kind kinds[] = {[ATTRIBUTE_TEXT] = KEY_TEXT,
-	    [ATTRIBUTE_MAILBOX] = KEY_MAILBOX,
-	    [ATTRIBUTE_ADDRESS] = KEY_ADDRESS,
-	    [ATTRIBUTE_DOMAIN] = KEY_DOMAIN};
+	/* By enum attribute_kind. */
+	static const enum key_kind kinds[] = {KEY_TEXT, KEY_MAILBOX, KEY_ADDRESS, KEY_DOMAIN};
 	const struct attribute *found = attributes_find(name, length);
 
 	if (!found) {
 		return -1;
 	}
-	*attribute = (struct config_attribute){found->name, found->source, kinds[found->kind]};
+	*attribute = (struct config_attribute){
+	    found->name, found->source ? found->source : found->name, kinds[found->kind]};
 	return 0;
 }
 
-/* more: what is allowed besides the attributes that Postfix sends. */
-static int unknown_attribute(const char *name, size_t length, const char *more, struct error *error)
+static int unknown_attribute(const char *name, bool everything, struct error *error)
 {
+	static const char allowed[] =
+	    "one that Postfix sends, such as sasl_username, sender, client_address, or "
+	    "sasl_domain, sender_domain, recipient_domain";
+	const char *more = everything ? ", or everything" : "";
 	struct suggestion near;
 
-	if (length == 0) {
-		return error_set(error,
-		    "an attribute is missing; one that Postfix sends, such as "
-		    "sasl_username, sender, client_address%s",
-		    more);
+	if (!name[0]) {
+		return error_set(error, "an attribute is missing; %s%s", allowed, more);
 	}
-	suggest_init(&near, name, length);
+	suggest_init(&near, name, strlen(name));
 	for (const struct attribute *attribute = attributes; attribute->name; attribute++) {
 		suggest_try(&near, attribute->name);
 	}
-	if (strstr(more, "everything")) {
+	if (everything) {
 		suggest_try(&near, "everything");
 	}
 	if (suggest_best(&near)) {
-		return error_set(error, "unknown attribute \"%.*s\", did you mean \"%s\"?",
-		    (int)length, name, suggest_best(&near));
+		return error_set(error, "unknown attribute \"%s\", did you mean \"%s\"?", name,
+		    suggest_best(&near));
 	}
-	return error_set(error,
-	    "unknown attribute \"%.*s\"; one that Postfix sends, such as "
-	    "sasl_username, sender, client_address%s",
-	    (int)(length < 60 ? length : 60), name, more);
+	return error_set(error, "unknown attribute \"%.60s\"; %s%s", name, allowed, more);
 }
 
-/*
- * Cuts the next word off *s: what stands before one of the stops, without blanks around it. *stop
- * is set to that stop, or NUL at the end.
- */
-static char *next_word(char **s, const char *stops, char *stop)
+char *selector_next_word(char **s, const char *stops, char *stop)
 {
 	char *word = *s + strspn(*s, " \t");
 	char *end = word + strcspn(word, stops);
@@ -74,33 +66,36 @@ static char *next_word(char **s, const char *stops, char *stop)
 	return word;
 }
 
-bool selector_key_can_be(const struct rule *rule, enum key_kind kind)
+unsigned selector_key_kinds(const struct rule *rule)
 {
+	unsigned kinds = 0;
+
 	for (unsigned i = 0; i < rule->keys; i++) {
-		if (rule->key[i].parts == 1 && rule->key[i].part[0].kind == kind) {
-			return true;
-		}
+		kinds |= rule->key[i].parts > 1 ? SELECTOR_PAIR : 1U << rule->key[i].part[0].kind;
 	}
-	return false;
+	return kinds;
 }
 
-/* Parses one alternative from *s on, ATTRIBUTE or ATTRIBUTE+ATTRIBUTE; *stop as for next_word. */
+bool selector_key_can_be(const struct rule *rule, enum key_kind kind)
+{
+	return selector_key_kinds(rule) & 1U << kind;
+}
+
+/* Parses ATTRIBUTE or ATTRIBUTE+ATTRIBUTE from *s on; *stop as in selector_next_word. */
 static int parse_alternative(struct config_key *key, char **s, char *stop, struct error *error)
 {
 	key->parts = 0;
 	do {
-		const char *word = next_word(s, ",+", stop);
+		const char *word = selector_next_word(s, ",+", stop);
 
 		if (key->parts == 2) {
 			return error_set(error, "more than two attributes joined by '+'");
 		}
 		if (strcmp(word, "everything") == 0) {
-			return error_set(error, "\"everything\" stands alone");
+			return error_set(error, "\"everything\" can't be combined");
 		}
 		if (selector_find(&key->part[key->parts++], word, strlen(word))) {
-			return unknown_attribute(word, strlen(word),
-			    ", or sasl_domain, sender_domain, recipient_domain, or everything",
-			    error);
+			return unknown_attribute(word, true, error);
 		}
 	} while (*stop == '+');
 	return 0;
@@ -112,23 +107,14 @@ int selector_parse_key(struct rule *rule, const char *value, struct error *error
 	char *s = names;
 	char stop = ',';
 	unsigned keys = 0;
-	int result = -1;
+	int result = names ? 0 : -1;
 
-	if (!names) {
-		return -1;
+	while (result == 0 && stop == ',' && strcmp(value, "everything") != 0) {
+		result = keys == CONFIG_KEYS_MAX
+		    ? error_set(error, "more than %d attributes to choose from", CONFIG_KEYS_MAX)
+		    : parse_alternative(&rule->key[keys++], &s, &stop, error);
 	}
-	while (stop == ',' && strcmp(value, "everything") != 0) {
-		if (keys == CONFIG_KEYS_MAX) {
-			error_set(error, "more than %d attributes to choose from", CONFIG_KEYS_MAX);
-			goto out;
-		}
-		if (parse_alternative(&rule->key[keys++], &s, &stop, error)) {
-			goto out;
-		}
-	}
-	rule->keys = keys;
-	result = 0;
-out:
+	rule->keys = result == 0 ? keys : rule->keys;
 	free(names);
 	return result;
 }
@@ -152,10 +138,9 @@ int selector_parse_match(struct config_match *match, const char *value, struct e
 	if (match->negated) {
 		equals[-1] = ' ';
 	}
-	word = next_word(&s, "=", &stop);
+	word = selector_next_word(&s, "=", &stop);
 	if (selector_find(&match->attribute, word, strlen(word))) {
-		return unknown_attribute(
-		    word, strlen(word), ", or sasl_domain, sender_domain, recipient_domain", error);
+		return unknown_attribute(word, false, error);
 	}
 	do {
 		struct pattern *pattern =
@@ -165,12 +150,12 @@ int selector_parse_match(struct config_match *match, const char *value, struct e
 			return error_no_memory(error);
 		}
 		match->pattern = pattern;
-		word = next_word(&s, ",", &stop);
+		word = selector_next_word(&s, ",", &stop);
 		if (word[0] == '=') {
-			return error_set(error, "\"=%s\": compared is with = or !=", word);
+			return error_set(error, "\"=%s\": the operators are = and !=", word);
 		}
 		if (!word[0] && (stop || match->patterns > 0)) {
-			return error_set(error, "a value is missing beside a ','");
+			return error_set(error, "a value is missing before or after a ','");
 		}
 		/* A derived domain has no '@', but "@domain" is what people write. */
 		word += word[0] == '@' && word[1] && match->attribute.kind == KEY_DOMAIN;

@@ -53,9 +53,7 @@ int cmd_config(struct ctl *ctl, int argc, char **argv)
 	if (printing.wanted && printing.changed_only) {
 		return CTL_USAGE;
 	}
-	if (config_print(&ctl->config, print_option, &printing)) {
-		errx(EX_OSERR, "out of memory");
-	}
+	config_print(&ctl->config, print_option, &printing);
 	if (printing.wanted && !printing.found) {
 		warnx("there is no setting \"%s\"; config without a name lists them all",
 		    printing.wanted);

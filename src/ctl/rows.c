@@ -93,7 +93,7 @@ static bool read_counter(void *data, struct store_txn *txn, const char *key, siz
 	strbuf_init(&text, printable, sizeof(printable));
 	strbuf_printable(&text, key + prefix, key_length - prefix, NULL);
 	if (rows->glob &&
-	    fnmatch(rows->glob, printable, row.rule->fold_case ? FNM_CASEFOLD : 0) != 0) {
+	    fnmatch(rows->glob, printable, row.rule->folding.fold_case ? FNM_CASEFOLD : 0) != 0) {
 		return true;
 	}
 	if (record_read(&record, bytes, size, &error)) {

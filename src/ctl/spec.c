@@ -14,7 +14,7 @@
 static int check_network(const struct rule *rule, const char *key, const struct netaddr *network,
     const char *advice, struct error *error)
 {
-	unsigned prefix = network->bits == 32 ? rule->ipv4_prefix : rule->ipv6_prefix;
+	unsigned prefix = key_prefix(&rule->folding, network);
 
 	if (network->prefix < prefix) {
 		return error_set(error, "\"%.60s\" is larger than the /%u that share a counter; %s",

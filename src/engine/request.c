@@ -169,7 +169,7 @@ void request_parse_key(const struct rule *rule, const char *bytes, size_t length
 	key->source = NULL;
 	if (selector_key_can_be(rule, KEY_ADDRESS) &&
 	    netaddr_read_network(bytes, length, &network) == 0) {
-		netaddr_mask(&network, network.bits == 32 ? rule->ipv4_prefix : rule->ipv6_prefix);
+		netaddr_mask(&network, key_prefix(&rule->folding, &network));
 		netaddr_format(&network, &text);
 	} else {
 		key_add(&text, bytes, length,

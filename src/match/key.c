@@ -6,24 +6,27 @@
 #include "match/key.h"
 
 #include "base/ascii.h"
-#include "match/netaddr.h"
 #include "match/pattern.h"
 
 #include <string.h>
 
 #define TAIL 17 /* bytes of "~" and a hash of 64 bits in hex */
 
-static bool add_address(
+unsigned key_prefix(const struct key_folding *folding, const struct netaddr *address)
+{
+	return address->bits == 32 ? folding->ipv4_prefix : folding->ipv6_prefix;
+}
+
+/* Appends the network that an address is in; nothing if it is no address. */
+static void add_address(
     struct strbuf *text, const char *value, size_t length, const struct key_folding *folding)
 {
 	struct netaddr address;
 
-	if (netaddr_parse(value, length, &address)) {
-		return false;
+	if (netaddr_parse(value, length, &address) == 0) {
+		netaddr_mask(&address, key_prefix(folding, &address));
+		netaddr_format(&address, text);
 	}
-	netaddr_mask(&address, address.bits == 32 ? folding->ipv4_prefix : folding->ipv6_prefix);
-	netaddr_format(&address, text);
-	return true;
 }
 
 /* The offset of the extension in a local part of that length; its length if there is none. */
@@ -61,34 +64,24 @@ bool key_add(struct strbuf *text, const char *value, size_t length, enum key_kin
     const struct key_folding *folding)
 {
 	size_t before = text->length;
-	size_t start;
+	size_t start, domain_length;
+	const char *domain = pattern_domain(value, length, &domain_length);
+	bool has_domain = domain != value;
 
 	if (joined) {
 		escape_joint(text);
 		strbuf_puts(text, "+");
 	}
 	start = text->length;
-	if (kind == KEY_MAILBOX && memrchr(value, '@', length)) {
-		size_t size;
-		const char *domain = pattern_domain(value, length, &size);
-
-		length = (size_t)(domain - value) + size;
+	if (kind == KEY_MAILBOX && has_domain) {
+		length = (size_t)(domain - value) + domain_length;
 	}
 	if (kind == KEY_ADDRESS) {
-		if (!add_address(text, value, length, folding)) {
-			goto none;
-		}
+		add_address(text, value, length, folding);
 	} else if (kind == KEY_DOMAIN) {
-		size_t size;
-		const char *domain = pattern_domain(value, length, &size);
-
-		if (domain == value) {
-			goto none;
-		}
-		strbuf_add(text, domain, size);
+		strbuf_add(text, domain, has_domain ? domain_length : 0);
 	} else if (kind == KEY_MAILBOX && folding->strip_extension) {
-		const char *at = memrchr(value, '@', length);
-		size_t local = at ? (size_t)(at - value) : length;
+		size_t local = has_domain ? (size_t)(domain - value) - 1 : length;
 
 		strbuf_add(text, value, find_extension(value, local, folding->strip_extension));
 		strbuf_add(text, value + local, length - local);
@@ -96,16 +89,14 @@ bool key_add(struct strbuf *text, const char *value, size_t length, enum key_kin
 		strbuf_add(text, value, length);
 	}
 	if (text->length == start) {
-		goto none;
+		text->length = before;
+		text->buffer[before] = '\0';
+		return false;
 	}
 	if (folding->fold_case) {
 		ascii_lower(text->buffer + start, text->length - start);
 	}
 	return true;
-none:
-	text->length = before;
-	text->buffer[before] = '\0';
-	return false;
 }
 
 void key_cut(struct strbuf *text, const uint8_t secret[HASH_KEY_BYTES])

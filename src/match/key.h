@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "base/strbuf.h"
+#include "match/netaddr.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,18 +28,21 @@ enum key_kind {
 
 /* Which values are the same to a rule. */
 struct key_folding {
-	bool fold_case; /* ASCII letters to lower case */
-	const char *strip_extension; /* recipient delimiters of mailboxes; NULL: none */
+	unsigned fold_case; /* 1: ASCII letters to lower case; or 0 */
+	char *strip_extension; /* recipient delimiters of mailboxes; NULL: none */
 	unsigned ipv4_prefix; /* bits of an address that count */
 	unsigned ipv6_prefix;
 };
+
+/* How many bits of that address count. */
+unsigned key_prefix(const struct key_folding *folding, const struct netaddr *address);
 
 /*
  * Appends a value of length bytes to text. If joined, it becomes the second part of a pair, after a
  * '+'; in the first part, '+' becomes "%2b" and '%' becomes "%25". A pair of values as long as
  * KEY_VALUE_MAX fits into 4 * KEY_VALUE_MAX + 2 bytes. Returns false with nothing appended if the
- * value is empty, or no IP address or domain where kind needs one; a text with a first part is
- * then of no use.
+ * value is empty, or is not the IP address or domain that kind needs; a first part may have been
+ * escaped by then.
  */
 bool key_add(struct strbuf *text, const char *value, size_t length, enum key_kind kind, bool joined,
     const struct key_folding *folding);

@@ -8,7 +8,6 @@
 #include "base/number.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <string.h>
 
 #define MAPPED_BITS 96
@@ -31,9 +30,7 @@ static int parse_address(const char *text, size_t length, struct netaddr *addres
 {
 	char copy[INET6_ADDRSTRLEN];
 
-	/* Most keys are no addresses: reject these without a copy. */
-	if (length == 0 || length >= sizeof(copy) ||
-	    !(isxdigit((unsigned char)*text) || *text == ':')) {
+	if (length >= sizeof(copy)) {
 		return -1;
 	}
 	memcpy(copy, text, length);
@@ -54,63 +51,59 @@ int netaddr_parse(const char *text, size_t length, struct netaddr *address)
 	return 0;
 }
 
-/* Parses ADDRESS[/PREFIX]. Does not check the bits after the prefix. */
-static int read_both(const char *text, size_t length, struct netaddr *address, uint64_t *prefix)
+/* What is wrong with ADDRESS[/PREFIX]. */
+enum fault { NO_FAULT, BAD_ADDRESS, BAD_PREFIX, BITS_SET };
+
+/* On BITS_SET, *network is the network without the bits after the prefix. */
+static enum fault read_network(const char *text, size_t length, struct netaddr *network)
 {
 	const char *slash = memchr(text, '/', length);
 	size_t address_length = slash ? (size_t)(slash - text) : length;
+	struct netaddr address;
+	uint64_t prefix;
 
-	if (parse_address(text, address_length, address)) {
-		return -1;
+	if (parse_address(text, address_length, &address)) {
+		return BAD_ADDRESS;
 	}
-	*prefix = address->bits;
-	return slash ? number_parse(slash + 1, length - address_length - 1, address->bits, prefix)
-		     : 0;
+	*network = address;
+	prefix = address.bits;
+	if (slash && number_parse(slash + 1, length - address_length - 1, address.bits, &prefix)) {
+		return BAD_PREFIX;
+	}
+	netaddr_mask(network, (unsigned)prefix);
+	if (memcmp(network->bytes, address.bytes, sizeof(address.bytes)) != 0) {
+		return BITS_SET;
+	}
+	unmap(network);
+	return NO_FAULT;
 }
 
 int netaddr_read_network(const char *text, size_t length, struct netaddr *network)
 {
-	struct netaddr address;
-	uint64_t prefix;
-
-	if (read_both(text, length, &address, &prefix)) {
-		return -1;
-	}
-	*network = address;
-	netaddr_mask(network, (unsigned)prefix);
-	if (memcmp(network->bytes, address.bytes, sizeof(address.bytes)) != 0) {
-		return -1;
-	}
-	unmap(network);
-	return 0;
+	return read_network(text, length, network) == NO_FAULT ? 0 : -1;
 }
 
 int netaddr_parse_network(
     const char *text, size_t length, struct netaddr *network, struct error *error)
 {
 	int shown = (int)(length < 60 ? length : 60);
-	const char *slash;
 	char buffer[NETADDR_TEXT_SIZE];
 	struct strbuf right;
-	uint64_t prefix;
 
-	if (netaddr_read_network(text, length, network) == 0) {
+	switch (read_network(text, length, network)) {
+	case NO_FAULT:
 		return 0;
-	}
-	slash = memchr(text, '/', length);
-	if (slash && parse_address(text, (size_t)(slash - text), network) == 0 &&
-	    read_both(text, length, network, &prefix)) {
+	case BAD_PREFIX:
 		return error_set(error, "the prefix of \"%.*s\" is not a number from 0 to %u",
 		    shown, text, network->bits);
-	}
-	if (read_both(text, length, network, &prefix)) {
+	case BITS_SET:
+		strbuf_init(&right, buffer, sizeof(buffer));
+		netaddr_format(network, &right);
+		return error_set(error, "\"%.*s\" has bits set after its prefix; the network is %s",
+		    shown, text, buffer);
+	default:
 		return error_set(error, "\"%.*s\" is not an IP address or network", shown, text);
 	}
-	netaddr_mask(network, (unsigned)prefix);
-	strbuf_init(&right, buffer, sizeof(buffer));
-	netaddr_format(network, &right);
-	return error_set(
-	    error, "\"%.*s\" has bits behind its prefix; the network is %s", shown, text, buffer);
 }
 
 void netaddr_to_bytes(const struct netaddr *address, uint8_t bytes[16])
@@ -136,12 +129,8 @@ void netaddr_mask(struct netaddr *address, unsigned prefix)
 		return;
 	}
 	address->prefix = (uint8_t)prefix;
-	for (unsigned i = 0; i < sizeof(address->bytes); i++) {
-		if (i * 8 >= prefix) {
-			address->bytes[i] = 0;
-		} else if (prefix - i * 8 < 8) {
-			address->bytes[i] &= (uint8_t)(0xff << (8 - (prefix - i * 8)));
-		}
+	for (unsigned i = prefix; i < 8 * sizeof(address->bytes); i++) {
+		address->bytes[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
 	}
 }
 

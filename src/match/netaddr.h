@@ -39,10 +39,6 @@ int netaddr_parse_network(
 void netaddr_to_bytes(const struct netaddr *address, uint8_t bytes[16]);
 void netaddr_from_bytes(struct netaddr *address, const uint8_t bytes[16]);
 
-/* The 16 bytes of an address, IPv4 as IPv4-mapped IPv6, and back. */
-void netaddr_to_bytes(const struct netaddr *address, uint8_t bytes[16]);
-void netaddr_from_bytes(struct netaddr *address, const uint8_t bytes[16]);
-
 /* Shortens the prefix to that length, and clears the bits after it; longer: does nothing. */
 void netaddr_mask(struct netaddr *address, unsigned prefix);
 

@@ -25,8 +25,7 @@ int pattern_parse(
 		pattern->kind = PATTERN_NETWORK;
 		return netaddr_parse_network(text, length, &pattern->network, error);
 	} else if (memchr(text, '*', length)) {
-		return error_set(error,
-		    "\"%.*s\": '*' stands alone, for anything; write @domain or .domain",
+		return error_set(error, "\"%.*s\": '*' must stand alone; write @domain or .domain",
 		    (int)(length < 60 ? length : 60), text);
 	} else if (text[0] == '@' || text[0] == '.') {
 		if (length == 1) {

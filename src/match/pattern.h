@@ -15,7 +15,7 @@
 enum pattern_kind {
 	PATTERN_EMPTY, /* the empty value */
 	PATTERN_ANY, /* "*": every value but the empty one */
-	PATTERN_WORD, /* the whole value, but for the case of its letters */
+	PATTERN_WORD, /* the whole value, ignoring the case of ASCII letters */
 	PATTERN_DOMAIN, /* "@domain": the domain of an address */
 	PATTERN_SUBDOMAIN, /* ".domain": any domain below it */
 	PATTERN_NETWORK, /* an IP address or network */

@@ -24,40 +24,13 @@ struct pattern_map {
 	size_t size; /* entries, a power of two */
 	size_t used;
 	size_t domains; /* patterns that are domains */
-	/* Networks of each prefix: the others need not be looked up. */
+	/* How many networks there are of each prefix: others are not looked up. */
 	size_t networks4[33];
 	size_t networks6[129];
 };
 
 /* Not secret: all patterns come from the administrator. */
 static const uint8_t hash_key[HASH_KEY_BYTES];
-
-struct pattern_map *pattern_map_new(void)
-{
-	struct pattern_map *map = calloc(1, sizeof(*map));
-
-	if (map) {
-		map->size = 16;
-		map->entry = calloc(map->size, sizeof(*map->entry));
-		if (!map->entry) {
-			free(map);
-			return NULL;
-		}
-	}
-	return map;
-}
-
-void pattern_map_free(struct pattern_map *map)
-{
-	if (!map) {
-		return;
-	}
-	for (size_t i = 0; i < map->size; i++) {
-		free(map->entry[i].pattern);
-	}
-	free(map->entry);
-	free(map);
-}
 
 /* The entry of a pattern, or the free entry for it. */
 static struct entry *find(const struct pattern_map *map, const char *pattern, size_t length)
@@ -82,7 +55,7 @@ static int grow(struct pattern_map *map)
 	if (map->used * 2 < map->size) {
 		return 0;
 	}
-	larger.size = map->size * 2;
+	larger.size = map->size ? map->size * 2 : 16;
 	larger.entry = calloc(larger.size, sizeof(*larger.entry));
 	if (!larger.entry) {
 		return -1;
@@ -95,6 +68,29 @@ static int grow(struct pattern_map *map)
 	free(map->entry);
 	*map = larger;
 	return 0;
+}
+
+struct pattern_map *pattern_map_new(void)
+{
+	struct pattern_map *map = calloc(1, sizeof(*map));
+
+	if (map && grow(map)) {
+		free(map);
+		return NULL;
+	}
+	return map;
+}
+
+void pattern_map_free(struct pattern_map *map)
+{
+	if (!map) {
+		return;
+	}
+	for (size_t i = 0; i < map->size; i++) {
+		free(map->entry[i].pattern);
+	}
+	free(map->entry);
+	free(map);
 }
 
 int pattern_map_add(struct pattern_map *map, const char *pattern, size_t length, void *value)
@@ -125,58 +121,54 @@ int pattern_map_add(struct pattern_map *map, const char *pattern, size_t length,
 	return 0;
 }
 
+/* The entry of a pattern; NULL: there is none. */
+static const struct entry *get(const struct pattern_map *map, const char *pattern, size_t length)
+{
+	const struct entry *entry = find(map, pattern, length);
+
+	return entry->pattern ? entry : NULL;
+}
+
 static const struct entry *find_network(const struct pattern_map *map, struct netaddr network)
 {
 	const size_t *networks = network.bits == 32 ? map->networks4 : map->networks6;
+	const struct entry *entry = NULL;
 
-	for (unsigned prefix = network.prefix + 1U; prefix-- > 0;) {
+	for (unsigned prefix = network.prefix + 1U; prefix-- > 0 && !entry;) {
 		char buffer[NETADDR_TEXT_SIZE];
 		struct strbuf text;
-		const struct entry *entry;
 
-		if (networks[prefix] == 0) {
-			continue;
-		}
-		netaddr_mask(&network, prefix);
-		strbuf_init(&text, buffer, sizeof(buffer));
-		netaddr_format(&network, &text);
-		entry = find(map, buffer, text.length);
-		if (entry->pattern) {
-			return entry;
+		if (networks[prefix] > 0) {
+			netaddr_mask(&network, prefix);
+			strbuf_init(&text, buffer, sizeof(buffer));
+			netaddr_format(&network, &text);
+			entry = get(map, buffer, text.length);
 		}
 	}
-	return NULL;
+	return entry;
 }
 
 static const struct entry *find_domain(
     const struct pattern_map *map, const char *key, size_t length)
 {
-	const struct entry *entry;
 	size_t size;
 	const char *domain = pattern_domain(key, length, &size);
-	const char *end = domain + size;
+	const char *dot = domain, *end = domain + size;
+	const struct entry *entry = domain != key ? get(map, domain - 1, size + 1) : NULL;
 
-	if (domain != key) {
-		entry = find(map, domain - 1, size + 1);
-		if (entry->pattern) {
-			return entry;
-		}
+	while (!entry && (dot = memchr(dot, '.', (size_t)(end - dot)))) {
+		entry = get(map, dot, (size_t)(end - dot));
+		dot++;
 	}
-	for (const char *dot = domain; (dot = memchr(dot, '.', (size_t)(end - dot))); dot++) {
-		entry = find(map, dot, (size_t)(end - dot));
-		if (entry->pattern) {
-			return entry;
-		}
-	}
-	return NULL;
+	return entry;
 }
 
 static const struct entry *find_best(const struct pattern_map *map, const char *key, size_t length)
 {
-	const struct entry *entry = find(map, key, length);
+	const struct entry *entry = get(map, key, length);
 	struct netaddr network;
 
-	if (entry->pattern) {
+	if (entry) {
 		return entry;
 	}
 	if (netaddr_read_network(key, length, &network) == 0) {

@@ -19,8 +19,8 @@ enum attribute_kind {
 
 struct attribute {
 	const char *name;
-	const char *source; /* the attribute that Postfix sends and this one is taken from */
 	enum attribute_kind kind;
+	const char *source; /* of a domain: the attribute with the mailbox; otherwise NULL */
 };
 
 /* All attributes that Postfix 3.12 can send, then the derived ones. The last has no name. */

@@ -5,6 +5,8 @@
  */
 #include "policy/protocol.h"
 
+#include "base/strbuf.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -215,20 +217,15 @@ int protocol_answer(int fd, const char *action)
 {
 	/* Written at once: Postfix would wake up for half an answer. */
 	char answer[sizeof("action=\n\n") + POLICY_ACTION_MAX];
-	size_t length = strlen(action);
-	size_t sent = 0;
+	struct strbuf text;
+	size_t length, sent = 0;
 
-	/* An answer that is not UTF-8 is a server failure to Postfix. */
-	if (length > POLICY_ACTION_MAX) {
-		length = POLICY_ACTION_MAX;
-		while (length > 0 && ((unsigned char)action[length] & 0xc0) == 0x80) {
-			length--;
-		}
-	}
-	memcpy(answer, "action=", 7);
-	memcpy(answer + 7, action, length);
-	memcpy(answer + 7 + length, "\n\n", 2);
-	length += 9;
+	/* To Postfix, half a character is a server failure. strbuf cuts between characters. */
+	strbuf_init(&text, answer, sizeof("action=") + POLICY_ACTION_MAX);
+	strbuf_puts(&text, "action=");
+	strbuf_puts(&text, action);
+	memcpy(answer + text.length, "\n\n", 2);
+	length = text.length + 2;
 	while (sent < length) {
 		ssize_t n = write(fd, answer + sent, length - sent);
 

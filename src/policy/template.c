@@ -5,6 +5,8 @@
  */
 #include "policy/template.h"
 
+#include "policy/attributes.h"
+
 #include <string.h>
 
 const char *const template_names[TEMPLATE_NAMES] = {
@@ -22,8 +24,7 @@ static bool is_own(const char *name, size_t length)
 	return false;
 }
 
-int template_check(
-    const char *template, bool (*known)(const char *name, size_t length), struct error *error)
+int template_check(const char *template, struct error *error)
 {
 	const char *brace = template;
 
@@ -37,12 +38,11 @@ int template_check(
 		if (brace[1 + length] != '}') {
 			return error_set(error, "a '{' without its '}'; for a brace write \"{{\"");
 		}
-		if (!is_own(brace + 1, length) && !known(brace + 1, length)) {
+		if (!is_own(brace + 1, length) && !attributes_is_sent(brace + 1, length)) {
 			return error_set(error,
-			    "unknown placeholder \"{%.*s}\"; one of {rule}, {key}, "
-			    "{field}, {limit}, {used}, {remaining}, {count}, "
-			    "{window}, {retry_after} or a request attribute such as "
-			    "{sasl_username}",
+			    "unknown placeholder \"{%.*s}\"; one of {rule}, {key}, {field}, "
+			    "{limit}, {used}, {remaining}, {count}, {window}, {retry_after} or a "
+			    "request attribute such as {sasl_username}",
 			    (int)length, brace + 1);
 		}
 		brace += length + 2;

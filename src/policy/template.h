@@ -9,7 +9,6 @@
 #include "base/error.h"
 #include "base/strbuf.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #define TEMPLATE_VALUE_MAX 200 /* bytes of one expanded placeholder; longer values are cut */
@@ -19,11 +18,10 @@ extern const char *const template_names[];
 #define TEMPLATE_NAMES 9
 
 /*
- * Checks that each placeholder is in template_names, or that known() accepts its name. Returns 0,
+ * Checks that each placeholder is in template_names or an attribute that Postfix sends. Returns 0,
  * or -1 with the reason.
  */
-int template_check(
-    const char *template, bool (*known)(const char *name, size_t length), struct error *error);
+int template_check(const char *template, struct error *error);
 
 /* Returns the value of a placeholder, and its length in bytes; it need not be terminated. */
 typedef const char *template_lookup(

@@ -64,7 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!is_clean(template, length, "\t")) {
 		goto out;
 	}
-	if (template_check(template, attributes_is_sent, &error)) {
+	if (template_check(template, &error)) {
 		must(error.text[0] && strchr(template, '{'), "an error text, and a reason");
 		goto out;
 	}

@@ -19,8 +19,9 @@ struct sections {
 
 static void init(struct sections *sections)
 {
-	check(options_init_global(&sections->config) == 0, "no memory");
-	check(options_init_rule(&sections->rule) == 0, "no memory");
+	*sections = (struct sections){.config = {.rules = 0}};
+	check(options_init(options_global, &sections->config) == 0, "no memory");
+	check(options_init(options_rule, &sections->rule) == 0, "no memory");
 }
 
 static void finish(struct sections *sections)
@@ -46,7 +47,7 @@ static int set(struct sections *sections, const char *name, const char *value, s
 
 	option = option ? option : find(options_global, name);
 	check(option, "there is no option %s", name);
-	return option->parse(option, section, (char *)section + option->offset, value, error);
+	return options_set(option, section, value, 0, error);
 }
 
 static void print(const struct sections *sections, const char *name, struct strbuf *text)
@@ -55,7 +56,7 @@ static void print(const struct sections *sections, const char *name, struct strb
 	const void *section = option ? (const void *)&sections->rule : &sections->config;
 
 	option = option ? option : find(options_global, name);
-	option->print(option, section, (const char *)section + option->offset, text);
+	options_print(option, section, text);
 }
 
 static void test_values(void **state)
@@ -179,10 +180,10 @@ static void test_defaults(void **state)
 		    cases[i].name, error.text);
 	}
 	for (const struct config_option *option = options_global; option->name; option++) {
-		options += !option->required && !option->many;
+		options += option->usual != NULL;
 	}
 	for (const struct config_option *option = options_rule; option->name; option++) {
-		options += !option->required && !option->many;
+		options += option->usual != NULL;
 	}
 	check(options == COUNT_OF(cases), "%zu options have defaults", options);
 	finish(&sections);
@@ -205,7 +206,7 @@ static void test_errors(void **state)
 	    {"database_max_size", "4097M", NULL},
 	    {"user", "", "\"\" is not the name of an account"},
 	    {"user", "a:b", NULL},
-	    {"on_error", "OK", "OK would skip the restrictions behind; use DUNNO"},
+	    {"on_error", "OK", "OK would skip all later restrictions; use DUNNO"},
 	    {"on_error", "", NULL},
 	    {"on_error", "600 x", NULL},
 	    {"success_action", "filter", "FILTER needs an argument, see access(5)"},
@@ -226,15 +227,15 @@ static void test_errors(void **state)
 	    {"action", "REJECT {recipent}", NULL},
 	    {"action", "REJECT {sender_domain}", NULL},
 	    {"mode", "observed", "\"observed\" is not enforce or observe"},
-	    {"warn_at", "0%", "\"0%\" is not a percentage from 1% to 100%, such as 80%"},
+	    {"warn_at", "0%", "\"0%\" is not a number from 1% to 100%"},
 	    {"warn_at", "101", NULL},
 	    {"warn_at", "%", NULL},
-	    {"ipv4_prefix", "33", "\"33\" is not a number of bits from 0 to 32"},
-	    {"ipv6_prefix", "129", "\"129\" is not a number of bits from 0 to 128"},
+	    {"ipv4_prefix", "33", "\"33\" is not a number from 0 to 32"},
+	    {"ipv6_prefix", "129", "\"129\" is not a number from 0 to 128"},
 	    {"fold_case", "1", "\"1\" is not no or yes"},
 	    {"strip_extension", "a", NULL},
 	    {"strip_extension", "", NULL},
-	    {"match", "", "nothing stands behind the '='"},
+	    {"match", "", "the value is missing"},
 	};
 
 	(void)state;
@@ -248,7 +249,7 @@ static void test_errors(void **state)
 
 		init(&sections);
 		strbuf_init(&text, before, sizeof(before));
-		if (!option || option->print) {
+		if (!option || option->type != OPTION_LINES) {
 			print(&sections, name, &text);
 		}
 		check(set(&sections, name, cases[i].value, &error) == -1, "%s = %s: no error", name,
@@ -256,7 +257,7 @@ static void test_errors(void **state)
 		check(error.text[0] && !error.no_memory, "%s = %s", name, cases[i].value);
 		check_string(error.text, cases[i].error ? cases[i].error : error.text, name);
 		strbuf_init(&text, after, sizeof(after));
-		if (!option || option->print) {
+		if (!option || option->type != OPTION_LINES) {
 			print(&sections, name, &text);
 		}
 		check_string(after, before, name);

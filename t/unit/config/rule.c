@@ -10,11 +10,22 @@
 #include "config/options.h"
 #include "config/rule.h"
 
+#include <stdarg.h>
+
 #define KEY_LINE 90
 #define LIMIT_LINE 91
 
-static void take_complaint(void *data, unsigned line, const char *message)
+static void take_complaint(void *data, unsigned line, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void take_complaint(void *data, unsigned line, const char *format, ...)
 {
+	char message[1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(message, sizeof(message), format, args);
+	va_end(args);
 	strbuf_printf(data, "%u: %s\n", line, message);
 }
 
@@ -25,14 +36,12 @@ static void make_rule(struct rule *rule, const char *options, struct strbuf *tex
 	unsigned key_line = 0, limit_line = 0, number = 0;
 
 	snprintf(copy, sizeof(copy), "%s", options);
-	check(options_init_rule(rule) == 0, "no memory");
-	strcpy(rule->name, "r");
-	rule->line = 99;
+	*rule = (struct rule){.name = "r", .line = 99};
+	check(options_init(options_rule, rule) == 0, "no memory");
 	while ((line = strsep(&lines, "\n"))) {
 		char *value = strstr(line, " = ");
 		const struct config_option *option = options_rule;
 		struct error error = {""};
-		void *field;
 
 		if (!*line) {
 			continue;
@@ -44,14 +53,7 @@ static void make_rule(struct rule *rule, const char *options, struct strbuf *tex
 			option++;
 		}
 		check(option->name, "there is no option %s", line);
-		field = (char *)rule + option->offset;
-		check(option->parse(option, rule, field, value, &error) == 0, "%s", error.text);
-		number++;
-		if (option->many) {
-			struct config_lines *many = field;
-
-			many->line[many->lines - 1].line = number;
-		}
+		check(options_set(option, rule, value, ++number, &error) == 0, "%s", error.text);
 		key_line = strcmp(line, "key") == 0 ? KEY_LINE : key_line;
 		limit_line = strcmp(line, "limit") == 0 ? LIMIT_LINE : limit_line;
 	}
@@ -87,31 +89,30 @@ static void test_complaints(void **state)
 		"3: override: \"a\" is not PATTERN LIMITS, such as boss@example.com 5000/day\n"
 		"4: override: a '/' or \"per\" must follow the number in \"1\"\n"},
 	    {"key = sender\nlimit = 1/hour\noverride = A 2/hour\nexempt = b, a\n",
-		"4: exempt: a second one for \"a\"; a key has one\n"},
+		"4: exempt: \"a\" already has an override\n"},
 	    {"key = sender\nlimit = 1/hour\nexempt = a b\nexempt = a,\n",
-		"3: exempt: \"a b\" has blanks in it; several patterns are separated by ','\n"
+		"3: exempt: \"a b\" contains blanks; separate patterns by ','\n"
 		"4: exempt: a key is missing\n"},
 	    {"key = sender\nlimit = 1/hour\nexempt = *\nexempt = @\nexempt = 192.0.2.0/24\n",
-		"3: exempt: \"*\": '*' is no wildcard here; write @domain or .domain, or another "
+		"3: exempt: \"*\": '*' is not a wildcard; write @domain or .domain, or change the "
 		"limit\n4: exempt: \"@\" is not followed by a domain\n"
-		"5: exempt: \"192.0.2.0/24\" is a network, but the key is no address\n"},
+		"5: exempt: \"192.0.2.0/24\" is a network, but the key is not an address\n"},
 	    {"key = sender+recipient\nlimit = 1/hour\nexempt = @a\n",
-		"3: exempt: \"@a\" is a domain, but the key is a pair; write all of it, "
-		"VALUE+VALUE\n"},
+		"3: exempt: \"@a\" is a domain, but the key is a pair; write VALUE+VALUE\n"},
 	    {"key = client_address\nlimit = 1/hour\nipv4_prefix = 24\nexempt = 192.0.2.0/25\n"
 	     "exempt = a\n",
-		"4: exempt: \"192.0.2.0/25\" is smaller than the networks of /24 that share a "
-		"counter; see ipv4_prefix and ipv6_prefix\n"
+		"4: exempt: \"192.0.2.0/25\" is part of a /24 that shares one counter (ipv4_prefix, "
+		"ipv6_prefix)\n"
 		"5: exempt: \"a\" is not an IP address or network\n"},
 	    {"key = sender\nlimit = 1/m,1/h,1/d,1/w,1/2d,1/3d,1/4d,1/5d\noverride = a 1/6d\n",
 		"3: override: with those of the rule more than 8 windows\n"},
 	    {"key = sender\nlimit = 1/hour\nmatch = size == 1\n",
-		"3: match: \"== 1\": compared is with = or !=\n"},
+		"3: match: \"== 1\": the operators are = and !=\n"},
 	    {"key = sender\nlimit = 1/hour\nmatch = size = 1\nmatch = protocol_state = VRFY\n",
-		"4: match: the rule can never apply: count = recipients happens in RCPT, DATA and "
+		"4: match: the rule can never apply: recipients are counted in RCPT, DATA and "
 		"END-OF-MESSAGE\n"},
 	    {"key = sender\nlimit = 1M/hour\ncount = bytes\nmatch = protocol_state = RCPT\n",
-		"4: match: the rule can never apply: count = bytes happens in END-OF-MESSAGE "
+		"4: match: the rule can never apply: bytes are counted in END-OF-MESSAGE "
 		"alone\n"},
 	    {"key = sender\nlimit = 1/hour\nmatch = protocol_state = rcpt\n", ""},
 	    {"key = sender\nlimit = 1/hour\nmatch = protocol_state != DATA\n", ""},

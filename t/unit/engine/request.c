@@ -147,7 +147,6 @@ static void test_amount_and_cost(void **state)
 static struct rule rule_for(const char *name, unsigned fold_case)
 {
 	struct rule rule = {.name = "r",
-	    .fold_case = fold_case,
 	    .folding = {.fold_case = fold_case, .ipv4_prefix = 32, .ipv6_prefix = 64}};
 
 	if (name) {
@@ -237,8 +236,8 @@ static void test_long_keys(void **state)
 				same.length - same.prefix == (cut ? KEY_MAX : length),
 			    "%zu bytes: a key of %zu", length, same.length - same.prefix);
 		}
-		check((strcmp(key[0].text, key[1].text) == 0) == (rule.fold_case == 1),
-		    "fold_case = %u: %s and %s", rule.fold_case, key[0].text, key[1].text);
+		check((strcmp(key[0].text, key[1].text) == 0) == (rule.folding.fold_case == 1),
+		    "fold_case = %u: %s and %s", rule.folding.fold_case, key[0].text, key[1].text);
 		value[1][length - 1] = 'c';
 		request_parse_key(&rule, value[1], length, secret, &same);
 		check(strcmp(key[0].text, same.text) != 0, "%zu bytes: not distinct", length);

@@ -108,12 +108,12 @@ static void test_errors(void **state)
 		const char *error; /* NULL: any */
 	} cases[] = {
 	    {"@", false, "\"@\" is not followed by a domain"},
-	    {"*x", false, "\"*x\": '*' stands alone, for anything; write @domain or .domain"},
+	    {"*x", false, "\"*x\": '*' must stand alone; write @domain or .domain"},
 	    {".", false, "\".\" is not followed by a domain"},
 	    {"localhost", true, "\"localhost\" is not an IP address or network"},
 	    {"@x.org", true, "\"@x.org\" is not an IP address or network"},
 	    {"192.0.2.1/24", true,
-		"\"192.0.2.1/24\" has bits behind its prefix; the network is 192.0.2.0/24"},
+		"\"192.0.2.1/24\" has bits set after its prefix; the network is 192.0.2.0/24"},
 	    {"192.0.2.0/33", true, NULL},
 	    {"::/129", true, NULL},
 	};
