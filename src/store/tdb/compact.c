@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -70,7 +71,7 @@ static bool keep(struct compacting *compacting, TDB_DATA key, TDB_DATA record)
 static void add(struct compacting *compacting, TDB_DATA key, TDB_DATA record)
 {
 	if (!compacting->file->new) {
-		compacting->space += file_space(key, record);
+		compacting->space += key.dsize + record.dsize + 32; /* for TDB's own */
 	} else if (file_write_new(compacting->file->new, key, record)) {
 		compacting->failed = true;
 	}
@@ -190,6 +191,26 @@ static uint64_t room_wanted(const struct compacting *compacting)
 	return compacting->space + (more < compacting->space / 4 ? more : compacting->space / 4);
 }
 
+/*
+ * Makes a new file large enough for that many bytes more, if it can. TDB grows a file by what some
+ * more records of the same size need, and by a quarter or a tenth at least, which may pass
+ * max_size. A record of the right size makes it grow once. The size follows from tdb_expand of
+ * TDB 1.4; another policy would only leave more or less room.
+ */
+static void reserve(struct tdb_context *tdb, uint64_t bytes)
+{
+	TDB_DATA key = file_data("", 1);
+	uint64_t share = bytes / 100 <= 100 * 1024 ? bytes / 100 : bytes / 2;
+	/* TDB gives the record a quarter more room than it asks for. */
+	size_t size = share > 64 ? (size_t)(share - 64) * 4 / 5 : 0;
+	char *filler = calloc(1, size + 1);
+
+	if (filler && tdb_store(tdb, key, file_data(filler, size), TDB_INSERT) == 0) {
+		tdb_delete(tdb, key);
+	}
+	free(filler);
+}
+
 /* Makes the new file and copies into it, while others go on with the old one. */
 static enum store_result make_copy(
     struct compacting *compacting, const struct meta *meta, struct error *error)
@@ -212,7 +233,7 @@ static enum store_result make_copy(
 	}
 	/* Nobody else has it. */
 	tdb_add_flags(file->new, TDB_NOLOCK);
-	file_reserve(file->new, room_wanted(compacting));
+	reserve(file->new, room_wanted(compacting));
 	if (meta_write(file->new, meta, TDB_INSERT)) {
 		return not_written(compacting, error);
 	}

@@ -194,12 +194,6 @@ struct tdb_context *file_make(struct file *file, const char *path, unsigned hash
 /* Hash chains for that many keys. */
 unsigned file_hash_size(size_t keys);
 
-/* Makes a new file large enough for that many bytes more, if it can. */
-void file_reserve(struct tdb_context *tdb, uint64_t bytes);
-
-/* Bytes that a record takes up in a new file. */
-size_t file_space(TDB_DATA key, TDB_DATA record);
-
 /* Writes a record into a new file, without the quarter of free room that TDB adds. 0 or -1. */
 int file_write_new(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record);
 

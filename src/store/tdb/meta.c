@@ -137,17 +137,14 @@ uint64_t meta_boot_id(void)
 {
 	static uint64_t id;
 	static const uint8_t none[HASH_KEY_BYTES];
+	int fd = id == 0 ? open(BOOT_ID, O_RDONLY | O_CLOEXEC) : -1;
 	char text[64];
-	ssize_t length;
-	int fd;
 
-	if (id == 0) {
-		fd = open(BOOT_ID, O_RDONLY | O_CLOEXEC);
-		length = fd >= 0 ? read(fd, text, sizeof(text)) : 0;
-		if (fd >= 0) {
-			close(fd);
-		}
+	if (fd >= 0) {
+		ssize_t length = read(fd, text, sizeof(text));
+
 		id = length > 0 ? hash_keyed(none, text, (size_t)length) : 0;
+		close(fd);
 	}
 	return id;
 }

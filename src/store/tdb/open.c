@@ -429,30 +429,6 @@ unsigned file_hash_size(size_t keys)
 	return size < FILE_HASH_SIZE_NEW ? FILE_HASH_SIZE_NEW : (unsigned)size;
 }
 
-/*
- * TDB grows a file by what some more records of the same size need, and by a quarter or a tenth
- * at least, which may pass max_size. A record of the right size makes it grow once. The size
- * follows from tdb_expand of TDB 1.4; another policy would only leave more or less room.
- */
-void file_reserve(struct tdb_context *tdb, uint64_t bytes)
-{
-	TDB_DATA key = file_data("", 1);
-	uint64_t share = bytes / 100 <= 100 * 1024 ? bytes / 100 : bytes / 2;
-	/* TDB gives the record a quarter more room than it asks for. */
-	size_t size = share > 64 ? (size_t)(share - 64) * 4 / 5 : 0;
-	char *filler = calloc(1, size + 1);
-
-	if (filler && tdb_store(tdb, key, file_data(filler, size), TDB_INSERT) == 0) {
-		tdb_delete(tdb, key);
-	}
-	free(filler);
-}
-
-size_t file_space(TDB_DATA key, TDB_DATA record)
-{
-	return key.dsize + record.dsize + 32;
-}
-
 int file_write_new(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record)
 {
 	TDB_DATA part = record;

@@ -34,20 +34,6 @@ struct rescuing {
 	bool failed; /* the new file can't be written, or memory is short */
 };
 
-/* Of several copies of :meta any will do: only one field matters, and it never changes. */
-static void save_meta(struct rescuing *rescuing, TDB_DATA data)
-{
-	struct meta meta;
-	enum meta_result found = meta_read(&meta, data);
-
-	if (found == META_OK && rescuing->found == META_BAD) {
-		rescuing->meta = meta;
-	}
-	if (found != META_BAD && rescuing->found != META_NEWER) {
-		rescuing->found = found;
-	}
-}
-
 static void save_record(TDB_DATA key, TDB_DATA data, void *private)
 {
 	struct rescuing *rescuing = private;
@@ -58,12 +44,17 @@ static void save_record(TDB_DATA key, TDB_DATA data, void *private)
 	size_t key_length, other_size;
 	const char *original = key_original(key, &key_length);
 	char *record = (char *)data.dptr;
+	enum meta_result found;
 
 	if (rescuing->failed) {
 		return;
 	}
 	if (key_is_meta(key)) {
-		save_meta(rescuing, data);
+		/* Of several copies any will do: the secret matters alone, and never changes. */
+		found = meta_read(&rescuing->meta, data);
+		if (found != META_BAD && rescuing->found != META_NEWER) {
+			rescuing->found = found;
+		}
 		return;
 	}
 	if (!original || !codec->repair(original, key_length, record, data.dsize)) {

@@ -70,13 +70,6 @@ static int lock_chains(struct updating *updating)
 	return 0;
 }
 
-/* TDB calls a record absent that it can't get to, but has complained on the way. */
-static enum store_result damaged_chain(struct file *file, struct error *error)
-{
-	return file_error(
-	    STORE_DAMAGED, error, file->store.location, "a record can't be read", file->message);
-}
-
 /* Whether a record that TDB has not found is absent and not damaged. */
 static enum store_result check_absent(struct file *file, struct error *error)
 {
@@ -85,8 +78,10 @@ static enum store_result check_absent(struct file *file, struct error *error)
 	if (tdb_error(file->tdb) != TDB_ERR_NOEXIST) {
 		return file_failed(file, error, "a record can't be read");
 	}
+	/* TDB calls a record absent that it can't get to, but has complained on the way. */
 	if (file_has_complaint(file)) {
-		return damaged_chain(file, error);
+		return file_error(STORE_DAMAGED, error, file->store.location,
+		    "a record can't be read", file->message);
 	}
 	/* Where zeros came over the file no key is found, this one neither. */
 	if (read_unlocked(file->tdb, key_meta(), &file->store.txn.got, &size) == READ_ABSENT) {
@@ -240,7 +235,8 @@ static enum store_result change_items(struct updating *updating, struct error *e
 	result = update->change(update->data, &file->store.txn, update->item, update->items);
 	if (result == STORE_OK && file_has_complaint(file)) {
 		/* The function asked for other records. */
-		result = damaged_chain(file, error);
+		result = file_error(STORE_DAMAGED, error, file->store.location,
+		    "a record can't be read", file->message);
 	}
 	return result;
 }
