@@ -265,6 +265,7 @@ static enum store_result finish_copy(struct compacting *compacting, struct meta 
 	uint64_t max_size = file->store.options.max_size;
 	char bytes[META_SIZE];
 	struct stat made;
+	int seqnum;
 
 	compacting->records = compacting->kept = 0;
 	if (tdb_traverse_read(file->tdb, update_copy, compacting) < 0) {
@@ -289,6 +290,8 @@ static enum store_result finish_copy(struct compacting *compacting, struct meta 
 	}
 	tdb_remove_flags(compacting->to, TDB_NOLOCK);
 	file_announce_replacement(file);
+	/* Before the rename: nobody else can have raised it. */
+	seqnum = tdb_get_seqnum(compacting->to);
 	if (fstat(tdb_fd(compacting->to), &made) || rename(path, real)) {
 		error_set(error, "%s: %s", path, strerror(errno));
 		return STORE_ERROR;
@@ -299,7 +302,7 @@ static enum store_result finish_copy(struct compacting *compacting, struct meta 
 	file->meta = *meta;
 	file->device = made.st_dev;
 	file->inode = made.st_ino;
-	file->seqnum = tdb_get_seqnum(file->tdb);
+	file->seqnum = seqnum;
 	return STORE_OK;
 }
 

@@ -258,6 +258,8 @@ static void note_opened(struct file *file)
 		file->inode = st.st_ino;
 	}
 	file->seqnum = tdb_get_seqnum(file->tdb);
+	/* A compaction may have announced itself, and renamed, between opening and this. */
+	file->recheck = true;
 }
 
 /*
