@@ -185,6 +185,24 @@ static int lock_compaction(struct file *file, bool wait)
 	return result;
 }
 
+/*
+ * Locks all of the file. Processes that open or recover the file meanwhile may take locks in
+ * another order; the kernel then fails one of them with EDEADLK, and trying again is enough.
+ */
+static int lock_all(struct file *file)
+{
+	int result = -1;
+
+	signals_alarm_start(file->store.options.lock_timeout_ms);
+	for (int i = 0; i < FILE_TRIES && result; i++) {
+		result = tdb_lockall(file->tdb);
+		if (result && (errno != EDEADLK || signals_alarm_rang)) {
+			break;
+		}
+	}
+	return result;
+}
+
 static void unlock_compaction(struct file *file)
 {
 	struct flock lock = {
@@ -327,9 +345,7 @@ static enum store_result compact(struct compacting *compacting, struct error *er
 	meta.compacted_ms = clock_now_ms();
 	result = make_copy(compacting, &meta, path, error);
 	if (result == STORE_OK) {
-		signals_alarm_start(file->store.options.lock_timeout_ms);
-		result = tdb_lockall(file->tdb) ? file_failed(file, error, "can't be locked")
-						: STORE_OK;
+		result = lock_all(file) ? file_failed(file, error, "can't be locked") : STORE_OK;
 		signals_alarm_stop();
 		if (result == STORE_OK) {
 			old_size = tdb_map_size(file->tdb);
