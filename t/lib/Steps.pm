@@ -115,6 +115,7 @@ sub leftovers {
 #   after      called when the file has been prepared
 #   new        starts without a file
 #   not_twice  it may not be done again when it was done
+#   config     the configuration of the program that is traced, if not that of the others
 our @scenarios = (
     ['a charge', request => [sasl_username => 'u', instance => 'i'], each => 1],
     [
@@ -215,10 +216,9 @@ sub do_it {
 # The program of a scenario, as step runs it.
 sub program_to {
     my ($t, $option, @how) = @_;
+    my @config  = ('-c', $option->{config} // $t->{config});
     my @program =
-        $option->{command}
-        ? ($ctl, '-c', $t->{config}, @{$option->{command}})
-        : ($helper, '-c', $t->{config});
+        $option->{command} ? ($ctl, @config, @{$option->{command}}) : ($helper, @config);
     my $input = $option->{command} ? $option->{input} // ''
         : join '', map { request(@{$_}) } @{$option->{warm} // []}, $option->{request};
     return step($t, \@how, $input, @program);
