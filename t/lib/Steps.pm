@@ -62,7 +62,7 @@ sub request {
         size => 1000, @_)
 }
 
-# All that can be seen: use and refusals of each window, what is set, whether anything is damaged.
+# All that can be seen: use and denials of each window, what is set, whether anything is damaged.
 sub state {
     my ($t) = @_;
     my ($shown, @rows) = $t->show;
@@ -141,7 +141,7 @@ our @scenarios = (
         }
     ],
     [
-        "a helper's rewrite", request => [sasl_username => 'later', instance => 'i'], each => 1,
+        "a helper's compaction", request => [sasl_username => 'later', instance => 'i'], each => 1,
         after => \&fill_up
     ],
     ['reset',  command => ['reset', 'u'], each => 1, not_twice => 1],
@@ -204,7 +204,7 @@ sub do_it {
         $asker->write(request(@{$warm}));
         $asker->answer;
     }
-    # The file may be full until the rewrite that the helper does then.
+    # The file may be full until the compaction that the helper does then.
     for (1 .. 3) {
         $asker->write(request(@{$option->{request}}));
         $answer = $asker->answer // 'none';
