@@ -89,7 +89,7 @@ subtest 'keys are folded as the rule does' => sub {
         'pair: bob+192.0.2.1: 3/hour');
     is(passing($helper, 9, 'pair', 'bob'), 3);
 
-    my $advice = qr/; limits for many keys at once are override lines of the configuration$/;
+    my $advice = qr/; for limits of many keys, write override lines in the configuration$/;
     fails($t, 65, qr/"2001:db8::\/48" is larger than the \/64 that share a counter$advice/,
         'set', 'nets', '2001:db8::/48', '5/hour');
     fails($t, 65, qr/"192\.0\.2\.0\/24" is larger than the \/32/, 'grant', '--for', '1h', 'nets',

@@ -245,7 +245,7 @@ subtest 'the lists' => sub {
     configure();
     my ($main, $master) = map {"$dir/postfix/$_"} qw(main.cf master.cf);
     my $plain = 'check_policy_service unix:private/policyd-ratelimit';
-    my $early = 'stands before reject_unauth_destination';
+    my $early = 'comes before reject_unauth_destination';
     my @cases = (
         ['no check', "$main: no list has check_policy_service", '', $smtp],
         ['no check, other restrictions', "$main: no list has check_policy_service",
@@ -368,7 +368,7 @@ subtest 'instances' => sub {
     is("$none[0]$none[2]", '1');
     like($none[1],
         qr{\A$dir/none:[ ]postconf:[ ]fatal:[ ]\N*$dir/none/main\.cf:[ ]No[ ]such[ ]file\N*:
-            [ ]Postfix's[ ]side[ ]was[ ]not[ ]checked;[ ]run:[ ]\N+\n\z}x,
+            [ ]Postfix's[ ]settings[ ]were[ ]not[ ]checked;[ ]run:[ ]\N+\n\z}x,
         'no such folder');
     postfix($limit . $data, "no entry\n", 'odd');
     like(($t->ctl('check', '-P', "$dir/odd"))[1],
@@ -408,7 +408,7 @@ subtest 'postconf' => sub {
         unlike($out, qr/[^ -~\n]/, 'is made printable');
     }
     local $ENV{PATH} = fake_postconf("#!/bin/sh\necho warning >&2\necho 'fatal: no' >&2\nexit 3\n");
-    like((check())[1], qr{\A$dir/postfix: fatal: no: Postfix's side}, 'the last of its messages');
+    like((check())[1], qr{\A$dir/postfix: fatal: no: Postfix's settings were}, 'the last of its messages');
 };
 
 subtest 'configuration' => sub {
@@ -476,7 +476,7 @@ subtest 'database' => sub {
     silent('a counter file');
     configure();
     rmdir "$dir/db";
-    finds('no folder', "$dir/db: the folder of the counters is missing");
+    finds('no folder', "$dir/db: the folder of the counter file is missing");
     configure();
     chmod 0777, "$dir/db";
     finds('everybody may write to the folder', "$dir/db: mode is 0777");
@@ -511,7 +511,7 @@ subtest 'database' => sub {
     my $strange = "$dir/it's \$(touch strange)";
     configure(global => {database => "$strange/counters.tdb"});
     finds('a name that a shell must not read',
-        quotemeta "$strange: the folder of the counters is missing");
+        quotemeta "$strange: the folder of the counter file is missing");
     is_deeply([sort map {s{.*/}{}r} glob "$dir/*strange*"], ["it's \$(touch strange)"],
         'what was to be run makes it');
     ok(!-e 'strange', 'and does no more');

@@ -25,6 +25,7 @@ my %library = (
     'ini.h'            => qr{^config/file\.c$},
     'tdb.h'            => qr{^store/tdb/},
     'jansson.h'        => qr{^ctl/table\.c$},
+    'curses.h'         => qr{^ctl/screen\.c$},
     'seccomp.h'        => qr{^helper/confine_filter\.c$},
     'linux/landlock.h' => qr{^helper/confine\.c$},
 );

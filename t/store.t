@@ -246,12 +246,12 @@ subtest 'damaged records' => sub {
     my $helper = $t->helper;
     ask($helper) for 1 .. 2;
     is(ask($helper, 'other'), 'DUNNO');
-    damage($t, qr/r:u2 s12 r8 1h\|(t)\S+ d0 +u2 /, 'z');
+    damage($t, qr/r:u2 s12 r8 1h\|(t)\S+ d=0 +u=2 /, 'z');
     is_deeply(used($t), {u => 1, other => 1}, 'one slot: the state before the last charge');
     is(ask($helper), 'DUNNO') for 1 .. 2;
     is_deeply(used($t), {u => 3, other => 1}, 'goes on from there');
-    damage($t, qr/r:u2 s12 r8 1h\|(t)\S+ d0 +u2 /, 'z');
-    damage($t, qr/r:u2 s12 r8 1h\|.*?\|(t)\S+ d0 +u3 /, 'z');
+    damage($t, qr/r:u2 s12 r8 1h\|(t)\S+ d=0 +u=2 /, 'z');
+    damage($t, qr/r:u2 s12 r8 1h\|.*?\|(t)\S+ d=0 +u=3 /, 'z');
     my ($status, undef, $errors) = $t->ctl('show');
     is($status, 69);
     like($errors, qr/the record of "r:u" is damaged/, 'both slots: show says so');
@@ -414,9 +414,9 @@ END
     is(scalar(grep { !/\A[ -~]+\z/ } values %$records), 0, 'printable');
     like($records->{'slide:user@example.com'}, qr/\A2 s12 r8 1h,1d\|/,
         'that says its version and layout');
-    my %used = (slide => 'u30 +u30', fix => 'u30', move => 'u30', octets => 'u465000');
+    my %used = (slide => 'u=30 +u=30', fix => 'u=30', move => 'u=30', octets => 'u=465000');
     for my $rule (sort keys %used) {
-        my @at = $records->{"$rule:user\@example.com"} =~ /\|t(\d{10})\.\d{3} d0 +$used{$rule} /;
+        my @at = $records->{"$rule:user\@example.com"} =~ /\|t=(\d{10})\.\d{3} d=0 +$used{$rule} /;
         is(scalar @at, 1, "and in decimal what is used of $rule");
         cmp_ok(abs($at[0] - time), '<', 60, 'and when');
     }

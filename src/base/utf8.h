@@ -16,7 +16,11 @@
  */
 size_t utf8_length(const char *bytes, size_t length, uint32_t *code);
 
-/* Whether it is a control character, or one that hides or reorders the text around it. */
+/*
+ * Whether it is a control character, a line or paragraph separator, an annotation mark or, by
+ * Unicode's property Default_Ignorable_Code_Point (DerivedCoreProperties.txt), not displayed: those
+ * that reorder the text around them, tags, fillers and variation selectors.
+ */
 bool utf8_is_invisible(uint32_t code);
 
 #endif

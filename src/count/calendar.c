@@ -85,23 +85,18 @@ static int64_t number_start(const struct limit_window *window, int64_t number)
 static int64_t boundary(const struct limit_window *window, int64_t now_ms, int64_t next)
 {
 	time_t now = (time_t)number_divide_down(now_ms, 1000);
+	int64_t start_ms = number_divide_down(now_ms, window->length_ms) * window->length_ms;
+	bool is_local_hour = window->unit == UNIT_HOUR && window->n == 1;
 	struct tm tm;
-	int64_t start;
 
-	if (!localtime_r(&now, &tm)) {
-		return number_divide_down(now_ms, window->length_ms) * window->length_ms +
-		    next * window->length_ms;
+	if ((window->unit >= UNIT_DAY || is_local_hour) && localtime_r(&now, &tm)) {
+		if (!is_local_hour) {
+			return number_start(window, number_of(window, &tm) + next);
+		}
+		/* Not every time zone is whole hours from UTC. */
+		start_ms = (now - tm.tm_min * 60 - tm.tm_sec) * INT64_C(1000);
 	}
-	if (window->unit >= UNIT_DAY) {
-		return number_start(window, number_of(window, &tm) + next);
-	}
-	if (window->unit == UNIT_HOUR && window->n == 1) {
-		/* Local hours: not every time zone is whole hours from UTC. */
-		start = (now - tm.tm_min * 60 - tm.tm_sec) * INT64_C(1000);
-	} else {
-		start = number_divide_down(now_ms, window->length_ms) * window->length_ms;
-	}
-	return start + next * window->length_ms;
+	return start_ms + next * window->length_ms;
 }
 
 int64_t calendar_start(const struct limit_window *window, int64_t now_ms)

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #define AHEAD_TOLERATED_MS 1000
+/* A step back of at most this fraction of the shortest window leaves fixed windows alone. */
+#define STAYS_SHARE 12
 
 /*
  * Whether the clock was set back so little that the record stays where it is. Otherwise a
@@ -16,15 +18,14 @@
 static bool stays(const struct record *record, int64_t now_ms)
 {
 	const struct record_layout *layout = &record->layout;
-	int64_t shortest_ms = INT64_MAX;
+	int64_t back_ms = record->stamp_ms - now_ms;
 
 	for (unsigned i = 0; i < layout->windows; i++) {
-		if (layout->window[i].length_ms < shortest_ms) {
-			shortest_ms = layout->window[i].length_ms;
+		if (back_ms > layout->window[i].length_ms / STAYS_SHARE) {
+			return false;
 		}
 	}
-	return layout->strategy == STRATEGY_FIXED && record->stamp_ms > now_ms &&
-	    record->stamp_ms - now_ms <= shortest_ms / COUNTER_STAYS_SHARE;
+	return layout->strategy == STRATEGY_FIXED && back_ms > 0;
 }
 
 void counter_advance(struct record *record, int64_t now_ms)
@@ -49,11 +50,10 @@ void counter_advance(struct record *record, int64_t now_ms)
 
 bool counter_is_ahead(const struct record *record, int64_t now_ms)
 {
-	struct event_log log = record_log(record);
-
 	return (record->stamp_ms > now_ms + AHEAD_TOLERATED_MS && !stays(record, now_ms)) ||
-	    (log.events > 0 &&
-		log.at(log.data, log.events - 1).stamp_ms > now_ms + AHEAD_TOLERATED_MS);
+	    (record->log_events > 0 &&
+		record_event(record, record->log_events - 1).stamp_ms >
+		    now_ms + AHEAD_TOLERATED_MS);
 }
 
 uint64_t counter_used(const struct record *record, unsigned window)
@@ -61,9 +61,7 @@ uint64_t counter_used(const struct record *record, unsigned window)
 	const struct record_layout *layout = &record->layout;
 
 	if (layout->strategy == STRATEGY_MOVING) {
-		struct event_log log = record_log(record);
-
-		return event_log_used(&log, layout->window[window].length_ms, record->stamp_ms);
+		return record_log_used(record, layout->window[window].length_ms);
 	}
 	return window_used(&record->window[window], layout->resolution);
 }
@@ -73,25 +71,14 @@ int64_t counter_wait(const struct record *record, unsigned window, uint64_t limi
 	const struct record_layout *layout = &record->layout;
 
 	if (layout->strategy == STRATEGY_MOVING) {
-		struct event_log log = record_log(record);
 		int64_t length_ms = layout->window[window].length_ms;
-		int64_t wait_ms = event_log_wait(&log, length_ms, record->stamp_ms, limit, cost);
+		int64_t wait_ms = record_log_wait(record, length_ms, limit, cost);
 
 		/* The next request sets events in the future to now. */
 		return wait_ms != WINDOW_NEVER && wait_ms > length_ms ? length_ms : wait_ms;
 	}
 	return window_wait(&record->window[window], layout->strategy, layout->resolution,
 	    record->stamp_ms, limit, cost);
-}
-
-static bool is_used(const struct record *record)
-{
-	for (unsigned i = 0; i < record->layout.windows; i++) {
-		if (counter_used(record, i) > 0) {
-			return true;
-		}
-	}
-	return false;
 }
 
 void counter_charge(struct record *record, char *bytes, uint64_t cost)
@@ -107,7 +94,7 @@ void counter_charge(struct record *record, char *bytes, uint64_t cost)
 	}
 }
 
-void counter_deny(struct record *record, const uint8_t *client)
+void counter_deny(struct record *record, const uint8_t client[RECORD_CLIENT_BYTES])
 {
 	int64_t now_s = record->stamp_ms / 1000;
 
@@ -117,11 +104,7 @@ void counter_deny(struct record *record, const uint8_t *client)
 	}
 	record->denied++;
 	record->denied_s = now_s;
-	if (client) {
-		memcpy(record->denied_client, client, sizeof(record->denied_client));
-	} else {
-		memset(record->denied_client, 0, sizeof(record->denied_client));
-	}
+	memcpy(record->denied_client, client, sizeof(record->denied_client));
 }
 
 void counter_reset(struct record *record)
@@ -133,23 +116,16 @@ void counter_reset(struct record *record)
 	record->denied_first_s = 0;
 	record->denied_s = 0;
 	memset(record->denied_client, 0, sizeof(record->denied_client));
-	record_log_forget(record);
-}
-
-int counter_window(const struct record *record, const struct limit_window *window)
-{
-	for (unsigned i = 0; i < record->layout.windows; i++) {
-		if (window_same(record->layout.strategy, &record->layout.window[i], window)) {
-			return (int)i;
-		}
-	}
-	return -1;
+	record->log_events = 0;
+	record->log_total = 0;
 }
 
 bool counter_is_alive(const struct record *record)
 {
-	if (is_used(record)) {
-		return true;
+	for (unsigned i = 0; i < record->layout.windows; i++) {
+		if (counter_used(record, i) > 0) {
+			return true;
+		}
 	}
 	return record->denied > 0 &&
 	    record->stamp_ms / 1000 - record->denied_s < COUNTER_KEEP_DENIED_S;

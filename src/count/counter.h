@@ -15,9 +15,6 @@
 /* How long a counter with denials is kept after the last one. */
 #define COUNTER_KEEP_DENIED_S (7 * 86400)
 
-/* A step back of at most this fraction of the shortest window leaves fixed windows alone. */
-#define COUNTER_STAYS_SHARE 12
-
 /*
  * Brings the record to now_ms. With fixed windows it stays where it is if the clock was set
  * back a little. The functions below, except counter_is_ahead, expect a record that was
@@ -42,16 +39,13 @@ int64_t counter_wait(const struct record *record, unsigned window, uint64_t limi
 void counter_charge(struct record *record, char *bytes, uint64_t cost);
 
 /*
- * Counts a denial. After COUNTER_KEEP_DENIED_S without one the number starts again at 1.
- * client: RECORD_CLIENT_BYTES bytes, as record->denied_client; NULL if the address is unknown.
+ * Counts a denial, of a client as in record->denied_client. After COUNTER_KEEP_DENIED_S without
+ * one the number starts again at 1.
  */
-void counter_deny(struct record *record, const uint8_t *client);
+void counter_deny(struct record *record, const uint8_t client[RECORD_CLIENT_BYTES]);
 
 /* Empties the counter and forgets its denials; what is known of transactions stays. */
 void counter_reset(struct record *record);
-
-/* Index of a window that counts for this one (window_same); -1 if the record has none. */
-int counter_window(const struct record *record, const struct limit_window *window);
 
 /* Whether a window is used, or there were denials within COUNTER_KEEP_DENIED_S. */
 bool counter_is_alive(const struct record *record);

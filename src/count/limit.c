@@ -26,6 +26,8 @@ static const struct {
 
 #define SUFFIXES (sizeof(suffixes) / sizeof(*suffixes))
 
+static const char digit_bytes[] = "0123456789";
+
 static void window_set(struct limit_window *window, unsigned n, enum duration_unit unit)
 {
 	window->n = n;
@@ -43,17 +45,12 @@ static size_t count_letters(const char *s)
 	return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
 }
 
-static size_t count_digits(const char *s)
-{
-	return strspn(s, "0123456789");
-}
-
 /* Reads the COUNT at *s with its suffix, and moves *s behind it. */
 static int parse_count(
     const char **s, enum limit_count count, uint64_t *number, struct error *error)
 {
 	uint64_t max = count == COUNT_BYTES ? LIMIT_BYTES_MAX : LIMIT_COUNT_MAX;
-	size_t digits = count_digits(*s);
+	size_t digits = strspn(*s, digit_bytes);
 	const char *suffix = *s + digits;
 	size_t letters = count_letters(suffix);
 	uint64_t factor = 1;
@@ -122,7 +119,7 @@ static int parse_one(
 		return error_set(error, "a '/' or \"per\" must follow the number in \"%.40s\"", *s);
 	}
 	p = skip_blanks(p);
-	size = count_digits(p);
+	size = strspn(p, digit_bytes);
 	if (size > 0) {
 		if (number_parse(p, size, LIMIT_UNITS_MAX, &n) || n == 0) {
 			return error_set(error, "the number of units in \"%.40s\" must be 1 to %d",
@@ -151,12 +148,10 @@ int limits_parse(
 
 	*limits = (struct limits){.kind = LIMITS_WINDOWS};
 	if (word > 0 && *skip_blanks(s + word) == '\0') {
-		if (ascii_same(s, word, "unlimited")) {
-			limits->kind = LIMITS_UNLIMITED;
-			return 0;
-		}
-		if (ascii_same(s, word, "deny")) {
-			limits->kind = LIMITS_DENY;
+		limits->kind = ascii_same(s, word, "unlimited") ? LIMITS_UNLIMITED
+		    : ascii_same(s, word, "deny")               ? LIMITS_DENY
+								: LIMITS_WINDOWS;
+		if (limits->kind != LIMITS_WINDOWS) {
 			return 0;
 		}
 	}
@@ -197,15 +192,13 @@ void limits_shorten(struct limits *limits)
 {
 	for (unsigned i = 0; i < limits->n; i++) {
 		struct limit_window *window = &limits->at[i].window;
+		unsigned unit = DURATION_UNITS - 1;
 
-		for (size_t unit = DURATION_UNITS; unit-- > 0;) {
-			if (window->length_ms % duration_units[unit].ms == 0) {
-				window_set(window,
-				    (unsigned)(window->length_ms / duration_units[unit].ms),
-				    (enum duration_unit)unit);
-				break;
-			}
+		while (window->length_ms % duration_units[unit].ms != 0) {
+			unit--;
 		}
+		window_set(window, (unsigned)(window->length_ms / duration_units[unit].ms),
+		    (enum duration_unit)unit);
 	}
 }
 

@@ -1,6 +1,6 @@
 /*
- * Limits as an administrator writes them, "100/hour, 500/day", to numbers and
- * back. Independent of counters, rules and files.
+ * Limits as an administrator writes them, "100/hour, 500/day", to numbers and back. Independent of
+ * counters, rules and files.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

@@ -9,6 +9,8 @@
 #include "base/number.h"
 #include "count/record_codec.h"
 
+#include <endian.h>
+#include <limits.h>
 #include <string.h>
 
 #define FORMAT_VERSION "2"
@@ -18,17 +20,89 @@
 /* The checksums guard against accidents, not against anyone who may write to the file. */
 #define CHECK_SEED UINT64_C(0x726174656c696d69)
 
+/*
+ * Raises layout->events to what the log of a moving window must hold: as many events as the
+ * largest limit allows, one more, which a denied request that is counted can add, and a free place
+ * for record_log_add.
+ */
+static int add_events(
+    struct record_layout *layout, const struct limits *limits, struct error *error)
+{
+	uint64_t most = 1;
+
+	for (unsigned i = 0; i < limits->n; i++) {
+		most = limits->at[i].count > most ? limits->at[i].count : most;
+	}
+	if (most > RECORD_EVENTS_MAX) {
+		return error_set(error,
+		    "a moving-window remembers each event, %d at most; for a "
+		    "limit above that use strategy = sliding-window",
+		    RECORD_EVENTS_MAX);
+	}
+	if (layout->events < most + 2) {
+		layout->events = (unsigned)most + 2;
+	}
+	return 0;
+}
+
+int record_layout_window(const struct record_layout *layout, const struct limit_window *window)
+{
+	for (unsigned i = 0; i < layout->windows; i++) {
+		if (window_same(layout->strategy, &layout->window[i], window)) {
+			return (int)i;
+		}
+	}
+	return -1;
+}
+
+int record_layout_add(struct record_layout *layout, const struct limits *limits,
+    unsigned window[LIMITS_MAX], struct error *error)
+{
+	if (layout->strategy == STRATEGY_MOVING && add_events(layout, limits, error)) {
+		return -1;
+	}
+	for (unsigned i = 0; i < limits->n; i++) {
+		const struct limit_window *wanted = &limits->at[i].window;
+		int known = record_layout_window(layout, wanted);
+
+		window[i] = known < 0 ? layout->windows : (unsigned)known;
+		if (window[i] == LIMITS_MAX) {
+			return error_set(
+			    error, "with those of the rule more than %d windows", LIMITS_MAX);
+		}
+		if (window[i] == layout->windows) {
+			layout->window[layout->windows++] = *wanted;
+		}
+	}
+	return 0;
+}
+
+bool record_layout_same(const struct record_layout *a, const struct record_layout *b)
+{
+	if (a->strategy != b->strategy || a->resolution != b->resolution ||
+	    a->events != b->events || a->count != b->count || a->transactions != b->transactions ||
+	    a->windows != b->windows) {
+		return false;
+	}
+	for (unsigned i = 0; i < a->windows; i++) {
+		if (a->window[i].n != b->window[i].n || a->window[i].unit != b->window[i].unit) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* By enum strategy and enum limit_count. */
+static const char strategy_letters[] = "fsm", count_letters[] = "mrb";
+
 void record_layout_format(const struct record_layout *layout, struct strbuf *text)
 {
-	unsigned number =
-	    layout->strategy == STRATEGY_SLIDING ? layout->resolution : layout->events;
-	char count = "mrb"[layout->count];
-
-	strbuf_printf(text, FORMAT_VERSION " %c", "fsm"[layout->strategy]);
+	strbuf_printf(text, FORMAT_VERSION " %c", strategy_letters[layout->strategy]);
 	if (layout->strategy != STRATEGY_FIXED) {
-		strbuf_printf(text, "%u", number);
+		strbuf_printf(text, "%u",
+		    layout->strategy == STRATEGY_SLIDING ? layout->resolution : layout->events);
 	}
-	strbuf_printf(text, " %c%u ", count, layout->transactions);
+	strbuf_printf(text, " %c%u ", count_letters[layout->count], layout->transactions);
 	for (unsigned i = 0; i < layout->windows; i++) {
 		strbuf_puts(text, i ? "," : "");
 		limit_window_format(&layout->window[i], text);
@@ -55,88 +129,71 @@ size_t record_size(const struct record_layout *layout)
 
 void record_init(struct record *record, const struct record_layout *layout)
 {
+	char header[RECORD_HEADER_MAX];
+
 	memset(record, 0, sizeof(*record));
 	memset(record->transactions, base64_digits[0], sizeof(record->transactions));
 	record->layout = *layout;
 	for (unsigned i = 0; i < layout->windows; i++) {
 		record->window[i].window = layout->window[i];
 	}
+	record->header_length = write_header(layout, header);
+	record->header_check = hash_quick(CHECK_SEED, header, record->header_length);
+	record->slot_size = slot_size(layout);
 }
 
-/* Reads a number that ends at a character, and moves *s behind that; -1 if there is none. */
-static int header_number(const char **s, const char *end, char stop, unsigned max, unsigned *number)
+/* Reads a number that a blank ends, and moves *s behind that; -1 if there is none. */
+static int read_number(
+    const char **s, const char *end, unsigned min, unsigned max, unsigned *number)
 {
-	const char *p = memchr(*s, stop, (size_t)(end - *s));
+	const char *blank = memchr(*s, ' ', (size_t)(end - *s));
 	uint64_t value;
 
-	if (!p || number_parse(*s, (size_t)(p - *s), max, &value)) {
+	if (!blank || number_parse(*s, (size_t)(blank - *s), max, &value) || value < min) {
 		return -1;
 	}
 	*number = (unsigned)value;
-	*s = p + 1;
+	*s = blank + 1;
 	return 0;
 }
 
-/* Reads what write_header wrote; end is behind its '|'. */
+/* Reads what write_header wrote; end is at its '|'. */
 static int read_header(struct record_layout *layout, const char *s, const char *end)
 {
 	const char *letter;
 
-	memset(layout, 0, sizeof(*layout));
+	*layout = (struct record_layout){.windows = 0};
 	if (end - s < 9 || memcmp(s, FORMAT_VERSION " ", 2) != 0) {
 		return -1;
 	}
 	s += 2;
-	switch (*s++) {
-	case 'f':
-		layout->strategy = STRATEGY_FIXED;
-		if (*s++ != ' ') {
-			return -1;
-		}
-		break;
-	case 's':
-		layout->strategy = STRATEGY_SLIDING;
-		if (header_number(&s, end, ' ', WINDOW_RESOLUTION_MAX, &layout->resolution) ||
-		    layout->resolution == 0) {
-			return -1;
-		}
-		break;
-	case 'm':
-		layout->strategy = STRATEGY_MOVING;
-		if (header_number(&s, end, ' ', EVENT_LOG_MAX + 2, &layout->events) ||
-		    layout->events < 2) {
-			return -1;
-		}
-		break;
-	default:
-		return -1;
-	}
-	letter = memchr("mrb", *s++, 3);
+	letter = memchr(strategy_letters, *s++, strlen(strategy_letters));
 	if (!letter) {
 		return -1;
 	}
-	layout->count = (enum limit_count)(*letter == 'm' ? COUNT_MESSAGES
-		: *letter == 'r'                          ? COUNT_RECIPIENTS
-							  : COUNT_BYTES);
-	if (header_number(&s, end, ' ', RECORD_TRANSACTIONS_MAX, &layout->transactions) ||
-	    layout->transactions == 0) {
+	layout->strategy = (enum strategy)(letter - strategy_letters);
+	if ((layout->strategy == STRATEGY_FIXED && *s++ != ' ') ||
+	    (layout->strategy == STRATEGY_SLIDING &&
+		read_number(&s, end, 1, WINDOW_RESOLUTION_MAX, &layout->resolution)) ||
+	    (layout->strategy == STRATEGY_MOVING &&
+		read_number(&s, end, 2, RECORD_EVENTS_MAX + 2, &layout->events))) {
 		return -1;
 	}
+	letter = memchr(count_letters, *s++, strlen(count_letters));
+	if (!letter || read_number(&s, end, 1, RECORD_TRANSACTIONS_MAX, &layout->transactions)) {
+		return -1;
+	}
+	layout->count = (enum limit_count)(letter - count_letters);
 	while (s < end) {
 		size_t length = strcspn(s, ",|");
+		struct limit_window window;
 
-		if (layout->windows == LIMITS_MAX ||
-		    limit_window_parse(s, length, &layout->window[layout->windows])) {
+		/* No rule has a window twice. */
+		if (layout->windows == LIMITS_MAX || limit_window_parse(s, length, &window) ||
+		    record_layout_window(layout, &window) >= 0) {
 			return -1;
 		}
-		/* No rule has a window twice. */
-		for (unsigned i = 0; i < layout->windows; i++) {
-			if (window_same(layout->strategy, &layout->window[i],
-				&layout->window[layout->windows])) {
-				return -1;
-			}
-		}
-		layout->windows++;
+		layout->window[layout->windows++] = window;
 		s += length + 1;
 	}
 	return layout->windows > 0 ? 0 : -1;
@@ -162,7 +219,7 @@ static uint64_t slot_check(const struct record *record, const char *bytes, const
 		if (used > 0) {
 			uint64_t newest = (head ? head : record->layout.events) - 1;
 
-			check += hash_quick(CHECK_SEED, event_at(record, (char *)bytes, newest),
+			check += hash_quick(CHECK_SEED, bytes + event_offset(record, newest),
 			    event_size(&record->layout));
 		}
 	}
@@ -171,34 +228,44 @@ static uint64_t slot_check(const struct record *record, const char *bytes, const
 
 static bool slot_good(const struct record *record, const char *bytes, unsigned slot)
 {
-	const char *start = slot_at(record, (char *)bytes, slot);
+	const char *start = bytes + slot_offset(record, slot);
 	const char *p = start + record->slot_size - WIDTH_CHECK - 1;
 
 	return base64_get(&p, WIDTH_CHECK) == slot_check(record, bytes, start);
 }
 
-static void put_client(char **p, const uint8_t client[RECORD_CLIENT_BYTES])
+/* Times and client of the denials: zeros as long as there are none, as for nearly all counters. */
+static void put_denials(const struct record *record, char **p)
 {
-	for (unsigned half = 0; half < 2; half++) {
-		uint64_t number = 0;
+	uint64_t half[2];
 
-		for (unsigned i = 0; i < 8; i++) {
-			number = number << 8 | client[8 * half + i];
-		}
-		base64_put(p, WIDTH_HALF_CLIENT, number);
+	if (record->denied == 0) {
+		memset(*p, base64_digits[0], WIDTH_DENIALS);
+		*p += WIDTH_DENIALS;
+		return;
 	}
+	base64_put(p, WIDTH_DENIED_AT, (uint64_t)record->denied_first_s);
+	base64_put(p, WIDTH_DENIED_AT, (uint64_t)record->denied_s);
+	memcpy(half, record->denied_client, sizeof(half));
+	base64_put(p, WIDTH_HALF_CLIENT, be64toh(half[0]));
+	base64_put(p, WIDTH_HALF_CLIENT, be64toh(half[1]));
 }
 
-static void get_client(const char **p, uint8_t client[RECORD_CLIENT_BYTES])
+static void get_denials(struct record *record, const char **p)
 {
-	for (unsigned half = 0; half < 2; half++) {
-		uint64_t number = base64_get(p, WIDTH_HALF_CLIENT);
+	uint64_t half[2];
 
-		for (unsigned i = 8; i > 0; i--) {
-			client[8 * half + i - 1] = (uint8_t)number;
-			number >>= 8;
-		}
+	if (record->denied == 0) {
+		record->denied_first_s = record->denied_s = 0;
+		memset(record->denied_client, 0, sizeof(record->denied_client));
+		*p += WIDTH_DENIALS;
+		return;
 	}
+	record->denied_first_s = (int64_t)base64_get(p, WIDTH_DENIED_AT);
+	record->denied_s = (int64_t)base64_get(p, WIDTH_DENIED_AT);
+	half[0] = htobe64(base64_get(p, WIDTH_HALF_CLIENT));
+	half[1] = htobe64(base64_get(p, WIDTH_HALF_CLIENT));
+	memcpy(record->denied_client, half, sizeof(half));
 }
 
 /* What is used of a window, where no bucket counts more than can be written of it. */
@@ -208,9 +275,7 @@ static uint64_t writable_used(const struct record *record, unsigned window)
 	uint64_t max = count_max(layout), sum = 0;
 
 	if (layout->strategy == STRATEGY_MOVING) {
-		struct event_log log = record_log(record);
-
-		return event_log_used(&log, layout->window[window].length_ms, record->stamp_ms);
+		return record_log_used(record, layout->window[window].length_ms);
 	}
 	for (unsigned age = 0; age <= layout->resolution; age++) {
 		uint64_t count = record->window[window].bucket[age];
@@ -220,31 +285,42 @@ static uint64_t writable_used(const struct record *record, unsigned window)
 	return sum;
 }
 
-/* The newest bucket is not written: it is what is used, less the others. */
-static void put_buckets(const struct record *record, char **p)
+/*
+ * The buckets of a window but the newest, which is what is used, less the others. Nearly all are
+ * 0, and so are all of their digits.
+ */
+static void put_buckets(
+    const struct record_layout *layout, char **p, const uint64_t *bucket)
 {
-	const struct record_layout *layout = &record->layout;
+	size_t width = count_width(layout);
 
-	for (unsigned i = 0; i < layout->windows; i++) {
-		for (unsigned age = 1; age <= layout->resolution; age++) {
-			base64_put(p, count_width(layout), record->window[i].bucket[age]);
+	memset(*p, base64_digits[0], layout->resolution * width);
+	for (unsigned age = 1; age <= layout->resolution; age++) {
+		char *digits = *p + (age - 1) * width;
+
+		if (bucket[age] > 0) {
+			base64_put(&digits, width, bucket[age]);
 		}
 	}
+	*p += layout->resolution * width;
 }
 
 /* Expects what is used in bucket[0], and leaves the newest bucket there. */
-static void get_buckets(struct record *record, const char **p)
+static void get_buckets(const struct record_layout *layout, const char **p, uint64_t *bucket)
 {
-	const struct record_layout *layout = &record->layout;
+	size_t width = count_width(layout), size = layout->resolution * width;
+	size_t at = strspn(*p, "0");
 
-	for (unsigned i = 0; i < layout->windows; i++) {
-		uint64_t *bucket = record->window[i].bucket;
+	memset(bucket + 1, 0, layout->resolution * sizeof(*bucket));
+	while (at < size) {
+		size_t age = 1 + at / width;
+		const char *digits = *p + (age - 1) * width;
 
-		for (unsigned age = 1; age <= layout->resolution; age++) {
-			bucket[age] = base64_get(p, count_width(layout));
-			bucket[0] -= bucket[age] < bucket[0] ? bucket[age] : bucket[0];
-		}
+		bucket[age] = base64_get(&digits, width);
+		bucket[0] -= bucket[age] < bucket[0] ? bucket[age] : bucket[0];
+		at = age * width + strspn(digits, "0");
 	}
+	*p += size;
 }
 
 static void read_slot(struct record *record, const char *p)
@@ -253,18 +329,18 @@ static void read_slot(struct record *record, const char *p)
 	const char *decimals = p;
 	uint64_t flags;
 
-	p++;
+	p += 2;
 	record->stamp_ms = (int64_t)decimal_get(&p, WIDTH_SECONDS) * 1000;
 	p++;
 	record->stamp_ms += (int64_t)decimal_get(&p, WIDTH_MS);
 	if (record->stamp_ms > STAMP_MAX_MS) {
 		record->stamp_ms = STAMP_MAX_MS;
 	}
-	p += 2;
+	p += 3;
 	record->denied = decimal_get(&p, WIDTH_DENIED);
 	/* A moving window's events are in its log. */
 	for (unsigned i = 0; layout->strategy != STRATEGY_MOVING && i < layout->windows; i++) {
-		p += 2;
+		p += 3;
 		record->window[i].bucket[0] = decimal_get(&p, used_width(layout));
 	}
 	p = decimals + decimals_size(layout);
@@ -274,17 +350,17 @@ static void read_slot(struct record *record, const char *p)
 		record->warned[i] = flags >> i & 1;
 	}
 	record->exception = flags & FLAG_EXCEPTION;
-	record->denied_first_s = (int64_t)base64_get(&p, WIDTH_DENIED_AT);
-	record->denied_s = (int64_t)base64_get(&p, WIDTH_DENIED_AT);
-	get_client(&p, record->denied_client);
+	get_denials(record, &p);
 	p++;
 	if (layout->strategy == STRATEGY_MOVING) {
 		record->log_head = base64_get(&p, WIDTH_POSITION);
-		record->log_used = base64_get(&p, WIDTH_POSITION);
+		record->log_events = base64_get(&p, WIDTH_POSITION);
 		record->log_total = base64_get(&p, count_width(layout));
 		p++;
 	} else if (layout->strategy == STRATEGY_SLIDING) {
-		get_buckets(record, &p);
+		for (unsigned i = 0; i < layout->windows; i++) {
+			get_buckets(layout, &p, record->window[i].bucket);
+		}
 		p++;
 	}
 	memcpy(record->transactions, p, layout->transactions * (size_t)WIDTH_TRANSACTION);
@@ -294,12 +370,13 @@ static void write_slot(const struct record *record, char *bytes, unsigned slot)
 {
 	const struct record_layout *layout = &record->layout;
 	int64_t stamp_ms = record->stamp_ms < STAMP_MAX_MS ? record->stamp_ms : STAMP_MAX_MS;
-	char *start = slot_at(record, bytes, slot);
+	char *start = bytes + slot_offset(record, slot);
 	uint64_t flags = record->exception ? FLAG_EXCEPTION : 0;
 	char *p = start;
 
 	stamp_ms = stamp_ms > 0 ? stamp_ms : 0;
 	*p++ = 't';
+	*p++ = '=';
 	decimal_put(&p, WIDTH_SECONDS, (uint64_t)stamp_ms / 1000);
 	*p++ = '.';
 	decimal_put(&p, WIDTH_MS, (uint64_t)stamp_ms % 1000);
@@ -315,17 +392,17 @@ static void write_slot(const struct record *record, char *bytes, unsigned slot)
 		flags |= (uint64_t)record->warned[i] << i;
 	}
 	base64_put(&p, WIDTH_FLAGS, flags);
-	base64_put(&p, WIDTH_DENIED_AT, (uint64_t)record->denied_first_s);
-	base64_put(&p, WIDTH_DENIED_AT, (uint64_t)record->denied_s);
-	put_client(&p, record->denied_client);
+	put_denials(record, &p);
 	*p++ = ' ';
 	if (layout->strategy == STRATEGY_MOVING) {
 		base64_put(&p, WIDTH_POSITION, record->log_head);
-		base64_put(&p, WIDTH_POSITION, record->log_used);
+		base64_put(&p, WIDTH_POSITION, record->log_events);
 		base64_put(&p, count_width(layout), record->log_total);
 		*p++ = ' ';
 	} else if (layout->strategy == STRATEGY_SLIDING) {
-		put_buckets(record, &p);
+		for (unsigned i = 0; i < layout->windows; i++) {
+			put_buckets(layout, &p, record->window[i].bucket);
+		}
 		*p++ = ' ';
 	}
 	memcpy(p, record->transactions, layout->transactions * (size_t)WIDTH_TRANSACTION);
@@ -336,7 +413,7 @@ static void write_slot(const struct record *record, char *bytes, unsigned slot)
 }
 
 /* Whether sequence number a comes after b. They wrap around. */
-static bool later(uint64_t a, uint64_t b)
+static bool is_later(uint64_t a, uint64_t b)
 {
 	uint64_t mask = (UINT64_C(1) << (6 * WIDTH_SEQUENCE)) - 1;
 
@@ -348,96 +425,54 @@ bool record_is_later(const struct record *a, const struct record *b)
 	if (a->stamp_ms != b->stamp_ms || !record_layout_same(&a->layout, &b->layout)) {
 		return a->stamp_ms > b->stamp_ms;
 	}
-	return later(a->sequence, b->sequence);
-}
-
-/* Sets what follows from the layout. */
-static void set_frame(struct record *record)
-{
-	const struct record_layout *layout = &record->layout;
-
-	record->header_length = write_header(layout, record->header);
-	record->header_check = hash_quick(CHECK_SEED, record->header, record->header_length);
-	record->slot_size = slot_size(layout);
-	record->size =
-	    record->header_length + 2 * record->slot_size + layout->events * event_size(layout);
-}
-
-/* Reads the header. One that record_write_new would write differently is an error. */
-static int read_frame(struct record *record, const char *bytes, size_t size, struct error *error)
-{
-	const char *end = memchr(bytes, '|', size < RECORD_HEADER_MAX ? size : RECORD_HEADER_MAX);
-	struct record_layout layout;
-
-	record->header_length = 0;
-	if (!end || read_header(&layout, bytes, end)) {
-		return error_set(error, "not a counter of version " FORMAT_VERSION);
-	}
-	record_init(record, &layout);
-	set_frame(record);
-	if (record->header_length == (size_t)(end + 1 - bytes) &&
-	    memcmp(record->header, bytes, record->header_length) == 0) {
-		return 0;
-	}
-	record->header_length = 0;
-	return error_set(error, "not a counter of version " FORMAT_VERSION);
-}
-
-int record_read_again(struct record *record, const char *bytes, size_t size, struct error *error)
-{
-	uint64_t sequence[2];
-	unsigned slot;
-
-	if ((record->header_length == 0 || size < record->header_length ||
-		memcmp(record->header, bytes, record->header_length) != 0) &&
-	    read_frame(record, bytes, size, error)) {
-		return -1;
-	}
-	if (size != record->size) {
-		return error_set(error, "%zu bytes long instead of %zu", size, record->size);
-	}
-	record->log_bytes = bytes;
-	for (slot = 0; slot < 2; slot++) {
-		const char *p =
-		    slot_at(record, (char *)bytes, slot) + decimals_size(&record->layout);
-
-		sequence[slot] = base64_get(&p, WIDTH_SEQUENCE);
-	}
-	slot = later(sequence[1], sequence[0]);
-	if (!slot_good(record, bytes, slot)) {
-		slot = !slot;
-		if (!slot_good(record, bytes, slot)) {
-			return error_set(error, "neither of its two slots has a good checksum");
-		}
-	}
-	record->slot = slot;
-	read_slot(record, slot_at(record, (char *)bytes, slot));
-	return 0;
+	return is_later(a->sequence, b->sequence);
 }
 
 int record_read(struct record *record, const char *bytes, size_t size, struct error *error)
 {
-	record->header_length = 0;
-	return record_read_again(record, bytes, size, error);
+	const char *end = memchr(bytes, '|', size < RECORD_HEADER_MAX ? size : RECORD_HEADER_MAX);
+	struct record_layout layout;
+	uint64_t sequence[2];
+
+	if (!end || read_header(&layout, bytes, end)) {
+		return error_set(error, "not a counter of version " FORMAT_VERSION);
+	}
+	record_init(record, &layout);
+	/* A header that write_header would spell in another way is damaged. */
+	if (hash_quick(CHECK_SEED, bytes, (size_t)(end + 1 - bytes)) != record->header_check) {
+		return error_set(error, "not a counter of version " FORMAT_VERSION);
+	}
+	if (size != event_offset(record, layout.events)) {
+		return error_set(
+		    error, "%zu bytes long instead of %zu", size, record_size(&layout));
+	}
+	record->log_bytes = bytes;
+	for (unsigned slot = 0; slot < 2; slot++) {
+		const char *p = bytes + slot_offset(record, slot) + decimals_size(&layout);
+
+		sequence[slot] = base64_get(&p, WIDTH_SEQUENCE);
+	}
+	record->slot = is_later(sequence[1], sequence[0]);
+	if (!slot_good(record, bytes, record->slot)) {
+		record->slot = !record->slot;
+		if (!slot_good(record, bytes, record->slot)) {
+			return error_set(error, "neither of its two slots has a good checksum");
+		}
+	}
+	read_slot(record, bytes + slot_offset(record, record->slot));
+	return 0;
 }
 
 void record_write_new(struct record *record, char *bytes)
 {
-	struct record empty;
+	char header[RECORD_HEADER_MAX];
 
-	record_init(&empty, &record->layout);
-	empty.exception = record->exception;
-	set_frame(&empty);
-	set_frame(record);
-	memcpy(bytes, empty.header, empty.header_length);
-	memset(event_at(&empty, bytes, 0), base64_digits[0],
+	memcpy(bytes, header, write_header(&record->layout, header));
+	memset(bytes + event_offset(record, 0), base64_digits[0],
 	    record->layout.events * event_size(&record->layout));
-	write_slot(&empty, bytes, 0);
-	write_slot(&empty, bytes, 1);
-	record->slot = 0;
-	record->sequence = 0;
-	record->log_head = record->log_used = record->log_total = 0;
 	record->log_bytes = bytes;
+	write_slot(record, bytes, 0);
+	write_slot(record, bytes, 1);
 }
 
 void record_write(struct record *record, char *bytes)
@@ -492,11 +527,10 @@ void record_remember(struct record *record, const struct record_transaction *tra
 
 bool record_is_newer(const char *bytes, size_t size)
 {
-	size_t digits = 0;
+	const char *s = bytes, *end = bytes + size;
+	unsigned version;
 
-	while (digits < size && bytes[digits] >= '0' && bytes[digits] <= '9') {
-		digits++;
-	}
-	return digits > 0 && digits + 2 < size && bytes[0] != '0' && bytes[digits] == ' ' &&
-	    memchr("fsm", bytes[digits + 1], 3) && (digits > 1 || bytes[0] > FORMAT_VERSION[0]);
+	return read_number(&s, end, FORMAT_VERSION[0] - '0' + 1, UINT_MAX, &version) == 0 &&
+	    bytes[0] != '0' && end - s > 1 &&
+	    memchr(strategy_letters, *s, strlen(strategy_letters));
 }

@@ -16,7 +16,6 @@
 
 #include "base/error.h"
 #include "base/strbuf.h"
-#include "count/event_log.h"
 #include "count/limit.h"
 #include "count/window.h"
 
@@ -29,6 +28,7 @@
 #define RECORD_TRANSACTION_WIDTH 15
 #define RECORD_HEADER_MAX 96
 #define RECORD_CLIENT_BYTES 16
+#define RECORD_EVENTS_MAX 10000 /* the largest limit of a moving window */
 
 /* How a record is laid out. It follows from the rule, so all its keys share it. */
 struct record_layout {
@@ -63,15 +63,13 @@ struct record {
 	struct window window[LIMITS_MAX]; /* fixed and sliding: as of stamp_ms */
 
 	/* Private to record*.c: how it is stored. */
-	char header[RECORD_HEADER_MAX];
-	size_t header_length; /* 0: this and the next three are not known yet */
+	size_t header_length;
 	uint64_t header_check;
 	size_t slot_size;
-	size_t size;
 	uint64_t sequence;
 	unsigned slot;
 	uint64_t log_head; /* place of the next event */
-	uint64_t log_used; /* number of events */
+	uint64_t log_events; /* number of events */
 	uint64_t log_total; /* sum of the costs of all events ever; wraps around */
 	const char *log_bytes;
 	/* As in the file, newest first: most of them are only copied. */
@@ -91,6 +89,9 @@ bool record_layout_same(const struct record_layout *a, const struct record_layou
 int record_layout_add(struct record_layout *layout, const struct limits *limits,
     unsigned window[LIMITS_MAX], struct error *error);
 
+/* Index of a window that counts for this one (window_same); -1 if the layout has none. */
+int record_layout_window(const struct record_layout *layout, const struct limit_window *window);
+
 /* Makes an empty record without bytes; record_write_new makes those. */
 void record_init(struct record *record, const struct record_layout *layout);
 
@@ -100,12 +101,6 @@ void record_init(struct record *record, const struct record_layout *layout);
  */
 int record_read(struct record *record, const char *bytes, size_t size, struct error *error);
 
-/*
- * As record_read, but record must be all zero or come from an earlier call. Much faster if
- * the layout is the same as before.
- */
-int record_read_again(struct record *record, const char *bytes, size_t size, struct error *error);
-
 /* Finds a transaction that the record remembers; false if it does not. */
 bool record_transaction(
     const struct record *record, uint64_t instance, struct record_transaction *transaction);
@@ -113,8 +108,24 @@ bool record_transaction(
 /* Makes a transaction the newest. If there is no room, the oldest is forgotten. */
 void record_remember(struct record *record, const struct record_transaction *transaction);
 
-/* The log of a moving window; valid as long as the record and its bytes. */
-struct event_log record_log(const struct record *record);
+/* An event in the log of a moving window, and the sum of the costs of all events before it. */
+struct event {
+	int64_t stamp_ms;
+	uint64_t before;
+};
+
+/* Event i of log_events, 0 the oldest. Stamps never fall; before is at most log_total. */
+struct event record_event(const struct record *record, size_t i);
+
+/* By the log: what is used of a window of length_ms at record->stamp_ms. Time: O(log events). */
+uint64_t record_log_used(const struct record *record, int64_t length_ms);
+
+/*
+ * By the log: milliseconds from record->stamp_ms until used + cost <= limit; 0 = now,
+ * WINDOW_NEVER if cost > limit. Time: O(log events).
+ */
+int64_t record_log_wait(
+    const struct record *record, int64_t length_ms, uint64_t limit, uint64_t cost);
 
 /*
  * Adds an event to a moving window's log, in bytes, which the record was read from and
@@ -125,8 +136,8 @@ void record_log_add(struct record *record, char *bytes, int64_t now_ms, uint64_t
 
 /*
  * Both write to bytes, record_size() long, without a NUL. record_write writes the state into
- * the slot that the record was not read from. record_write_new makes new bytes: the header,
- * two empty slots and an empty log.
+ * the slot that the record was not read from. record_write_new writes all bytes of a record that
+ * is as record_init made it, but for exception.
  */
 void record_write(struct record *record, char *bytes);
 void record_write_new(struct record *record, char *bytes);
@@ -151,9 +162,6 @@ bool record_is_newer(const char *bytes, size_t size);
 
 /* Whether a was written later than b, another copy of the same counter. */
 bool record_is_later(const struct record *a, const struct record *b);
-
-/* Empties the log without writing to bytes. */
-void record_log_forget(struct record *record);
 
 /* Sets the stamps of events after now_ms to now_ms, in bytes. */
 void record_log_clamp(struct record *record, char *bytes, int64_t now_ms);

@@ -1,6 +1,6 @@
 /*
- * The bytes of a record, for record.c and record_log.c only: the widths and places of its
- * fields, and how numbers are written. doc/counter-file.md describes the format.
+ * The bytes of a record, for record.c and record_log.c only: the widths and offsets of its fields,
+ * and how numbers are written. doc/counter-file.md describes the format.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -20,7 +20,7 @@
 #define WIDTH_USED_BYTES 17
 
 /* Base 64. */
-#define WIDTH_SEQUENCE 4
+#define WIDTH_SEQUENCE 3
 #define WIDTH_FLAGS 2
 #define WIDTH_DENIED_AT 6
 #define WIDTH_HALF_CLIENT 11
@@ -39,7 +39,8 @@
 _Static_assert(WIDTH_TRANSACTION == WIDTH_HASH + WIDTH_CHARGED + WIDTH_HASH, "its parts");
 
 /* The fields of a slot between the decimal ones and the counts; the blank behind them too. */
-#define WIDTH_STATE (WIDTH_SEQUENCE + WIDTH_FLAGS + 2 * WIDTH_DENIED_AT + 2 * WIDTH_HALF_CLIENT + 1)
+#define WIDTH_DENIALS (2 * WIDTH_DENIED_AT + 2 * WIDTH_HALF_CLIENT)
+#define WIDTH_STATE (WIDTH_SEQUENCE + WIDTH_FLAGS + WIDTH_DENIALS + 1)
 
 static inline unsigned used_width(const struct record_layout *layout)
 {
@@ -57,23 +58,21 @@ static inline uint64_t count_max(const struct record_layout *layout)
 	return (UINT64_C(1) << (6 * count_width(layout))) - 1;
 }
 
-/* "tSECONDS.MS dDENIED uUSED uUSED ", as many as there are windows. */
+/* "t=SECONDS.MS d=DENIED u=USED u=USED ", as many as there are windows. */
 static inline size_t decimals_size(const struct record_layout *layout)
 {
-	return 1 + WIDTH_SECONDS + 1 + WIDTH_MS + 1 + 1 + WIDTH_DENIED + 1 +
-	    layout->windows * ((size_t)1 + used_width(layout) + 1);
+	return 2 + WIDTH_SECONDS + 1 + WIDTH_MS + 1 + 2 + WIDTH_DENIED + 1 +
+	    layout->windows * ((size_t)2 + used_width(layout) + 1);
 }
 
 static inline size_t counts_size(const struct record_layout *layout)
 {
-	switch (layout->strategy) {
-	case STRATEGY_SLIDING:
-		return layout->windows * (size_t)layout->resolution * count_width(layout) + 1;
-	case STRATEGY_MOVING:
-		return 2 * WIDTH_POSITION + count_width(layout) + 1;
-	default:
-		return 0;
-	}
+	size_t width = count_width(layout);
+
+	return layout->strategy == STRATEGY_SLIDING
+	    ? layout->windows * layout->resolution * width + 1
+	    : layout->strategy == STRATEGY_MOVING ? 2 * WIDTH_POSITION + width + 1
+						  : 0;
 }
 
 static inline size_t slot_size(const struct record_layout *layout)
@@ -87,14 +86,15 @@ static inline size_t event_size(const struct record_layout *layout)
 	return WIDTH_STAMP + count_width(layout);
 }
 
-static inline char *slot_at(const struct record *record, char *bytes, unsigned slot)
+/* Offsets in the record's bytes. */
+static inline size_t slot_offset(const struct record *record, unsigned slot)
 {
-	return bytes + record->header_length + slot * record->slot_size;
+	return record->header_length + slot * record->slot_size;
 }
 
-static inline char *event_at(const struct record *record, char *bytes, uint64_t position)
+static inline size_t event_offset(const struct record *record, uint64_t position)
 {
-	return bytes + record->header_length + 2 * record->slot_size +
+	return record->header_length + 2 * record->slot_size +
 	    position * event_size(&record->layout);
 }
 
@@ -119,25 +119,25 @@ static const uint8_t base64_values[128] = {
  */
 
 /* Most significant digit first. */
-static inline void base64_put(char **p, unsigned width, uint64_t number)
+static inline void base64_put(char **p, size_t width, uint64_t number)
 {
 	uint64_t max = 6 * width < 64 ? (UINT64_C(1) << (6 * width)) - 1 : UINT64_MAX;
 
 	if (number > max) {
 		number = max;
 	}
-	for (unsigned i = width; i > 0; i--) {
+	for (size_t i = width; i > 0; i--) {
 		(*p)[i - 1] = base64_digits[number & 63];
 		number >>= 6;
 	}
 	*p += width;
 }
 
-static inline uint64_t base64_get(const char **p, unsigned width)
+static inline uint64_t base64_get(const char **p, size_t width)
 {
 	uint64_t number = 0;
 
-	for (unsigned i = 0; i < width; i++) {
+	for (size_t i = 0; i < width; i++) {
 		number = number << 6 | base64_values[(*p)[i] & 127];
 	}
 	*p += width;
@@ -154,13 +154,14 @@ static inline void decimal_put(char **p, unsigned width, uint64_t number)
 	*p += width;
 }
 
-/* A letter, the number, and blanks up to the width. */
+/* A letter, "=", the number, and blanks up to the width. */
 static inline void labelled_put(char **p, char label, unsigned width, uint64_t number)
 {
 	unsigned length = 1;
 	uint64_t power = 10;
 
 	*(*p)++ = label;
+	*(*p)++ = '=';
 	while (length < width && number >= power) {
 		length++;
 		power *= 10;

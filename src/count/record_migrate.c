@@ -5,67 +5,62 @@
  */
 #include "count/record.h"
 
+#include "count/counter.h"
+
 #include <string.h>
 
 /* Copies the newest events of the old log, as many as the new one has room for. */
 static void convert_log(const struct record *old, struct record *record, char *bytes)
 {
-	struct event_log log = record_log(old);
 	size_t room = record->layout.events - 1;
-	size_t first = log.events > room ? log.events - room : 0;
-	uint64_t before = log.events > 0 ? log.at(log.data, 0).before : 0;
+	size_t first = old->log_events > room ? old->log_events - room : 0;
+	uint64_t before = old->log_events > 0 ? record_event(old, 0).before : 0;
 
 	/* The oldest that is kept gets the cost of those that are not. */
-	for (size_t i = first; i < log.events; i++) {
-		struct event event = log.at(log.data, i);
-		uint64_t after = i + 1 < log.events ? log.at(log.data, i + 1).before : log.total;
+	for (size_t i = first; i < old->log_events; i++) {
+		struct event event = record_event(old, i);
+		uint64_t after =
+		    i + 1 < old->log_events ? record_event(old, i + 1).before : old->log_total;
 
 		record_log_add(record, bytes, event.stamp_ms, after - before);
 		before = after;
 	}
 }
 
-/* What was used of a window at the last change. */
-static uint64_t used_before(const struct record *old, unsigned i)
+/* Index of the longest window that is shorter than that; -1 if there is none. */
+static int next_shorter(const struct record_layout *layout, int64_t longer_ms)
 {
-	if (old->layout.strategy == STRATEGY_MOVING) {
-		struct event_log log = record_log(old);
+	int64_t longest_ms = 0;
+	int found = -1;
 
-		return event_log_used(&log, old->layout.window[i].length_ms, old->stamp_ms);
+	for (unsigned i = 0; i < layout->windows; i++) {
+		int64_t length_ms = layout->window[i].length_ms;
+
+		if (length_ms < longer_ms && length_ms > longest_ms) {
+			longest_ms = length_ms;
+			found = (int)i;
+		}
 	}
-	return window_used(&old->window[i], old->layout.resolution);
+	return found;
 }
 
 /*
- * Makes events that fill each window as the old record's windows were: what a longer window
- * has more than the next shorter one came before the shorter one began.
+ * Makes events that fill each window as the old record's windows were: what a longer window has
+ * more than the next shorter one came before the shorter one began.
  */
 static void convert_to_log(const struct record *old, struct record *record, char *bytes)
 {
-	int64_t longest_ms = INT64_MAX;
+	const struct limit_window *window = old->layout.window;
 
-	for (unsigned i = 0; i < old->layout.windows; i++) {
-		int64_t length_ms = 0, shorter_ms = 0;
-		uint64_t used = 0, shorter_used = 0;
+	for (int i = next_shorter(&old->layout, INT64_MAX), next; i >= 0; i = next) {
+		uint64_t used = counter_used(old, (unsigned)i), newer;
 
-		for (unsigned j = 0; j < old->layout.windows; j++) {
-			int64_t ms = old->layout.window[j].length_ms;
-
-			if (ms < longest_ms && ms > length_ms) {
-				shorter_ms = length_ms;
-				shorter_used = used;
-				length_ms = ms;
-				used = used_before(old, j);
-			} else if (ms < length_ms && ms > shorter_ms) {
-				shorter_ms = ms;
-				shorter_used = used_before(old, j);
-			}
+		next = next_shorter(&old->layout, window[i].length_ms);
+		newer = next >= 0 ? counter_used(old, (unsigned)next) : 0;
+		if (used > newer) {
+			record_log_add(record, bytes,
+			    old->stamp_ms - (next >= 0 ? window[next].length_ms : 0), used - newer);
 		}
-		if (used > shorter_used) {
-			record_log_add(
-			    record, bytes, old->stamp_ms - shorter_ms, used - shorter_used);
-		}
-		longest_ms = length_ms;
 	}
 }
 
@@ -86,7 +81,7 @@ static void convert_windows(const struct record *old, struct record *record)
 				memcpy(record->window[i].bucket, old->window[j].bucket,
 				    sizeof(record->window[i].bucket));
 			} else {
-				window_charge(&record->window[i], used_before(old, j));
+				window_charge(&record->window[i], counter_used(old, j));
 			}
 		}
 	}

@@ -8,7 +8,7 @@
  *                oldest counts in full: never more than the limit in any stretch of the
  *                window's length; a denial may last up to length/resolution longer than an
  *                exact log's.
- * moving-window  an exact log of events; see event_log.h.
+ * moving-window  an exact log of events; see record_log_used in record.h.
  *
  * An event at time t is in a window of length L until, but not at, t + L.
  *

@@ -6,8 +6,29 @@
 #include "ctl/cell.h"
 
 #include "config/options.h"
+#include "ctl/when.h"
 
-#include <stdio.h>
+/* clang-format off */
+const struct table_column cell_columns[CELLS] = {
+	[CELL_RULE] = {"rule", "RULE", false},
+	[CELL_KEY] = {"key", "KEY", false},
+	[CELL_WINDOW] = {"window", NULL, false},
+	[CELL_STRATEGY] = {"strategy", NULL, false},
+	[CELL_COUNT] = {"count", NULL, false},
+	[CELL_LIMIT] = {"limit", "LIMIT", true},
+	[CELL_USED] = {"used", "USED", true},
+	[CELL_BAR] = {NULL, "", false},
+	[CELL_REMAINING] = {"remaining", NULL, false},
+	[CELL_PERCENT] = {"percent", "%", true},
+	[CELL_RETRY_AFTER] = {"retry_after", "ROOM", false},
+	[CELL_DENIED] = {"denied", "DENIED", true},
+	[CELL_DENIED_FIRST] = {"since", "SINCE", false},
+	[CELL_DENIED_LAST] = {"last", "LAST", false},
+	[CELL_DENIED_CLIENT] = {"last_client", NULL, false},
+	[CELL_LAST_SEEN] = {"last_seen", "LAST", false},
+	[CELL_SOURCE] = {"source", NULL, false},
+};
+/* clang-format on */
 
 void cell_format_used(uint64_t used, enum limit_count count, struct strbuf *text)
 {
@@ -38,49 +59,57 @@ void cell_format_wait(int64_t wait_ms, struct strbuf *text)
 	}
 }
 
-void cell_format_age(int64_t now_ms, int64_t then_s, struct strbuf *text)
+/* known: false for null. */
+static void set_number(struct table_cell *cell, bool known, uint64_t number)
 {
-	duration_format(now_ms > then_s * 1000 ? now_ms - then_s * 1000 : 0, text);
-	strbuf_puts(text, " ago");
+	cell->json = known ? TABLE_NUMBER : TABLE_NULL;
+	cell->number = (int64_t)number;
 }
 
-void cells_make(const struct row *row, struct cells *cells)
+void cells_make(const struct row *row, int64_t now_ms, struct cells *cells)
 {
-	static const char full_bar[CELL_BAR_WIDTH + 1] = "##########";
 	const struct rule *rule = row->rule;
-	uint64_t filled =
-	    row->percent >= 100 ? CELL_BAR_WIDTH : row->percent * CELL_BAR_WIDTH / 100;
-	struct strbuf text;
+	uint64_t filled = row->percent < 100 ? row->percent * CELL_BAR_WIDTH / 100 : CELL_BAR_WIDTH;
+	uint64_t limit = row->limit.count, age_ms = 0;
+	bool limited = limit != LIMIT_UNLIMITED;
+	struct table_cell *at = cells->at;
+	struct strbuf text[CELLS];
 
-	cells->rule = table_string(rule->name);
-	cells->key = table_string(row->key);
-	cells->window = table_number((uint64_t)row->limit.window.length_ms / 1000, NULL);
-	cells->count = table_string(options_count_words[rule->count]);
+	for (unsigned i = 0; i < CELLS; i++) {
+		strbuf_init(&text[i], cells->text[i], sizeof(cells->text[i]));
+		at[i] = (struct table_cell){.text = cells->text[i]};
+	}
+	at[CELL_RULE].text = rule->name;
+	at[CELL_KEY].text = row->key;
+	at[CELL_STRATEGY].text = options_strategy_words[rule->strategy];
+	at[CELL_COUNT].text = options_count_words[rule->count];
+	at[CELL_SOURCE].text = row->source;
+	at[CELL_DENIED_CLIENT].text = row->denied_client;
+	at[CELL_DENIED_CLIENT].json = row->denied_client[0] ? TABLE_STRING : TABLE_NULL;
 
-	strbuf_init(&text, cells->text[0], sizeof(cells->text[0]));
-	limit_format(&row->limit, rule->count, &text);
-	cells->limit = row->limit.count == LIMIT_UNLIMITED
-	    ? table_null(text.buffer)
-	    : table_number(row->limit.count, text.buffer);
+	set_number(&at[CELL_WINDOW], true, (uint64_t)row->limit.window.length_ms / 1000);
+	set_number(&at[CELL_LIMIT], limited, limit);
+	set_number(&at[CELL_USED], true, row->used);
+	set_number(&at[CELL_REMAINING], limited, limit > row->used ? limit - row->used : 0);
+	set_number(&at[CELL_PERCENT], true, row->percent);
+	set_number(&at[CELL_RETRY_AFTER], row->wait_ms != WINDOW_NEVER,
+	    ((uint64_t)row->wait_ms + 999) / 1000);
+	set_number(&at[CELL_DENIED], true, row->denied);
+	set_number(&at[CELL_DENIED_FIRST], true, (uint64_t)row->denied_first_s);
+	set_number(&at[CELL_DENIED_LAST], true, (uint64_t)row->denied_s);
+	set_number(&at[CELL_LAST_SEEN], true, (uint64_t)row->last_s);
 
-	strbuf_init(&text, cells->text[1], sizeof(cells->text[1]));
-	cell_format_used(row->used, rule->count, &text);
-	cells->used = table_number(row->used, text.buffer);
-
-	snprintf(cells->text[2], sizeof(cells->text[2]), "[%-*.*s]", CELL_BAR_WIDTH, (int)filled,
-	    full_bar);
-	cells->bar = table_string(cells->text[2]);
-
-	snprintf(
-	    cells->text[3], sizeof(cells->text[3]), "%llu%%", (unsigned long long)row->percent);
-	cells->percent = table_number(row->percent, cells->text[3]);
-
-	strbuf_init(&text, cells->text[4], sizeof(cells->text[4]));
-	cell_format_wait(row->wait_ms, &text);
-	cells->retry_after = row->wait_ms == WINDOW_NEVER
-	    ? table_null(text.buffer)
-	    : table_number((uint64_t)(row->wait_ms + 999) / 1000, text.buffer);
-
-	snprintf(cells->text[5], sizeof(cells->text[5]), "%llu", (unsigned long long)row->denied);
-	cells->denied = table_number(row->denied, cells->text[5]);
+	limit_format(&row->limit, rule->count, &text[CELL_LIMIT]);
+	cell_format_used(row->used, rule->count, &text[CELL_USED]);
+	strbuf_printf(&text[CELL_BAR], "[%-*.*s]", CELL_BAR_WIDTH, (int)filled, "##########");
+	strbuf_printf(&text[CELL_PERCENT], "%llu%%", (unsigned long long)row->percent);
+	cell_format_wait(row->wait_ms, &text[CELL_RETRY_AFTER]);
+	strbuf_printf(&text[CELL_DENIED], "%llu", (unsigned long long)row->denied);
+	when_format(row->denied_first_s, &text[CELL_DENIED_FIRST]);
+	when_format(row->denied_s, &text[CELL_DENIED_LAST]);
+	if (now_ms > row->last_s * 1000) {
+		age_ms = (uint64_t)(now_ms - row->last_s * 1000);
+	}
+	duration_format((int64_t)age_ms, &text[CELL_LAST_SEEN]);
+	strbuf_puts(&text[CELL_LAST_SEEN], " ago");
 }

@@ -10,28 +10,42 @@
 #include "ctl/table.h"
 
 #define CELL_BAR_WIDTH 10
+#define CELL_TEXT_SIZE (LIMIT_TEXT_SIZE + 40)
 
-/* Append "12 rcpt" or "1.5 MiB"; "now", "in 5m" or "never"; "3m ago". */
+/* Append "12 rcpt" or "1.5 MiB"; "now", "in 5m" or "never". */
 void cell_format_used(uint64_t used, enum limit_count count, struct strbuf *text);
 void cell_format_wait(int64_t wait_ms, struct strbuf *text);
-void cell_format_age(int64_t now_ms, int64_t then_s, struct strbuf *text);
 
-/* The cells that several commands show of a row. Must not be copied: they point to their texts. */
-struct cells {
-	struct table_cell rule;
-	struct table_cell key;
-	struct table_cell window; /* JSON only */
-	struct table_cell count; /* JSON only */
-	struct table_cell limit;
-	struct table_cell used;
-	struct table_cell bar; /* table only: "[####      ]" */
-	struct table_cell percent;
-	struct table_cell retry_after;
-	struct table_cell denied;
-
-	char text[6][LIMIT_TEXT_SIZE + 40];
+enum cell {
+	CELL_RULE,
+	CELL_KEY,
+	CELL_WINDOW,
+	CELL_STRATEGY,
+	CELL_COUNT,
+	CELL_LIMIT,
+	CELL_USED,
+	CELL_BAR, /* "[####      ]" */
+	CELL_REMAINING,
+	CELL_PERCENT,
+	CELL_RETRY_AFTER,
+	CELL_DENIED,
+	CELL_DENIED_FIRST, /* times of the first and the last denial */
+	CELL_DENIED_LAST,
+	CELL_DENIED_CLIENT,
+	CELL_LAST_SEEN,
+	CELL_SOURCE,
+	CELLS
 };
 
-void cells_make(const struct row *row, struct cells *cells);
+/* Names and titles, indexed by enum cell, for table_new. */
+extern const struct table_column cell_columns[CELLS];
+
+/* All cells of a row. Must not be copied: they point to their texts. */
+struct cells {
+	struct table_cell at[CELLS];
+	char text[CELLS][CELL_TEXT_SIZE];
+};
+
+void cells_make(const struct row *row, int64_t now_ms, struct cells *cells);
 
 #endif

@@ -28,8 +28,7 @@ static int add_attribute(struct policy_request *request, const char *line, struc
 
 	if (!equals || equals == line) {
 		return error_set(error,
-		    "\"%.60s\" is not ATTRIBUTE=VALUE, such as "
-		    "sasl_username=user@example.com",
+		    "\"%.60s\" is not ATTRIBUTE=VALUE, such as sasl_username=user@example.com",
 		    line);
 	}
 	if (strlen(equals + 1) > POLICY_VALUE_MAX) {
@@ -47,6 +46,7 @@ static int check_name(const char *line, struct error *error)
 {
 	size_t length = strcspn(line, "=");
 	struct suggestion near;
+	const char *best;
 
 	if (attributes_is_sent(line, length)) {
 		return 0;
@@ -57,10 +57,9 @@ static int check_name(const char *line, struct error *error)
 			suggest_try(&near, attribute->name);
 		}
 	}
-	return suggest_best(&near)
-	    ? error_set(error, "Postfix sends no attribute \"%.*s\"; perhaps %s?", (int)length,
-		  line, suggest_best(&near))
-	    : error_set(error, "Postfix sends no attribute \"%.*s\"", (int)length, line);
+	best = suggest_best(&near);
+	return error_set(error, "Postfix sends no attribute \"%.*s\"%s%s%s", (int)length, line,
+	    best ? "; perhaps " : "", best ? best : "", best ? "?" : "");
 }
 
 /* Reads a request as Postfix sends it, up to an empty line. *text holds it, to be freed. */
@@ -91,6 +90,7 @@ static int read_stdin(struct policy_request *request, char **text, struct error 
 	return request->attributes > 0 ? 0 : error_set(error, "no request on stdin");
 }
 
+/* Prints bytes that a client may have chosen. */
 static void print_value(const char *bytes, size_t length)
 {
 	char buffer[4 * KEY_MAX];
@@ -132,7 +132,8 @@ static void print_source(const struct judge_finding *finding)
 		    until);
 	}
 	if (finding->effective->limits.kind != LIMITS_WINDOWS) {
-		printf(": %s", finding->effective->limits.kind == LIMITS_DENY ? "deny" : "unlimited");
+		printf(
+		    ": %s", finding->effective->limits.kind == LIMITS_DENY ? "deny" : "unlimited");
 	}
 	putchar('\n');
 }
@@ -183,8 +184,7 @@ static void print_applying(const struct judge_finding *finding)
 }
 
 /* Prints what the judge found out about a rule. */
-static void print_finding(
-    const struct policy_request *request, const struct judge_finding *finding)
+static void print_finding(const struct policy_request *request, const struct judge_finding *finding)
 {
 	const struct rule *rule = finding->rule;
 	const struct config_match *match;
@@ -204,8 +204,8 @@ static void print_finding(
 		break;
 	case FINDING_NO_MATCH:
 		match = &rule->match[finding->match];
-		attribute = policy_find(
-		    request, match->attribute.source, strlen(match->attribute.source));
+		attribute =
+		    policy_find(request, match->attribute.source, strlen(match->attribute.source));
 		printf("does not apply: match = %s: it is \"",
 		    rule->match_lines.line[finding->match].text);
 		print_value(
@@ -218,26 +218,15 @@ static void print_finding(
 	}
 }
 
-/* Prints what the helper would answer. Returns the exit status. */
-static int print_answer(
-    const struct ctl *ctl, const struct verdict *verdict, const struct policy_request *request)
-{
-	char buffer[POLICY_ACTION_MAX + 1];
-	struct strbuf text;
-
-	strbuf_init(&text, buffer, sizeof(buffer));
-	printf("answer: %s\n", reply_action(verdict, &ctl->config, request, &text));
-	return verdict->status == VERDICT_DENIED ? CTL_NO_MATCH : EX_OK;
-}
-
 int cmd_explain(struct ctl *ctl, int argc, char **argv)
 {
 	struct policy_request request = {.attributes = 0};
 	struct judge_finding finding[CONFIG_RULES_MAX];
+	char buffer[POLICY_ACTION_MAX + 1];
+	struct strbuf answer;
 	struct judge *judge = NULL;
 	size_t findings;
 	struct verdict verdict;
-	enum store_result result;
 	struct error error = {""};
 	char *text = NULL;
 	int status = EX_DATAERR;
@@ -259,16 +248,17 @@ int cmd_explain(struct ctl *ctl, int argc, char **argv)
 		add_attribute(&request, "protocol_state=RCPT", &error);
 	}
 	judge = ctl_must(judge_new(&ctl->config, ctl->store));
-	result = judge_explain(judge, &request, &verdict, &error);
-	if (result != STORE_OK) {
-		status = ctl_store_failed(result, &error);
+	status = ctl_store_failed(judge_explain(judge, &request, &verdict, &error), &error);
+	if (status) {
 		goto out;
 	}
 	findings = judge_findings(judge, finding);
 	for (size_t i = 0; i < findings; i++) {
 		print_finding(&request, &finding[i]);
 	}
-	status = print_answer(ctl, &verdict, &request);
+	strbuf_init(&answer, buffer, sizeof(buffer));
+	printf("answer: %s\n", reply_action(&verdict, &ctl->config, &request, &answer));
+	status = verdict.status == VERDICT_DENIED ? CTL_NO_MATCH : EX_OK;
 out:
 	judge_free(judge);
 	free(text);

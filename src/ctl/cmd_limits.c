@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/strbuf.h"
 #include "ctl/commands.h"
@@ -22,13 +23,11 @@ struct lines {
 	const struct rule *rule; /* NULL: all */
 	struct line {
 		char *key; /* RULE:KEY */
-		size_t key_length;
 		size_t rule_length;
 		char *limits; /* or "+N" */
 		int64_t until_s; /* 0: for good */
 	} * line;
 	size_t n;
-	size_t room;
 	int64_t now_s;
 };
 
@@ -37,15 +36,12 @@ static void add_line(struct lines *lines, const char *key, size_t key_length, si
 {
 	struct line *line;
 
-	lines->line = ctl_grow(lines->line, lines->n, &lines->room, sizeof(*line));
+	lines->line = ctl_must(array_grow(lines->line, lines->n, sizeof(*line)));
 	line = &lines->line[lines->n++];
-	line->key = ctl_must(malloc(key_length + 1));
-	memcpy(line->key, key, key_length);
-	line->key[key_length] = '\0';
-	line->key_length = key_length;
-	line->rule_length = rule_length;
-	line->limits = ctl_must(strdup(limits));
-	line->until_s = until_s;
+	*line = (struct line){.key = ctl_must(strndup(key, key_length)),
+	    .rule_length = rule_length,
+	    .limits = ctl_must(strdup(limits)),
+	    .until_s = until_s};
 }
 
 static bool read_exception(void *data, struct store_txn *txn, const char *key, size_t key_length,
@@ -92,19 +88,16 @@ static int compare_lines(const void *left, const void *right)
 /* Reads the exceptions. Returns an exit status. free_lines in any case. */
 static int read_lines(struct ctl *ctl, struct lines *lines)
 {
-	enum store_result result;
 	struct error error;
+	int status;
 
 	lines->ctl = ctl;
 	lines->now_s = clock_now_ms() / 1000;
-	result = store_walk(ctl->store, read_exception, lines, &error);
-	if (result != STORE_OK) {
-		return ctl_store_failed(result, &error);
-	}
-	if (lines->n > 0) {
+	status = ctl_store_failed(store_walk(ctl->store, read_exception, lines, &error), &error);
+	if (status == 0 && lines->n > 0) {
 		qsort(lines->line, lines->n, sizeof(*lines->line), compare_lines);
 	}
-	return EX_OK;
+	return status;
 }
 
 static void free_lines(struct lines *lines)
@@ -125,25 +118,27 @@ static const struct table_column limits_columns[] = {
 
 #define LIMITS_COLUMNS (sizeof(limits_columns) / sizeof(*limits_columns))
 
+static const unsigned in_order[LIMITS_COLUMNS] = {0, 1, 2, 3};
+
 static void print_line(const struct line *line, struct table *table)
 {
 	char rule[CONFIG_RULE_NAME_MAX + 1], key[4 * KEY_MAX], until[64];
+	const char *plain = line->key + line->rule_length + 1;
 	struct strbuf text;
 
 	strbuf_init(&text, rule, sizeof(rule));
 	strbuf_add(&text, line->key, line->rule_length);
 	strbuf_init(&text, key, sizeof(key));
-	strbuf_printable(&text, line->key + line->rule_length + 1,
-	    line->key_length - line->rule_length - 1, NULL);
+	strbuf_printable(&text, plain, strlen(plain), NULL);
 	strbuf_init(&text, until, sizeof(until));
-	when_format(line->until_s, &text);
+	if (line->until_s) {
+		when_format(line->until_s, &text);
+	} else {
+		strbuf_puts(&text, "-");
+	}
 	table_row(table,
-	    (struct table_cell[LIMITS_COLUMNS]){
-		table_string(rule),
-		table_string(key),
-		table_string(line->limits),
-		line->until_s ? table_number((uint64_t)line->until_s, until) : table_null("-"),
-	    });
+	    (struct table_cell[LIMITS_COLUMNS]){{rule}, {key}, {line->limits},
+		{until, line->until_s ? TABLE_NUMBER : TABLE_NULL, line->until_s}});
 }
 
 int cmd_limits(struct ctl *ctl, int argc, char **argv)
@@ -163,7 +158,7 @@ int cmd_limits(struct ctl *ctl, int argc, char **argv)
 	}
 	status = read_lines(ctl, &lines);
 	if (status == EX_OK) {
-		table = table_new(json, limits_columns, LIMITS_COLUMNS);
+		table = table_new(json, stdout, limits_columns, in_order, LIMITS_COLUMNS);
 		for (size_t i = 0; i < lines.n; i++) {
 			print_line(&lines.line[i], table);
 		}

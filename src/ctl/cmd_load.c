@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/number.h"
@@ -17,6 +18,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +47,6 @@ struct load {
 	size_t expired;
 	struct wanted *wanted;
 	size_t lines;
-	size_t room;
 	size_t *first; /* index of the first line of each key, and the number of lines */
 	size_t keys;
 
@@ -56,10 +57,17 @@ struct load {
 	char exception_key[sizeof(EXCEPTION_PREFIX) + sizeof(((struct request_key *)0)->text)];
 };
 
-static void complain(struct load *load, size_t line, const char *why)
+__attribute__((format(printf, 3, 4))) static void complain(
+    struct load *load, size_t line, const char *format, ...)
 {
+	va_list arguments;
+
 	if (load->mistakes++ < MISTAKES_SHOWN) {
-		fprintf(stderr, "%s:%zu: %s\n", load->name, line, why);
+		fprintf(stderr, "%s:%zu: ", load->name, line);
+		va_start(arguments, format);
+		vfprintf(stderr, format, arguments);
+		va_end(arguments);
+		fputc('\n', stderr);
 	}
 }
 
@@ -90,29 +98,28 @@ static void keep_line(struct load *load, const struct spec *spec, size_t line)
 {
 	struct wanted *wanted;
 
-	load->wanted = ctl_grow(load->wanted, load->lines, &load->room, sizeof(*wanted));
+	load->wanted = ctl_must(array_grow(load->wanted, load->lines, sizeof(*wanted)));
 	wanted = &load->wanted[load->lines++];
-	*wanted = (struct wanted){.length = spec->key.length,
+	*wanted = (struct wanted){.key = ctl_must(strdup(spec->key.text)),
+	    .length = spec->key.length,
+	    .limits = spec->limits[0] ? ctl_must(strdup(spec->limits)) : NULL,
 	    .granted = spec->granted,
 	    .until_s = spec->until_s,
 	    .line = line};
-	wanted->key = ctl_must(strdup(spec->key.text));
-	wanted->limits = spec->limits[0] ? ctl_must(strdup(spec->limits)) : NULL;
 }
 
 static void read_line(struct load *load, char *text, size_t line)
 {
 	struct exception exception = {.until_s = 0};
-	char *field[4] = {text, NULL, NULL, NULL};
 	struct spec spec = {.until_s = 0};
 	struct error error = {""};
-	unsigned fields = 1;
+	unsigned fields = 0;
+	char *field[5];
 
-	for (char *tab; fields < 4 && (tab = strchr(field[fields - 1], '\t')); fields++) {
-		*tab = '\0';
-		field[fields] = tab + 1;
+	for (; fields < 5 && text; fields++) {
+		field[fields] = strsep(&text, "\t");
 	}
-	if (fields < 3 || (fields == 4 && strchr(field[3], '\t'))) {
+	if (fields < 3 || fields > 4) {
 		complain(load, line, "not RULE, KEY, LIMITS and perhaps UNTIL, separated by TABs");
 		return;
 	}
@@ -120,7 +127,7 @@ static void read_line(struct load *load, char *text, size_t line)
 	    spec_parse_limits(&spec, field[2], &error) ||
 	    (fields == 4 && read_until(field[3], load->now_s, &spec.until_s, &error)) ||
 	    spec_apply(load->ctl, &spec, &exception, &error)) {
-		complain(load, line, error.text);
+		complain(load, line, "%s", error.text);
 		return;
 	}
 	if (!spec.limits[0] && !spec.until_s) {
@@ -156,38 +163,31 @@ static int compare_wanted(const void *left, const void *right)
 /* Sorts the lines by key, and reports those that contradict each other. */
 static void sort_lines(struct load *load)
 {
+	const struct wanted *limits = NULL;
+	size_t grants = 0;
+
 	if (load->lines > 0) {
 		qsort(load->wanted, load->lines, sizeof(*load->wanted), compare_wanted);
 	}
 	load->first = ctl_must(reallocarray(NULL, load->lines + 1, sizeof(*load->first)));
 	for (size_t i = 0; i < load->lines; i++) {
 		const struct wanted *wanted = &load->wanted[i];
-		const struct wanted *limits = NULL;
-		size_t grants = 0;
 
-		if (i > 0 && strcmp(wanted->key, wanted[-1].key) == 0) {
-			continue;
+		if (i == 0 || strcmp(wanted->key, wanted[-1].key) != 0) {
+			load->first[load->keys++] = i;
+			limits = NULL;
+			grants = 0;
 		}
-		load->first[load->keys++] = i;
-		for (; wanted < load->wanted + load->lines &&
-		     strcmp(wanted->key, load->wanted[i].key) == 0;
-		     wanted++) {
-			char why[100];
-
-			grants += wanted->granted > 0;
-			if (grants > EXCEPTION_GRANTS_MAX) {
-				snprintf(why, sizeof(why), "more than %d grants for one key",
-				    EXCEPTION_GRANTS_MAX);
-				complain(load, wanted->line, why);
-				break;
-			}
-			if (wanted->limits && limits) {
-				snprintf(why, sizeof(why),
-				    "the key already has limits, in line %zu", limits->line);
-				complain(load, wanted->line, why);
-			}
-			limits = wanted->limits ? wanted : limits;
+		grants += wanted->granted > 0;
+		if (wanted->granted > 0 && grants == EXCEPTION_GRANTS_MAX + 1) {
+			complain(load, wanted->line, "more than %d grants for one key",
+			    EXCEPTION_GRANTS_MAX);
 		}
+		if (wanted->limits && limits) {
+			complain(load, wanted->line, "the key already has limits, in line %zu",
+			    limits->line);
+		}
+		limits = wanted->limits ? wanted : limits;
 	}
 	load->first[load->keys] = load->lines;
 }
@@ -336,9 +336,9 @@ int cmd_load(struct ctl *ctl, int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	load.now_s = clock_now_ms() / 1000;
-	result = store_secret(ctl->store, &load.secret, &error);
-	if (result != STORE_OK) {
-		return ctl_store_failed(result, &error);
+	status = ctl_store_failed(store_secret(ctl->store, &load.secret, &error), &error);
+	if (status) {
+		return status;
 	}
 	status = read_file(&load, ctl->input);
 	if (status == EX_OK && (load.lines > 0 || load.replace)) {

@@ -4,7 +4,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "base/error.h"
+#include "base/array.h"
 #include "ctl/commands.h"
 #include "ctl/rows.h"
 #include "engine/exception.h"
@@ -33,7 +33,7 @@ struct sums {
 	uint64_t grants;
 };
 
-/* The windows of a rule and of its overrides, one for each length. */
+/* A window of a rule, of its overrides or of exceptions: one for each length. */
 struct metric_window {
 	const struct rule *rule;
 	int64_t length_ms;
@@ -48,26 +48,27 @@ struct metrics {
 	struct sums *rule; /* as many as the configuration has */
 	struct metric_window *window; /* in the order of rules, then of lengths */
 	size_t windows;
-	size_t room;
 	uint64_t records;
-	uint64_t damaged;
+	uint64_t damaged; /* exceptions */
 	uint64_t bytes;
 };
 
-static void add_window(struct metrics *metrics, const struct rule *rule, int64_t length_ms)
+/* Finds a window, or adds it. Valid until the next call. */
+static struct metric_window *window_of(
+    struct metrics *metrics, const struct rule *rule, const struct limit *limit)
 {
-	metrics->window =
-	    ctl_grow(metrics->window, metrics->windows, &metrics->room, sizeof(*metrics->window));
-	metrics->window[metrics->windows++] =
-	    (struct metric_window){.rule = rule, .length_ms = length_ms};
-}
+	int64_t length_ms = limit->window.length_ms;
+	struct metric_window *window = metrics->window;
 
-static void add_limits(
-    struct metrics *metrics, const struct rule *rule, const struct limits *limits)
-{
-	for (unsigned i = 0; i < limits->n; i++) {
-		add_window(metrics, rule, limits->at[i].window.length_ms);
+	for (size_t i = 0; i < metrics->windows; i++) {
+		if (window[i].rule == rule && window[i].length_ms == length_ms) {
+			return &window[i];
+		}
 	}
+	metrics->window = ctl_must(array_grow(window, metrics->windows, sizeof(*window)));
+	window = &metrics->window[metrics->windows++];
+	*window = (struct metric_window){.rule = rule, .length_ms = length_ms};
+	return window;
 }
 
 static int compare_windows(const void *left, const void *right)
@@ -81,50 +82,17 @@ static int compare_windows(const void *left, const void *right)
 	return (a->length_ms > b->length_ms) - (a->length_ms < b->length_ms);
 }
 
-static void sort_windows(struct metrics *metrics)
+/* Adds each window of a rule and its overrides: those that nobody has used have metrics too. */
+static void add_rule(struct metrics *metrics, const struct rule *rule)
 {
-	size_t kept = 0;
-
-	if (metrics->windows > 0) {
-		qsort(metrics->window, metrics->windows, sizeof(*metrics->window), compare_windows);
+	for (unsigned i = 0; i < rule->limits.n; i++) {
+		window_of(metrics, rule, &rule->limits.at[i]);
 	}
-	for (size_t i = 0; i < metrics->windows; i++) {
-		if (i == 0 || compare_windows(&metrics->window[i], &metrics->window[kept - 1])) {
-			metrics->window[kept++] = metrics->window[i];
-		}
-	}
-	metrics->windows = kept;
-}
+	for (size_t i = 0; i < rule->overrides; i++) {
+		const struct limits *limits = &rule->override[i]->limits;
 
-static struct metric_window *find_window(const struct metrics *metrics, const struct row *row)
-{
-	struct metric_window wanted = {.rule = row->rule, .length_ms = row->limit.window.length_ms};
-
-	return metrics->windows == 0
-	    ? NULL
-	    : bsearch(&wanted, metrics->window, metrics->windows, sizeof(wanted), compare_windows);
-}
-
-/* Each window of the configuration, used or not, and of the exceptions, once. */
-static void make_windows(struct metrics *metrics)
-{
-	const struct config *config = &metrics->ctl->config;
-
-	for (size_t i = 0; i < config->rules; i++) {
-		const struct rule *rule = &config->rule[i];
-
-		add_limits(metrics, rule, &rule->limits);
-		for (size_t j = 0; j < rule->overrides; j++) {
-			add_limits(metrics, rule, &rule->override[j]->limits);
-		}
-	}
-	sort_windows(metrics);
-	for (size_t i = 0; i < metrics->rows.rows; i++) {
-		const struct row *row = &metrics->rows.row[i];
-
-		if (!find_window(metrics, row)) {
-			add_window(metrics, row->rule, row->limit.window.length_ms);
-			sort_windows(metrics);
+		for (unsigned j = 0; j < limits->n; j++) {
+			window_of(metrics, rule, &limits->at[j]);
 		}
 	}
 }
@@ -139,7 +107,7 @@ static double ratio_of(const struct row *row)
 static void add_row(struct metrics *metrics, const struct row *row)
 {
 	struct sums *sums = &metrics->rule[row->rule - metrics->ctl->config.rule];
-	struct metric_window *window = find_window(metrics, row);
+	struct metric_window *window = window_of(metrics, row->rule, &row->limit);
 	double ratio = ratio_of(row);
 
 	if (row->owns_key) {
@@ -204,8 +172,9 @@ static void print_label(const char *value)
 	}
 }
 
-static void print_number(const char *name, uint64_t number)
+static void print_number(const char *name, const char *unit, uint64_t number, const char *help)
 {
+	head(name, unit, help);
 	printf(PREFIX "%s %llu\n", name, (unsigned long long)number);
 }
 
@@ -227,7 +196,7 @@ static void print_rules(const struct metrics *metrics)
 	const struct rule *rule = metrics->ctl->config.rule;
 	size_t rules = metrics->ctl->config.rules;
 
-	head("counters", "", "Counters that hold something: use, or denials in the last 7 days.");
+	head("counters", "", "Counters with current use, or with denials in the last 7 days.");
 	for (size_t i = 0; i < rules; i++) {
 		print_rule("counters", &rule[i], "", metrics->rule[i].counters);
 	}
@@ -237,7 +206,8 @@ static void print_rules(const struct metrics *metrics)
 	for (size_t i = 0; i < rules; i++) {
 		print_rule("denials", &rule[i], "", metrics->rule[i].denials);
 	}
-	head("overrides", "", "Keys with limits by the command set, or with a grant, in force.");
+	head("overrides", "",
+	    "Keys with an exception that has not expired: limits by set, or grants.");
 	for (size_t i = 0; i < rules; i++) {
 		print_rule("overrides", &rule[i], ",kind=\"set\"", metrics->rule[i].sets);
 		print_rule("overrides", &rule[i], ",kind=\"grant\"", metrics->rule[i].grants);
@@ -305,45 +275,44 @@ static void print_keys(const struct metrics *metrics)
 
 static void print_database(const struct metrics *metrics)
 {
-	head("database_bytes", "bytes", "Size of the counter file.");
-	print_number("database_bytes", metrics->bytes);
-	head("database_max_bytes", "bytes", "The most that it may have: database_max_size.");
-	print_number("database_max_bytes", metrics->ctl->config.database_max_size);
-	head("database_records", "",
-	    "Records in the counter file, with those that have expired and are still in it.");
-	print_number("database_records", metrics->records);
-	head("database_damaged_records", "",
-	    "Records that can't be read: counters, which the command show names, and overrides.");
-	print_number("database_damaged_records", metrics->damaged + metrics->rows.damaged);
+	print_number("database_bytes", "bytes", metrics->bytes, "Size of the counter file.");
+	print_number("database_max_bytes", "bytes", metrics->ctl->config.database_max_size,
+	    "The most that it may have: database_max_size.");
+	print_number("database_records", "", metrics->records,
+	    "Records in the counter file, including expired ones that are still in it.");
+	print_number("database_damaged_records", "", metrics->damaged + metrics->rows.damaged,
+	    "Records that can't be read: counters, which show names, and exceptions.");
 	head("build_info", "", "Version of policyd-ratelimit-ctl; always 1.");
-	printf(PREFIX "build_info{version=\"");
-	print_label(PACKAGE_VERSION);
-	puts("\"} 1");
+	puts(PREFIX "build_info{version=\"" PACKAGE_VERSION "\"} 1");
 }
 
 static int collect(struct metrics *metrics)
 {
 	const struct config *config = &metrics->ctl->config;
-	enum store_result result;
 	struct error error;
 	struct stat file;
 	int status = rows_read(metrics->ctl, &metrics->rows);
 
+	if (status == 0) {
+		status = ctl_store_failed(
+		    store_walk(metrics->ctl->store, visit_record, metrics, &error), &error);
+	}
 	if (status) {
 		return status;
-	}
-	result = store_walk(metrics->ctl->store, visit_record, metrics, &error);
-	if (result != STORE_OK) {
-		return ctl_store_failed(result, &error);
 	}
 	if (stat(config->database, &file)) {
 		warn("%s", config->database);
 		return EX_UNAVAILABLE;
 	}
 	metrics->bytes = (uint64_t)file.st_size;
-	make_windows(metrics);
+	for (size_t i = 0; i < config->rules; i++) {
+		add_rule(metrics, &config->rule[i]);
+	}
 	for (size_t i = 0; i < metrics->rows.rows; i++) {
 		add_row(metrics, &metrics->rows.row[i]);
+	}
+	if (metrics->windows > 0) {
+		qsort(metrics->window, metrics->windows, sizeof(*metrics->window), compare_windows);
 	}
 	return 0;
 }

@@ -18,24 +18,13 @@
 #include <sysexits.h>
 
 #define HOST_SIZE 256
-#define TIME_SIZE 32
 
 /* Rows in a message: nobody reads more, and a mail server may reject a larger message. */
 #define MAIL_LINES_MAX 1000
 
-static const struct table_column report_columns[] = {
-    {"rule", "RULE", false},
-    {"key", "KEY", false},
-    {"denied", "DENIED", true},
-    {"since", "SINCE", false},
-    {"last", "LAST", false},
-    {"window", NULL, false},
-    {"count", NULL, false},
-    {"limit", "LIMIT", true},
-    {"used", "USED", true},
-    {"percent", "%", true},
-    {"retry_after", "ROOM", false},
-};
+static const unsigned report_columns[] = {CELL_RULE, CELL_KEY, CELL_DENIED, CELL_DENIED_FIRST,
+    CELL_DENIED_LAST, CELL_WINDOW, CELL_COUNT, CELL_LIMIT, CELL_USED, CELL_PERCENT,
+    CELL_RETRY_AFTER};
 
 #define REPORT_COLUMNS (sizeof(report_columns) / sizeof(*report_columns))
 
@@ -50,33 +39,6 @@ struct report {
 	size_t rows;
 };
 
-static void print_row(const struct row *row, struct table *table)
-{
-	char since[TIME_SIZE], last[TIME_SIZE];
-	struct strbuf text;
-	struct cells cells;
-
-	cells_make(row, &cells);
-	strbuf_init(&text, since, sizeof(since));
-	when_format(row->denied_first_s, &text);
-	strbuf_init(&text, last, sizeof(last));
-	when_format(row->denied_s, &text);
-	table_row(table,
-	    (struct table_cell[REPORT_COLUMNS]){
-		cells.rule,
-		cells.key,
-		cells.denied,
-		table_number((uint64_t)row->denied_first_s, since),
-		table_number((uint64_t)row->denied_s, last),
-		cells.window,
-		cells.count,
-		cells.limit,
-		cells.used,
-		cells.percent,
-		cells.retry_after,
-	    });
-}
-
 /* The most denials first; among equals, the order of the rows, which is by key. */
 static int compare_denials(const void *left, const void *right)
 {
@@ -89,41 +51,26 @@ static int compare_denials(const void *left, const void *right)
 	return (a > b) - (a < b);
 }
 
-/* The rows of one counter together, the fullest window first. */
-static int compare_counters(const void *left, const void *right)
+static bool is_fuller(const struct row *a, const struct row *b)
 {
-	const struct row *a = *(const struct row *const *)left;
-	const struct row *b = *(const struct row *const *)right;
-
-	if (a->key != b->key) {
-		return a->key < b->key ? -1 : 1;
-	}
-	if (a->percent != b->percent) {
-		return a->percent > b->percent ? -1 : 1;
-	}
-	if (a->wait_ms != b->wait_ms) {
-		return a->wait_ms > b->wait_ms ? -1 : 1;
-	}
-	return (a > b) - (a < b);
+	return a->percent != b->percent ? a->percent > b->percent : a->wait_ms > b->wait_ms;
 }
 
+/* Picks, of each counter with denials, the row of its fullest window. */
 static void pick_rows(struct report *report, const struct rows *rows)
 {
-	size_t n = 0;
-
-	report->row = ctl_must(calloc(rows->rows + 1, sizeof(*report->row)));
+	report->row = ctl_must(calloc(rows->counters + 1, sizeof(*report->row)));
 	for (size_t i = 0; i < rows->rows; i++) {
 		const struct row *row = &rows->row[i];
+		const struct row **picked = &report->row[row->counter];
 
-		if (row->denied > 0 && (!report->filtered || row->denied_s >= report->since_s)) {
-			report->row[n++] = row;
+		if (row->denied > 0 && (!report->filtered || row->denied_s >= report->since_s) &&
+		    (!*picked || is_fuller(row, *picked))) {
+			*picked = row;
 		}
 	}
-	qsort(report->row, n, sizeof(*report->row), compare_counters);
-	for (size_t i = 0; i < n; i++) {
-		/* The pointer, not the text: two keys may look the same after they are made
-		 * printable. */
-		if (i == 0 || report->row[i]->key != report->row[report->rows - 1]->key) {
+	for (size_t i = 0; i < rows->counters; i++) {
+		if (report->row[i]) {
 			report->row[report->rows++] = report->row[i];
 		}
 	}
@@ -132,11 +79,14 @@ static void pick_rows(struct report *report, const struct rows *rows)
 
 static void print_rows(const struct report *report, size_t most, FILE *stream)
 {
-	struct table *table = table_new(report->json, report_columns, REPORT_COLUMNS);
+	struct table *table =
+	    table_new(report->json, stream, cell_columns, report_columns, REPORT_COLUMNS);
 
-	table_to(table, stream);
 	for (size_t i = 0; i < report->rows && i < most; i++) {
-		print_row(report->row[i], table);
+		struct cells cells;
+
+		cells_make(report->row[i], report->now_s * 1000, &cells);
+		table_row(table, cells.at);
 	}
 	table_end(table);
 }

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "base/error.h"
+#include "base/array.h"
 #include "config/rule.h"
 #include "count/counter.h"
 #include "ctl/commands.h"
@@ -22,13 +22,8 @@ struct reset {
 	const struct rule *rule; /* --rule, or NULL */
 	const struct effective *effective; /* of the key, for a damaged record */
 	size_t counters;
-	/* For --all, the keys of the whole file. */
-	struct reset_key {
-		char *text;
-		size_t length;
-	} * key;
+	char **key; /* for --all: those of all counters */
 	size_t keys;
-	size_t room;
 };
 
 /* Makes an empty record for a damaged one, with a flag if the key has an exception. */
@@ -60,10 +55,8 @@ static enum store_result empty_record(
 		return STORE_STOP;
 	}
 	if (record_read(&record, item->data, item->size, &error)) {
-		if (!reset->effective || reset->effective->layout.windows == 0) {
-			return STORE_STOP;
-		}
-		if (replace_record(reset, txn, item)) {
+		if (!reset->effective || reset->effective->layout.windows == 0 ||
+		    replace_record(reset, txn, item)) {
 			return STORE_STOP;
 		}
 		item->action = STORE_REPLACE;
@@ -90,18 +83,12 @@ static int reset_key(struct ctl *ctl, struct reset *reset, const struct rule *ru
 	if (rule) {
 		size_t prefix = strlen(rule->name) + 1;
 
-		reset->effective = effective_limits_of_file(ctl->limits, rule,
-		    rule_find_override(rule, key + prefix, key_length - prefix));
+		reset->effective = effective_limits_of_file(
+		    ctl->limits, rule, rule_find_override(rule, key + prefix, key_length - prefix));
 	}
 	result = store_update(ctl->store, &item, 1, empty_record, reset, &error);
-	if (result == STORE_STOP) {
-		return 0;
-	}
-	if (result != STORE_OK) {
-		return ctl_store_failed(result, &error);
-	}
-	reset->counters++;
-	return 0;
+	reset->counters += result == STORE_OK;
+	return result == STORE_STOP ? 0 : ctl_store_failed(result, &error);
 }
 
 static bool collect_key(void *data, struct store_txn *txn, const char *key, size_t key_length,
@@ -118,32 +105,24 @@ static bool collect_key(void *data, struct store_txn *txn, const char *key, size
 	if (prefix == 1 || (reset->rule && rule != reset->rule)) {
 		return true;
 	}
-	reset->key = ctl_grow(reset->key, reset->keys, &reset->room, sizeof(*reset->key));
-	reset->key[reset->keys].text = ctl_must(malloc(key_length));
-	memcpy(reset->key[reset->keys].text, key, key_length);
-	reset->key[reset->keys++].length = key_length;
+	reset->key = ctl_must(array_grow(reset->key, reset->keys, sizeof(*reset->key)));
+	reset->key[reset->keys++] = ctl_must(strndup(key, key_length));
 	return true;
 }
 
 static int reset_all(struct ctl *ctl, struct reset *reset)
 {
-	enum store_result result;
 	struct error error;
-	int status = 0;
+	int status = ctl_store_failed(store_walk(ctl->store, collect_key, reset, &error), &error);
 
-	result = store_walk(ctl->store, collect_key, reset, &error);
-	if (result != STORE_OK) {
-		status = ctl_store_failed(result, &error);
-	}
 	for (size_t i = 0; i < reset->keys; i++) {
-		const struct reset_key *key = &reset->key[i];
-		size_t prefix;
-		const struct rule *rule = ctl_rule_of(ctl, key->text, key->length, &prefix);
+		size_t length = strlen(reset->key[i]), prefix;
+		const struct rule *rule = ctl_rule_of(ctl, reset->key[i], length, &prefix);
 
 		if (status == 0) {
-			status = reset_key(ctl, reset, rule, key->text, key->length);
+			status = reset_key(ctl, reset, rule, reset->key[i], length);
 		}
-		free(key->text);
+		free(reset->key[i]);
 	}
 	free(reset->key);
 	return status;
@@ -152,15 +131,10 @@ static int reset_all(struct ctl *ctl, struct reset *reset)
 /* Resets the counters of a key, which is as an administrator writes it, in one rule or in all. */
 static int reset_named(struct ctl *ctl, struct reset *reset, const char *name)
 {
-	enum store_result result;
 	const uint8_t *secret;
 	struct error error;
-	int status = 0;
+	int status = ctl_store_failed(store_secret(ctl->store, &secret, &error), &error);
 
-	result = store_secret(ctl->store, &secret, &error);
-	if (result != STORE_OK) {
-		return ctl_store_failed(result, &error);
-	}
 	for (size_t i = 0; i < ctl->config.rules && status == 0; i++) {
 		const struct rule *rule = &ctl->config.rule[i];
 		struct request_key key;

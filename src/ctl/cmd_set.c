@@ -15,12 +15,11 @@
 #include <string.h>
 #include <sysexits.h>
 
-/* What the change function needs, and what it found. */
+/* For the change function. */
 struct change {
 	struct ctl *ctl;
 	const struct spec *spec; /* NULL: unset */
-	bool found;
-	struct error error;
+	struct error error; /* why it stopped; "": there was nothing to unset */
 };
 
 /* Changes the exception, and in the counter the flag that says whether it has one. */
@@ -34,17 +33,18 @@ static enum store_result change_exception(
 	struct record record;
 	struct error error;
 	struct strbuf text;
+	bool found;
 
 	(void)items;
 	/* A damaged exception counts as none. */
-	change->found = item[0].exists &&
+	found = item[0].exists &&
 	    exception_read(&exception, item[0].data, item[0].size, &error) == 0 &&
 	    exception_prune(&exception, now_ms / 1000);
 	if (!change->spec) {
-		memset(&exception, 0, sizeof(exception));
-		if (!change->found) {
+		if (!found) {
 			return STORE_STOP;
 		}
+		memset(&exception, 0, sizeof(exception));
 	} else if (spec_apply(change->ctl, change->spec, &exception, &change->error)) {
 		return STORE_STOP;
 	}
@@ -65,11 +65,11 @@ static enum store_result change_exception(
 	return STORE_OK;
 }
 
-/* Changes the exception of a key; *found: there was one. Returns an exit status. */
-static int change_key(
-    struct ctl *ctl, const struct request_key *key, const struct spec *spec, bool *found)
+/* Adds spec to the exception of its key, or removes that if add is false. An exit status. */
+static int change_key(struct ctl *ctl, const struct spec *spec, bool add)
 {
-	struct change change = {.ctl = ctl, .spec = spec};
+	struct change change = {.ctl = ctl, .spec = add ? spec : NULL};
+	const struct request_key *key = &spec->key;
 	char exception_text[sizeof(EXCEPTION_PREFIX) + sizeof(key->text)];
 	struct store_item item[2] = {{.key = exception_text}, {.key = key->text}};
 	enum store_result result;
@@ -81,15 +81,14 @@ static int change_key(
 	item[0].key_length = text.length;
 	item[1].key_length = key->length;
 	result = store_update(ctl->store, item, 2, change_exception, &change, &error);
-	*found = change.found;
-	if (result == STORE_STOP && change.error.text[0]) {
+	if (result != STORE_STOP) {
+		return ctl_store_failed(result, &error);
+	}
+	if (change.error.text[0]) {
 		warnx("%s", change.error.text);
 		return EX_DATAERR;
 	}
-	if (result != STORE_OK && result != STORE_STOP) {
-		return ctl_store_failed(result, &error);
-	}
-	return EX_OK;
+	return CTL_NO_MATCH;
 }
 
 /* Prints what is in effect now: "users:bob: 5000/day until 2026-11-20 14:00". */
@@ -106,12 +105,25 @@ static void print_spec(const struct spec *spec)
 		strbuf_puts(&text, " until ");
 		when_format(spec->until_s, &text);
 	}
+	printf("%s: %s: ", spec->rule->name, key);
 	if (spec->limits[0]) {
-		printf("%s: %s: %s%s\n", spec->rule->name, key, spec->limits, until);
+		printf("%s%s\n", spec->limits, until);
 	} else {
-		printf("%s: %s: %llu more in each window%s\n", spec->rule->name, key,
-		    (unsigned long long)spec->granted, until);
+		printf("%llu more in each window%s\n", (unsigned long long)spec->granted, until);
 	}
+}
+
+/* Reads RULE and KEY. Returns an exit status. */
+static int read_key(struct ctl *ctl, struct spec *spec, char **argv, struct error *error)
+{
+	const uint8_t *secret;
+	int status = ctl_store_failed(store_secret(ctl->store, &secret, error), error);
+
+	if (status == 0 && spec_parse_key(ctl, spec, secret, argv[0], argv[1], error)) {
+		warnx("%s", error->text);
+		return EX_DATAERR;
+	}
+	return status;
 }
 
 /* Either set or grant. */
@@ -121,11 +133,8 @@ static int add_exception(struct ctl *ctl, int argc, char **argv, bool grant)
 	const char *length = NULL;
 	const struct ctl_option options[] = {{"for", .text = &length}, {.name = NULL}};
 	int status = ctl_options(ctl, options, argc, argv, 3);
-	enum store_result result;
-	const uint8_t *secret;
 	struct error error;
 	int64_t ms = 0;
-	bool found;
 
 	if (status) {
 		return status;
@@ -134,23 +143,21 @@ static int add_exception(struct ctl *ctl, int argc, char **argv, bool grant)
 		warnx("--for %s: %s", length, error.text);
 		return EX_USAGE;
 	}
-	/* The end of the second in which it ends. */
-	spec.until_s = length ? (clock_now_ms() + ms + 999) / 1000 : 0;
-	if (argc - optind != 3 || (grant && !spec.until_s) ||
-	    (argv[optind + 2][0] == '+') != grant) {
+	argv += optind;
+	if (argc - optind != 3 || (grant && !length) || (argv[2][0] == '+') != grant) {
 		return CTL_USAGE;
 	}
-	result = store_secret(ctl->store, &secret, &error);
-	if (result != STORE_OK) {
-		return ctl_store_failed(result, &error);
-	}
-	if (spec_parse_key(ctl, &spec, secret, argv[optind], argv[optind + 1], &error) ||
-	    spec_parse_limits(&spec, argv[optind + 2], &error)) {
+	/* The end of the second in which it ends. */
+	spec.until_s = length ? (clock_now_ms() + ms + 999) / 1000 : 0;
+	status = read_key(ctl, &spec, argv, &error);
+	if (status == 0 && spec_parse_limits(&spec, argv[2], &error)) {
 		warnx("%s", error.text);
 		return EX_DATAERR;
 	}
-	status = change_key(ctl, &spec.key, &spec, &found);
-	if (status == EX_OK) {
+	if (status == 0) {
+		status = change_key(ctl, &spec, true);
+	}
+	if (status == 0) {
 		print_spec(&spec);
 	}
 	return status;
@@ -169,29 +176,20 @@ int cmd_grant(struct ctl *ctl, int argc, char **argv)
 int cmd_unset(struct ctl *ctl, int argc, char **argv)
 {
 	struct spec spec;
-	enum store_result result;
-	const uint8_t *secret;
 	struct error error;
-	bool found;
 	int status;
 
 	if (argc != 3 || argv[1][0] == '-') {
 		return CTL_USAGE;
 	}
-	result = store_secret(ctl->store, &secret, &error);
-	if (result != STORE_OK) {
-		return ctl_store_failed(result, &error);
+	status = read_key(ctl, &spec, argv + 1, &error);
+	if (status == 0) {
+		status = change_key(ctl, &spec, false);
+		if (status == CTL_NO_MATCH) {
+			warnx("nothing is set for %s in the rule %s", argv[2], argv[1]);
+		}
 	}
-	if (spec_parse_key(ctl, &spec, secret, argv[1], argv[2], &error)) {
-		warnx("%s", error.text);
-		return EX_DATAERR;
-	}
-	status = change_key(ctl, &spec.key, NULL, &found);
-	if (status == EX_OK && !found) {
-		warnx("nothing is set for %s in the rule %s", argv[2], argv[1]);
-		return CTL_NO_MATCH;
-	}
-	if (status == EX_OK) {
+	if (status == 0) {
 		printf("%s: %s: as the configuration says\n", argv[1], argv[2]);
 	}
 	return status;

@@ -4,8 +4,6 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "base/number.h"
-#include "base/strbuf.h"
-#include "config/options.h"
 #include "ctl/cell.h"
 #include "ctl/commands.h"
 
@@ -14,57 +12,11 @@
 #include <string.h>
 #include <sysexits.h>
 
-static const struct table_column show_columns[] = {
-    {"rule", "RULE", false},
-    {"key", "KEY", false},
-    {"window", NULL, false},
-    {"strategy", NULL, false},
-    {"count", NULL, false},
-    {"limit", "LIMIT", true},
-    {"used", "USED", true},
-    {NULL, "", false},
-    {"remaining", NULL, false},
-    {"percent", "%", true},
-    {"retry_after", "ROOM", false},
-    {"denied", "DENIED", true},
-    {"last_seen", "LAST", false},
-    {"last_client", NULL, false},
-    {"source", NULL, false},
-};
+static const unsigned show_columns[] = {CELL_RULE, CELL_KEY, CELL_WINDOW, CELL_STRATEGY, CELL_COUNT,
+    CELL_LIMIT, CELL_USED, CELL_BAR, CELL_REMAINING, CELL_PERCENT, CELL_RETRY_AFTER, CELL_DENIED,
+    CELL_LAST_SEEN, CELL_DENIED_CLIENT, CELL_SOURCE};
 
 #define SHOW_COLUMNS (sizeof(show_columns) / sizeof(*show_columns))
-
-static void print_row(int64_t now_ms, const struct row *row, struct table *table)
-{
-	uint64_t limit = row->limit.count;
-	char last[24];
-	struct strbuf text;
-	struct cells cells;
-
-	cells_make(row, &cells);
-	strbuf_init(&text, last, sizeof(last));
-	cell_format_age(now_ms, row->last_s, &text);
-	table_row(table,
-	    (struct table_cell[SHOW_COLUMNS]){
-		cells.rule,
-		cells.key,
-		cells.window,
-		table_string(options_strategy_words[row->rule->strategy]),
-		cells.count,
-		cells.limit,
-		cells.used,
-		cells.bar,
-		limit == LIMIT_UNLIMITED
-		    ? table_null(NULL)
-		    : table_number(limit > row->used ? limit - row->used : 0, NULL),
-		cells.percent,
-		cells.retry_after,
-		cells.denied,
-		table_number((uint64_t)row->last_s, last),
-		row->denied_client[0] ? table_string(row->denied_client) : table_null(NULL),
-		table_string(row->source),
-	    });
-}
 
 int cmd_show(struct ctl *ctl, int argc, char **argv)
 {
@@ -98,9 +50,12 @@ int cmd_show(struct ctl *ctl, int argc, char **argv)
 	if (status) {
 		goto out;
 	}
-	table = table_new(json, show_columns, SHOW_COLUMNS);
+	table = table_new(json, stdout, cell_columns, show_columns, SHOW_COLUMNS);
 	for (size_t i = 0; i < rows.rows && i < most; i++) {
-		print_row(rows.now_ms, &rows.row[i], table);
+		struct cells cells;
+
+		cells_make(&rows.row[i], rows.now_ms, &cells);
+		table_row(table, cells.at);
 	}
 	table_end(table);
 	filtered = rows.rule || rows.glob || rows.over_percent > 0;

@@ -14,6 +14,9 @@
 
 int ctl_store_failed(enum store_result result, const struct error *error)
 {
+	if (result == STORE_OK) {
+		return 0;
+	}
 	warnx("%s", error->text);
 	return result == STORE_FORBIDDEN ? EX_NOPERM : EX_UNAVAILABLE;
 }

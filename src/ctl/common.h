@@ -26,7 +26,7 @@ struct ctl {
 	const char *config_path;
 	struct config config;
 	bool config_is_bad; /* only check runs then, and must not use the rules */
-	struct store *store; /* not opened yet */
+	struct store *store;
 	struct effective_limits *limits;
 
 	/* For load: its file, opened before ctl changes to the helper's account, and its option. */
@@ -35,10 +35,10 @@ struct ctl {
 	bool replace;
 };
 
-/* Prints the error of a store function; returns the exit status for it. */
+/* The exit status for the result of a store function: 0, or another after printing the error. */
 int ctl_store_failed(enum store_result result, const struct error *error);
 
-/* A long option. The one pointer that is set says what it takes and where that goes. */
+/* A long option. The pointer that is set says what the option takes, and where that goes. */
 struct ctl_option {
 	const char *name; /* NULL ends a list of options */
 	bool *flag; /* takes nothing */

@@ -5,6 +5,7 @@
  */
 #include "ctl/rows.h"
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/number.h"
 #include "config/rule.h"
@@ -26,44 +27,34 @@ static uint64_t percent_of(uint64_t used, uint64_t limit)
 					: (uint64_t)((double)used * 100 / (double)limit);
 }
 
-static void add_row(struct rows *rows, struct row row, const struct record *record, char **key)
+/* Adds the windows of a counter that have a limit; all of them if the key is unlimited or denied.
+ */
+static void add_rows(struct rows *rows, struct row row, const struct effective *effective,
+    const struct record *record, const char *key)
 {
-	int window = counter_window(record, &row.limit.window);
+	const struct limits *limits = &effective->limits;
+	unsigned n = limits->n > 0 ? limits->n : record->layout.windows;
 
-	/* The record may still have an older layout, without this window. */
-	if (window >= 0) {
-		row.used = counter_used(record, (unsigned)window);
-		row.wait_ms = row.limit.count == LIMIT_UNLIMITED
+	for (row.window = 0; row.window < n; row.window++) {
+		int window;
+
+		row.limit = limits->n > 0
+		    ? limits->at[row.window]
+		    : (struct limit){.window = record->layout.window[row.window],
+			  .count = limits->kind == LIMITS_DENY ? 0 : LIMIT_UNLIMITED};
+		window = record_layout_window(&record->layout, &row.limit.window);
+		/* The record may still have an older layout, without this window. */
+		row.used = window < 0 ? 0 : counter_used(record, (unsigned)window);
+		row.wait_ms = window < 0 || row.limit.count == LIMIT_UNLIMITED
 		    ? 0
 		    : counter_wait(record, (unsigned)window, row.limit.count, 1);
-	}
-	row.percent = percent_of(row.used, row.limit.count);
-	if (row.percent < rows->over_percent) {
-		return;
-	}
-	rows->row = ctl_grow(rows->row, rows->rows, &rows->room, sizeof(row));
-	row.owns_key = !row.key;
-	if (!row.key) {
-		*key = row.key = ctl_must(strdup(*key));
-	}
-	rows->row[rows->rows++] = row;
-}
-
-/* The windows of one counter that have a limit; all of them if the key is unlimited or denied. */
-static void add_rows(struct rows *rows, struct row row, const struct effective *effective,
-    const struct record *record, char *key)
-{
-	unsigned n = effective->limits.n > 0 ? effective->limits.n : record->layout.windows;
-	size_t before = rows->rows;
-
-	for (unsigned i = 0; i < n; i++) {
-		row.limit = effective->limits.n > 0
-		    ? effective->limits.at[i]
-		    : (struct limit){.window = record->layout.window[i],
-			  .count = effective->limits.kind == LIMITS_DENY ? 0 : LIMIT_UNLIMITED};
-		row.window = i;
-		row.key = rows->rows > before ? key : NULL;
-		add_row(rows, row, record, &key);
+		row.percent = percent_of(row.used, row.limit.count);
+		if (row.percent >= rows->over_percent) {
+			row.owns_key = !row.key;
+			row.key = row.key ? row.key : ctl_must(strdup(key));
+			rows->row = ctl_must(array_grow(rows->row, rows->rows, sizeof(row)));
+			rows->row[rows->rows++] = row;
+		}
 	}
 }
 
@@ -118,7 +109,7 @@ static bool read_counter(void *data, struct store_txn *txn, const char *key, siz
 	if (!counter_is_alive(&record)) {
 		return true;
 	}
-	rows->counters++;
+	row.counter = rows->counters++;
 	row.denied = record.denied;
 	row.denied_first_s = record.denied_first_s;
 	row.denied_s = record.denied_s;
@@ -151,27 +142,14 @@ static int compare_rows(const void *left, const void *right, void *data)
 	const struct row *a = left;
 	const struct row *b = right;
 	const struct rows *rows = data;
-	int order = 0;
+	int order = rows->order == ROWS_BY_PERCENT ? compare_numbers(b->percent, a->percent)
+	    : rows->order == ROWS_BY_USED          ? compare_numbers(b->used, a->used)
+	    : rows->order == ROWS_BY_LAST
+	    ? compare_numbers((uint64_t)b->last_s, (uint64_t)a->last_s)
+	    : 0;
 
-	switch (rows->order) {
-	case ROWS_BY_PERCENT:
-		order = compare_numbers(b->percent, a->percent);
-		break;
-	case ROWS_BY_USED:
-		order = compare_numbers(b->used, a->used);
-		break;
-	case ROWS_BY_LAST:
-		order = compare_numbers((uint64_t)b->last_s, (uint64_t)a->last_s);
-		break;
-	default:
-		break;
-	}
-	if (order == 0) {
-		order = strcmp(a->key, b->key);
-	}
-	if (order == 0 && a->rule != b->rule) {
-		order = a->rule < b->rule ? -1 : 1;
-	}
+	order = order ? order : strcmp(a->key, b->key);
+	order = order ? order : (a->rule > b->rule) - (a->rule < b->rule);
 	return order ? order : compare_numbers(a->window, b->window);
 }
 
@@ -210,7 +188,7 @@ void rows_free(struct rows *rows)
 	}
 	free(rows->row);
 	rows->row = NULL;
-	rows->rows = rows->room = rows->counters = rows->damaged = 0;
+	rows->rows = rows->counters = rows->damaged = 0;
 }
 
 int rows_options(struct rows *rows, const char *over, const char *sort)

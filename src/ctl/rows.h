@@ -13,6 +13,7 @@
 struct row {
 	const struct rule *rule;
 	struct limit limit;
+	size_t counter; /* its number: from 0, without gaps */
 	unsigned window; /* its place among those of the counter, for the order */
 	const char *source; /* where the limit comes from: "rule", "override" or "set" */
 	char *key; /* made printable; shared by the rows of a counter, owned by the first */
@@ -47,9 +48,7 @@ struct rows {
 	size_t counters;
 	size_t damaged; /* records that could not be read */
 
-	/* Private. */
-	struct ctl *ctl;
-	size_t room;
+	struct ctl *ctl; /* private */
 };
 
 /* Sets what --over and --sort say; NULL: the option is absent. 0, or EX_USAGE after a message. */

@@ -2,81 +2,48 @@
  * A terminal's whole screen: see screen.h.
  *
  * Signals are blocked except while waiting, so handlers only set a flag, and a frame is written in
- * one piece. If the terminal does not take a write (Ctrl-S, a slow link), a timer interrupts it,
- * and the rest is sent when there is room. The descriptor stays blocking, because it is shared with
- * the shell.
+ * one piece. curses does not stop the process by itself: its handler for Ctrl-Z would write to the
+ * terminal even if the shell continues the process in the background.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "ctl/screen.h"
 
 #include "base/clock.h"
-#include "ctl/common.h"
-#include "ctl/table.h"
 
-#include <errno.h>
+#include <curses.h>
+#include <locale.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/time.h>
 #include <termios.h>
 #include <unistd.h>
 
-/* The alternate screen, without a cursor, and with lines cut at the edge instead of wrapped. */
-#define ENTER "\033[?1049h\033[?25l\033[?7l"
-#define LEAVE "\033[0m\033[?7h\033[?25h\033[?1049l"
-
-#define WRITE_MS 100 /* longest that one write blocks */
 #define LEAVE_MS 1000 /* longest wait for the terminal before leaving it */
 
-static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGCONT, SIGWINCH};
+static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGCONT};
 
 #define SIGNALS (sizeof(signals) / sizeof(*signals))
 
-struct screen {
-	bool active; /* the terminal is ours now */
-	bool broken; /* the terminal is gone */
-	bool draw; /* a frame is due */
-	bool sending; /* a part of the last frame is not sent yet */
-	bool erase; /* it is not known what the terminal shows */
-	struct termios before;
-	struct sigaction old_action[SIGNALS];
-	sigset_t old_mask;
-	unsigned columns;
-	unsigned lines;
-	char **line; /* what each line of the terminal shows, with its style */
-	char *out; /* what is being sent */
-	size_t room;
-	size_t length;
-	size_t sent;
-	char keys[64]; /* read, but not returned yet */
-	size_t keys_n;
-	size_t keys_used;
-};
-
-static struct screen *current;
+static struct sigaction old_action[SIGNALS];
+static sigset_t old_mask;
+static WINDOW *keys; /* to read from: reading from stdscr would also draw it, and might block */
+static bool gone; /* the terminal is gone */
+static bool draw; /* a frame is due */
 
 static volatile sig_atomic_t end_signal;
 static volatile sig_atomic_t stop_wanted;
 static volatile sig_atomic_t continued;
-static volatile sig_atomic_t resized;
 
 static void on_signal(int signal)
 {
 	switch (signal) {
-	case SIGALRM:
-		break;
 	case SIGTSTP:
 		stop_wanted = 1;
 		break;
 	case SIGCONT:
 		continued = 1;
-		break;
-	case SIGWINCH:
-		resized = 1;
 		break;
 	default:
 		end_signal = signal;
@@ -90,128 +57,52 @@ static bool in_background(void)
 	return group > 0 && group != getpgrp();
 }
 
-static void put(struct screen *screen, const char *text)
+static bool takes_output(int wait_ms)
 {
-	size_t length = strlen(text);
-
-	if (screen->length + length > screen->room) {
-		screen->room = 2 * (screen->length + length);
-		screen->out = ctl_must(realloc(screen->out, screen->room));
-	}
-	memcpy(screen->out + screen->length, text, length);
-	screen->length += length;
-}
-
-/* Sends what is pending, or a part of it. */
-static void flush(struct screen *screen)
-{
-	const struct itimerval timer = {{0, WRITE_MS * 1000}, {0, WRITE_MS * 1000}};
-	const struct itimerval none = {{0, 0}, {0, 0}};
-	/* The store has its own handler for this signal. */
-	struct sigaction action = {.sa_handler = on_signal}, others;
-	ssize_t n;
-
-	if (screen->sent == screen->length) {
-		return;
-	}
-	sigaction(SIGALRM, &action, &others);
-	setitimer(ITIMER_REAL, &timer, NULL);
-	n = write(STDOUT_FILENO, screen->out + screen->sent, screen->length - screen->sent);
-	if (n < 0 && errno != EINTR && errno != EAGAIN) {
-		screen->broken = true;
-	}
-	setitimer(ITIMER_REAL, &none, NULL);
-	sigaction(SIGALRM, &others, NULL);
-	screen->sent += n > 0 ? (size_t)n : 0;
-	if (screen->sent == screen->length) {
-		screen->sent = screen->length = 0;
-		screen->sending = false;
-	}
-}
-
-static void free_lines(struct screen *screen)
-{
-	for (unsigned i = 0; i < screen->lines; i++) {
-		free(screen->line[i]);
-	}
-	free(screen->line);
-}
-
-static void measure(struct screen *screen)
-{
-	struct winsize size = {.ws_row = 0};
-
-	free_lines(screen);
-	ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
-	screen->columns = size.ws_col == 0 ? 80
-	    : size.ws_col > SCREEN_MAX     ? SCREEN_MAX
-					   : size.ws_col;
-	screen->lines = size.ws_row == 0 ? 24 : size.ws_row > SCREEN_MAX ? SCREEN_MAX : size.ws_row;
-	screen->line = ctl_must(calloc(screen->lines, sizeof(*screen->line)));
-	screen->draw = screen->erase = true;
-}
-
-static void enter(struct screen *screen)
-{
-	struct termios raw = screen->before;
-
-	if (end_signal || screen->broken) {
-		return;
-	}
-	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
-	raw.c_cc[VMIN] = 1;
-	raw.c_cc[VTIME] = 0;
-	while (tcsetattr(STDIN_FILENO, TCSANOW, &raw) && errno == EINTR) {
-	}
-	screen->active = true;
-	put(screen, ENTER);
-	measure(screen);
-}
-
-/* Sends the rest of a frame first: what was sent may end within an escape sequence. */
-static void leave(struct screen *screen)
-{
-	int64_t end_ms = clock_monotonic_ms() + LEAVE_MS;
 	struct pollfd terminal = {.fd = STDOUT_FILENO, .events = POLLOUT};
+
+	return poll(&terminal, 1, wait_ms) == 1;
+}
+
+static void leave(void)
+{
 	bool background = in_background();
+	struct termios settings;
 	sigset_t blocked, mask;
 
-	if (!screen->active) {
+	if (isendwin()) {
 		return;
 	}
-	screen->active = false;
 	/* A process in the background must not be stopped for writing. */
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGTTOU);
 	sigprocmask(SIG_BLOCK, &blocked, &mask);
+	tcgetattr(STDIN_FILENO, &settings);
 	if (!background) {
 		/* TCOON alone does not undo Ctrl-S. */
 		tcflow(STDOUT_FILENO, TCOOFF);
 		tcflow(STDOUT_FILENO, TCOON);
 	}
-	put(screen, LEAVE);
-	while (screen->length > 0 && !screen->broken && clock_monotonic_ms() < end_ms) {
-		poll(&terminal, 1, WRITE_MS);
-		if (terminal.revents) {
-			flush(screen);
-		}
+	if (takes_output(LEAVE_MS)) {
+		endwin();
+	} else {
+		reset_shell_mode();
 	}
-	screen->sent = screen->length = 0;
-	screen->sending = false;
-	if (!background) {
-		tcsetattr(STDIN_FILENO, TCSANOW, &screen->before);
+	if (background) {
+		/* They are those of the shell, or of another program. */
+		tcsetattr(STDIN_FILENO, TCSANOW, &settings);
 	}
 	sigprocmask(SIG_SETMASK, &mask, NULL);
 }
 
 /* Stops the process as the signal does. Signals that end it are delivered when it continues. */
-static void stop(struct screen *screen, int signal)
+static void stop(int signal)
 {
 	struct sigaction action = {.sa_handler = SIG_DFL}, old;
 	sigset_t mask, blocked;
 
 	sigaction(signal, &action, &old);
-	mask = screen->old_mask;
+	mask = old_mask;
 	sigdelset(&mask, signal);
 	sigprocmask(SIG_SETMASK, &mask, &blocked);
 	raise(signal);
@@ -220,201 +111,162 @@ static void stop(struct screen *screen, int signal)
 }
 
 /* Stops until ctl is in the foreground. Without a job control shell to continue it, it can't. */
-static void await_foreground(struct screen *screen)
+static void await_foreground(void)
 {
-	while (!end_signal && !screen->broken && in_background()) {
+	while (!end_signal && !gone && in_background()) {
 		continued = 0;
-		stop(screen, SIGTTOU);
-		screen->broken = !continued;
+		stop(SIGTTOU);
+		gone = !continued;
 	}
 	stop_wanted = continued = 0;
 }
 
-static void leave_current(void)
+bool screen_open(void)
 {
-	if (current) {
-		leave(current);
-	}
-}
-
-struct screen *screen_open(void)
-{
-	static bool registered;
 	const char *type = getenv("TERM");
 	struct sigaction action = {.sa_handler = on_signal};
-	struct screen *screen;
 	sigset_t mask;
 
 	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO) || !type || !*type ||
 	    strcmp(type, "dumb") == 0) {
-		return NULL;
+		return false;
 	}
-	screen = ctl_must(calloc(1, sizeof(*screen)));
 	sigemptyset(&mask);
+	sigaddset(&mask, SIGWINCH); /* curses handles it */
 	for (size_t i = 0; i < SIGNALS; i++) {
 		sigaddset(&mask, signals[i]);
 	}
-	sigprocmask(SIG_BLOCK, &mask, &screen->old_mask);
+	sigprocmask(SIG_BLOCK, &mask, &old_mask);
 	sigfillset(&action.sa_mask);
 	for (size_t i = 0; i < SIGNALS; i++) {
-		sigaction(signals[i], NULL, &screen->old_action[i]);
+		sigaction(signals[i], NULL, &old_action[i]);
 		/* A signal that nohup or a shell ignores stays ignored. */
-		if (screen->old_action[i].sa_handler != SIG_IGN || signals[i] == SIGCONT ||
-		    signals[i] == SIGWINCH) {
+		if (old_action[i].sa_handler != SIG_IGN || signals[i] == SIGCONT) {
 			sigaction(signals[i], &action, NULL);
 		}
 	}
-	end_signal = 0;
-	await_foreground(screen);
-	tcgetattr(STDIN_FILENO, &screen->before);
-	current = screen;
-	if (!registered) {
-		atexit(leave_current);
-		registered = true;
-	}
-	enter(screen);
-	return screen;
-}
-
-int screen_close(struct screen *screen)
-{
-	leave(screen);
-	current = NULL;
-	for (size_t i = 0; i < SIGNALS; i++) {
-		sigaction(signals[i], &screen->old_action[i], NULL);
-	}
-	sigprocmask(SIG_SETMASK, &screen->old_mask, NULL);
-	free_lines(screen);
-	free(screen->out);
-	free(screen);
-	return end_signal;
-}
-
-unsigned screen_columns(const struct screen *screen)
-{
-	return screen->columns;
-}
-
-unsigned screen_lines(const struct screen *screen)
-{
-	return screen->lines;
-}
-
-bool screen_begin(struct screen *screen)
-{
-	if (screen->sending) {
-		screen->draw = true;
+	await_foreground();
+	setlocale(LC_CTYPE, "C.UTF-8"); /* texts are UTF-8 in any locale */
+	/* Without a description of the terminal, curses treats it as the most common one. */
+	if ((!newterm(NULL, stdout, stdin) && !newterm("xterm", stdout, stdin)) ||
+	    !(keys = newpad(1, 1))) {
+		screen_close();
 		return false;
 	}
-	screen->draw = false;
-	if (screen->erase) {
-		put(screen, "\033[2J");
-		screen->erase = false;
-	}
+	atexit(leave);
+	cbreak();
+	noecho();
+	curs_set(0);
+	nodelay(keys, TRUE);
+	start_color();
+	use_default_colors();
+	init_pair(SCREEN_RED, COLOR_RED, -1);
+	init_pair(SCREEN_YELLOW, COLOR_YELLOW, -1);
+	draw = true;
 	return true;
 }
 
-void screen_line(struct screen *screen, unsigned line, const char *style, const char *text)
+int screen_close(void)
 {
-	const char *old = line < screen->lines ? screen->line[line] : text;
-	size_t style_length = strlen(style);
-	char number[24], *new;
-
-	if (line >= screen->lines || (!old && !*text)) {
-		return;
+	if (stdscr) {
+		leave();
 	}
-	if (old && strncmp(old, style, style_length) == 0 && old[style_length] == 'm' &&
-	    strcmp(old + style_length + 1, text) == 0) {
-		return;
+	for (size_t i = 0; i < SIGNALS; i++) {
+		sigaction(signals[i], &old_action[i], NULL);
 	}
-	new = ctl_must(malloc(style_length + strlen(text) + 2));
-	strcpy(stpcpy(stpcpy(new, style), "m"), text);
-	free(screen->line[line]);
-	screen->line[line] = new;
-
-	snprintf(number, sizeof(number), "\033[%u;1H", line + 1);
-	put(screen, number);
-	if (*style) {
-		put(screen, "\033[");
-		put(screen, style);
-		put(screen, "m");
-	}
-	put(screen, text);
-	if (*style) {
-		put(screen, "\033[0m");
-	}
-	/* After a line as wide as the screen it would erase the last character. */
-	if (table_width(text) < screen->columns) {
-		put(screen, "\033[K");
-	}
+	sigprocmask(SIG_SETMASK, &old_mask, NULL);
+	return end_signal;
 }
 
-void screen_send(struct screen *screen)
+unsigned screen_columns(void)
 {
-	screen->sending = screen->length > 0;
-	flush(screen);
+	return (unsigned)COLS;
 }
 
-/* Does what signals asked for. Whether that is an event for the caller. */
-static bool take_signals(struct screen *screen)
+unsigned screen_lines(void)
 {
-	if (end_signal || screen->broken) {
-		return true;
+	return (unsigned)LINES;
+}
+
+bool screen_begin(void)
+{
+	draw = !takes_output(0);
+	return !draw;
+}
+
+void screen_line(unsigned line, enum screen_style style, const char *text)
+{
+	const attr_t attributes[] = {[SCREEN_BOLD] = A_BOLD,
+	    [SCREEN_REVERSE] = A_REVERSE,
+	    [SCREEN_RED] = COLOR_PAIR(SCREEN_RED),
+	    [SCREEN_YELLOW] = COLOR_PAIR(SCREEN_YELLOW)};
+
+	move((int)line, 0);
+	clrtoeol();
+	attrset((int)attributes[style]);
+	addstr(text);
+	attrset(A_NORMAL);
+}
+
+void screen_send(void)
+{
+	refresh();
+}
+
+static void take_signals(void)
+{
+	if (end_signal || (!stop_wanted && !continued)) {
+		return;
 	}
 	if (stop_wanted) {
-		stop_wanted = 0;
-		leave(screen);
-		stop(screen, SIGTSTP);
-		await_foreground(screen);
-		/* The settings of the terminal may have changed meanwhile. */
-		tcgetattr(STDIN_FILENO, &screen->before);
-		enter(screen);
-	} else if (continued) {
-		await_foreground(screen);
-		enter(screen);
-	} else if (resized) {
-		resized = 0;
-		measure(screen);
+		leave();
+		stop(SIGTSTP);
 	}
-	return end_signal || screen->broken || (screen->draw && !screen->sending);
+	await_foreground();
+	if (end_signal || gone) {
+		return;
+	}
+	if (isendwin()) {
+		def_shell_mode(); /* the settings of the terminal may have changed meanwhile */
+	} else {
+		reset_prog_mode();
+	}
+	clearok(curscr, TRUE);
+	draw = true;
 }
 
-enum screen_event screen_wait(struct screen *screen, int64_t until_ms, char *key)
+enum screen_event screen_wait(int64_t until_ms, char *key)
 {
 	for (;;) {
-		struct pollfd fd[2] = {{.fd = STDIN_FILENO, .events = POLLIN},
-		    {.fd = STDOUT_FILENO, .events = screen->sending ? POLLOUT : 0}};
+		struct pollfd fd[2] = {
+		    {.fd = STDIN_FILENO, .events = POLLIN}, {.fd = STDOUT_FILENO}};
 		int64_t left_ms = until_ms - clock_monotonic_ms();
 		struct timespec timeout;
-		ssize_t n;
+		int typed;
 
-		if (take_signals(screen)) {
-			return end_signal || screen->broken ? SCREEN_END : SCREEN_DRAW;
+		take_signals();
+		if (end_signal || gone) {
+			return SCREEN_END;
 		}
-		if (screen->keys_used < screen->keys_n) {
-			*key = screen->keys[screen->keys_used++];
+		if (draw && takes_output(0)) {
+			return SCREEN_DRAW;
+		}
+		typed = wgetch(keys);
+		if (typed == KEY_RESIZE) {
+			draw = true;
+			continue;
+		}
+		if (typed != ERR) {
+			*key = (char)typed;
 			return SCREEN_KEY;
 		}
 		if (left_ms <= 0) {
 			return SCREEN_TIME;
 		}
-		timeout.tv_sec = left_ms / 1000;
-		timeout.tv_nsec = left_ms % 1000 * 1000000;
-		if (ppoll(fd, 2, &timeout, &screen->old_mask) < 0) {
-			continue;
+		timeout = (struct timespec){left_ms / 1000, left_ms % 1000 * 1000000};
+		fd[1].events = draw ? POLLOUT : 0;
+		if (ppoll(fd, 2, &timeout, &old_mask) > 0) {
+			gone = (fd[0].revents | fd[1].revents) & (POLLERR | POLLHUP);
 		}
-		if (fd[1].revents & POLLOUT) {
-			flush(screen);
-		}
-		if (fd[1].revents & (POLLERR | POLLHUP)) {
-			screen->broken = true;
-		}
-		if (!fd[0].revents || screen->broken) {
-			continue;
-		}
-		n = read(STDIN_FILENO, screen->keys, sizeof(screen->keys));
-		screen->broken = n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN);
-		screen->keys_n = n > 0 ? (size_t)n : 0;
-		screen->keys_used = 0;
 	}
 }

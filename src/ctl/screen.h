@@ -1,6 +1,6 @@
 /*
- * A terminal's whole screen: sends the lines that changed, reads keys, and handles signals
- * meanwhile. Restores the terminal, however the process ends.
+ * A terminal's whole screen, drawn by curses: lines, keys, and the signals that end or stop a
+ * program on a terminal. Restores the terminal, however the process ends. There is one screen.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -10,31 +10,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct screen;
+/* Takes over the terminal of stdin and stdout. False if they are no terminal, or a dumb one. */
+bool screen_open(void);
 
-/* The most columns or lines of a screen. */
-#define SCREEN_MAX 1000
+/* Restores the terminal. Returns the signal that caused SCREEN_END, or 0. */
+int screen_close(void);
 
-/*
- * Takes over the terminal of stdin and stdout. NULL if they are no terminal, or a dumb one. Only
- * one screen can be open.
- */
-struct screen *screen_open(void);
-
-/* Restores the terminal, and frees. Returns the signal that caused SCREEN_END, or 0. */
-int screen_close(struct screen *screen);
-
-unsigned screen_columns(const struct screen *screen);
-unsigned screen_lines(const struct screen *screen);
+unsigned screen_columns(void);
+unsigned screen_lines(void);
 
 /*
- * A frame: screen_begin, screen_line for each line, screen_send, which hardly waits. screen_begin
- * returns false if the terminal has not taken the last frame yet; SCREEN_DRAW follows when it has.
+ * A frame: screen_begin, screen_line for each line from the top, screen_send. screen_begin returns
+ * false if the terminal takes no output now (Ctrl-S, a slow link); SCREEN_DRAW follows when it
+ * does.
  */
-bool screen_begin(struct screen *screen);
-/* Line 0 is at the top. style is the text between ESC [ and m, "" for none. Copies the text. */
-void screen_line(struct screen *screen, unsigned line, const char *style, const char *text);
-void screen_send(struct screen *screen);
+bool screen_begin(void);
+
+enum screen_style { SCREEN_PLAIN, SCREEN_BOLD, SCREEN_REVERSE, SCREEN_RED, SCREEN_YELLOW };
+
+/* Line 0 is at the top. text is UTF-8 and fits in the columns. */
+void screen_line(unsigned line, enum screen_style style, const char *text);
+void screen_send(void);
 
 enum screen_event {
 	SCREEN_KEY, /* *key was pressed */
@@ -44,6 +40,6 @@ enum screen_event {
 };
 
 /* Waits for the next event. until_ms is a time of clock_monotonic_ms. */
-enum screen_event screen_wait(struct screen *screen, int64_t until_ms, char *key);
+enum screen_event screen_wait(int64_t until_ms, char *key);
 
 #endif

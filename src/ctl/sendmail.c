@@ -25,7 +25,7 @@
 
 #define ADDRESS_MAX 320
 #define HOST_SIZE 256
-#define ENCODED_BYTES 45 /* of an encoded word, which becomes no longer than 75 */
+#define ENCODED_BYTES 16 /* of an encoded word, which becomes no longer than 75 */
 
 static const char blanks[] = " \t";
 
@@ -121,76 +121,41 @@ static bool is_plain(const char *s)
 	    !strstr(s, "..");
 }
 
-static void write_base64(FILE *file, const char *bytes, size_t length)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-				     "0123456789+/";
-
-	for (size_t i = 0; i < length; i += 3) {
-		uint32_t group = 0;
-
-		for (size_t j = 0; j < 3; j++) {
-			group = group << 8 | (i + j < length ? (unsigned char)bytes[i + j] : 0);
-		}
-		for (size_t j = 0; j < 4; j++) {
-			fputc(i + j > length ? '=' : digits[group >> (18 - 6 * j) & 63], file);
-		}
-	}
-}
-
 /* Writes the value of Subject: as it is if it is ASCII, else as encoded words (RFC 2047). */
 static void write_subject(FILE *file, const char *subject)
 {
-	size_t left = strlen(subject);
-	const char *s = subject;
+	size_t encoded = 0;
 	bool ascii = true;
 
-	for (; *s; s++) {
+	for (const char *s = subject; *s; s++) {
 		ascii = ascii && !((unsigned char)*s & 0x80);
 	}
 	if (ascii) {
 		fputs(subject, file);
 		return;
 	}
-	for (s = subject; left > 0;) {
-		size_t length = left < ENCODED_BYTES ? left : ENCODED_BYTES;
-
+	fputs("=?UTF-8?Q?", file);
+	for (const char *s = subject; *s; s++) {
 		/* An encoded word ends with a whole character. */
-		while (length < left && length > 1 && ((unsigned char)s[length] & 0xc0) == 0x80) {
-			length--;
+		if (encoded >= ENCODED_BYTES && ((unsigned char)*s & 0xc0) != 0x80) {
+			fputs("?=\n =?UTF-8?Q?", file);
+			encoded = 0;
 		}
-		fputs(s == subject ? "=?UTF-8?B?" : "\n =?UTF-8?B?", file);
-		write_base64(file, s, length);
-		fputs("?=", file);
-		s += length;
-		left -= length;
+		fprintf(file, "=%02X", (unsigned char)*s);
+		encoded++;
 	}
+	fputs("?=", file);
 }
 
-/* Writes a date as RFC 5322 wants it, in English in any locale. */
-static void write_date(FILE *file, int64_t now_s)
-{
-	static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-	static const char *const months[] = {
-	    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-	time_t now = (time_t)now_s;
-	struct tm tm;
-	long east;
-
-	localtime_r(&now, &tm);
-	east = labs(tm.tm_gmtoff) / 60;
-	fprintf(file, "%s, %d %s %d %02d:%02d:%02d %c%02ld%02ld", days[tm.tm_wday], tm.tm_mday,
-	    months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec,
-	    tm.tm_gmtoff < 0 ? '-' : '+', east / 60, east % 60);
-}
-
-static void write_headers(FILE *file, const char *to, const char *subject, int64_t now_s)
+/* to: addresses, ended by NULL. */
+static void write_headers(FILE *file, char *const *to, const char *subject, int64_t now_s)
 {
 	const struct passwd *user = getpwuid(geteuid());
-	const char *separator = "";
-	char host[HOST_SIZE * 4];
+	char host[HOST_SIZE * 4], date[64];
 	unsigned char random[8] = {0};
+	time_t now = (time_t)now_s;
 	struct strbuf text;
+	struct tm tm;
 
 	strbuf_init(&text, host, sizeof(host));
 	sendmail_host(&text);
@@ -198,20 +163,16 @@ static void write_headers(FILE *file, const char *to, const char *subject, int64
 		strbuf_init(&text, host, sizeof(host));
 		strbuf_puts(&text, "localhost");
 	}
-	fprintf(file, "From: policyd-ratelimit <%s@%s>\nTo: ",
-	    user && is_plain(user->pw_name) ? user->pw_name : "policyd-ratelimit", host);
-	while (*to) {
-		size_t length;
-		const char *address = next_address(&to, &length);
-
-		fprintf(file, "%s%.*s", separator, (int)length, address);
-		separator = ",\n ";
+	fprintf(file, "From: policyd-ratelimit <%s@%s>\nTo: %s",
+	    user && is_plain(user->pw_name) ? user->pw_name : "policyd-ratelimit", host, to[0]);
+	for (size_t i = 1; to[i]; i++) {
+		fprintf(file, ",\n %s", to[i]);
 	}
 	fputs("\nSubject: ", file);
 	write_subject(file, subject);
-	fputs("\nDate: ", file);
-	write_date(file, now_s);
-	fprintf(file, "\nMessage-ID: <%lld.%ld.", (long long)now_s, (long)getpid());
+	/* In English, because ctl sets no locale for times. */
+	strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S %z", localtime_r(&now, &tm));
+	fprintf(file, "\nDate: %s\nMessage-ID: <%lld.%ld.", date, (long long)now_s, (long)getpid());
 	if (getrandom(random, sizeof(random), GRND_NONBLOCK) < 0) {
 		memset(random, 0, sizeof(random));
 	}
@@ -224,24 +185,6 @@ static void write_headers(FILE *file, const char *to, const char *subject, int64
 	      "Content-Transfer-Encoding: 8bit\n"
 	      "Auto-Submitted: auto-generated\n\n",
 	    file);
-}
-
-/* The arguments: -i, because a line of the text may be a single dot, and the addresses. */
-static char **make_arguments(const char *to)
-{
-	char **arguments = ctl_must(calloc(SENDMAIL_ADDRESSES_MAX + 4, sizeof(*arguments)));
-	size_t n = 0;
-
-	arguments[n++] = ctl_must(strdup("sendmail"));
-	arguments[n++] = ctl_must(strdup("-i"));
-	arguments[n++] = ctl_must(strdup("--"));
-	while (*to) {
-		size_t length;
-		const char *address = next_address(&to, &length);
-
-		arguments[n++] = ctl_must(strndup(address, length));
-	}
-	return arguments;
 }
 
 /* Starts sendmail with input as its stdin. Returns an errno. Its stdout goes to our stderr. */
@@ -266,20 +209,6 @@ static int start(char **arguments, int input, pid_t *pid)
 	return failure;
 }
 
-static bool write_all(int fd, const char *bytes, size_t length)
-{
-	while (length > 0) {
-		ssize_t n = TEMP_FAILURE_RETRY(write(fd, bytes, length));
-
-		if (n < 0) {
-			return false;
-		}
-		bytes += n;
-		length -= (size_t)n;
-	}
-	return true;
-}
-
 /* Waits for sendmail. Returns an exit status. */
 static int finish(pid_t pid, bool written)
 {
@@ -291,7 +220,7 @@ static int finish(pid_t pid, bool written)
 	}
 	if (WIFSIGNALED(status)) {
 		warnx(
-		    "the message was not sent: sendmail was ended by signal %d", WTERMSIG(status));
+		    "the message was not sent: sendmail was killed by signal %d", WTERMSIG(status));
 	} else if (WEXITSTATUS(status) != 0) {
 		warnx("the message was not sent: sendmail failed with exit status %d",
 		    WEXITSTATUS(status));
@@ -303,51 +232,43 @@ static int finish(pid_t pid, bool written)
 	return EX_UNAVAILABLE;
 }
 
-static int pipe_message(char **arguments, const char *message, size_t size)
+int sendmail_send(const char *to, const char *subject, const char *body, int64_t now_s)
 {
-	int ends[2], failure, status;
-	bool written;
+	/* -i: a line of the text may be a single dot. */
+	char *arguments[SENDMAIL_ADDRESSES_MAX + 4] = {"sendmail", "-i", "--"};
+	char *addresses = ctl_must(strdup(to)), *rest;
+	int ends[2], failure, status = EX_UNAVAILABLE;
+	size_t n = 3;
+	FILE *file;
 	pid_t pid;
 
+	for (char *at = addresses; (at = strtok_r(at, ", \t", &rest)); at = NULL) {
+		arguments[n++] = at;
+	}
 	if (pipe2(ends, O_CLOEXEC)) {
 		warn("pipe");
+		free(addresses);
 		return EX_OSERR;
 	}
 	failure = start(arguments, ends[0], &pid);
 	close(ends[0]);
+	file = ctl_must(fdopen(ends[1], "w"));
 	if (failure) {
 		warnx("the message was not sent: sendmail can't be started: %s%s",
 		    strerror(failure),
 		    failure == ENOENT ? "; it is neither in PATH nor in /usr/sbin or /usr/lib"
 				      : "");
-		close(ends[1]);
-		status = EX_UNAVAILABLE;
+		fclose(file);
 	} else {
 		/* Not before: sendmail would inherit it. */
 		signal(SIGPIPE, SIG_IGN);
-		written = write_all(ends[1], message, size);
-		close(ends[1]);
-		status = finish(pid, written);
+		write_headers(file, arguments + 3, subject, now_s);
+		fputs(body, file);
+		fflush(file);
+		failure = ferror(file);
+		fclose(file);
+		status = finish(pid, !failure);
 	}
-	return status;
-}
-
-int sendmail_send(const char *to, const char *subject, const char *body, int64_t now_s)
-{
-	char **arguments = make_arguments(to);
-	char *message = NULL;
-	size_t size = 0;
-	FILE *file = ctl_must(open_memstream(&message, &size));
-	int status;
-
-	write_headers(file, to, subject, now_s);
-	fputs(body, file);
-	ctl_must(fclose(file) ? NULL : message);
-	status = pipe_message(arguments, message, size);
-	for (size_t i = 0; arguments[i]; i++) {
-		free(arguments[i]);
-	}
-	free(arguments);
-	free(message);
+	free(addresses);
 	return status;
 }

@@ -33,10 +33,10 @@ static int check_network(const struct rule *rule, const char *key, const struct 
 static int check_key(const struct rule *rule, const char *key, struct error *error)
 {
 	static const char advice[] =
-	    "limits for many keys at once are override lines of the configuration";
+	    "for limits of many keys, write override lines in the configuration";
 	bool address = selector_key_can_be(rule, KEY_ADDRESS);
-	bool other = selector_key_can_be(rule, KEY_TEXT) || selector_key_can_be(rule, KEY_MAILBOX) ||
-	    selector_key_can_be(rule, KEY_DOMAIN);
+	bool other = selector_key_can_be(rule, KEY_TEXT) ||
+	    selector_key_can_be(rule, KEY_MAILBOX) || selector_key_can_be(rule, KEY_DOMAIN);
 	struct netaddr network;
 
 	for (const char *s = key; *s; s++) {
@@ -126,7 +126,8 @@ int spec_apply(
 	}
 	if (!spec->limits[0] && effective->limits.kind != LIMITS_WINDOWS) {
 		return error_set(error, "the key is %s; there is nothing to grant more of",
-		    effective->limits.kind == LIMITS_DENY ? "denied altogether (see set)" : "unlimited");
+		    effective->limits.kind == LIMITS_DENY ? "denied altogether (see set)"
+							  : "unlimited");
 	}
 	return 0;
 }

@@ -1,6 +1,5 @@
 /*
- * Rows as an aligned table for people or as one JSON array of objects for programs, through one
- * interface.
+ * Rows as an aligned table for people, or as one JSON array of objects for programs.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -18,33 +17,25 @@ struct table;
 size_t table_width(const char *text);
 
 struct table_column {
-	const char *name; /* in JSON; NULL if the column is in the table only */
-	const char *title; /* in the table; NULL if the column is in JSON only */
+	const char *name; /* in JSON; NULL: in the table only */
+	const char *title; /* in the table; NULL: in JSON only */
 	bool right; /* aligned right in the table */
 };
 
-/* text is for the table, the rest for JSON. */
 struct table_cell {
-	const char *text;
+	const char *text; /* UTF-8, for the table; TABLE_STRING: for JSON too */
 	enum { TABLE_STRING, TABLE_NUMBER, TABLE_NULL } json;
-	const char *string;
 	int64_t number;
 };
 
-struct table_cell table_number(uint64_t number, const char *text);
-struct table_cell table_null(const char *text);
-struct table_cell table_string(const char *string); /* the same in both */
-
 /*
- * A table on stdout, to be ended by table_end. columns must outlive it. Ends the process if memory
- * runs out.
+ * A table on a stream, to be ended by table_end. Its n columns are columns[shown[0]],
+ * columns[shown[1]] and so on; both arrays must outlive it. Ends the process if memory runs out.
  */
-struct table *table_new(bool json, const struct table_column *columns, unsigned n);
+struct table *table_new(
+    bool json, FILE *stream, const struct table_column *columns, const unsigned *shown, unsigned n);
 
-/* Writes to the stream instead of stdout. To be called before the first row. */
-void table_to(struct table *table, FILE *stream);
-
-/* One cell for each column, in their order. Copies the texts, which must be UTF-8. */
+/* Adds a row: cells has the same indexes as columns. Copies the texts. */
 void table_row(struct table *table, const struct table_cell *cells);
 
 /* Writes the rest and frees the table. */

@@ -10,12 +10,13 @@
 #include "base/number.h"
 
 #include <stdbool.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #define EPOCH_MIN_S 1000000000 /* smaller numbers are durations */
 #define EPOCH_MAX_S INT64_C(253402300799) /* the end of the year 9999 */
+#define ZONE_MAX_S (14 * 3600)
 #define QUOTED_SIZE 48
 
 static const char digits[] = "0123456789";
@@ -29,11 +30,6 @@ static const char *quote(const char *string, char quoted[QUOTED_SIZE])
 	strbuf_init(&text, quoted, QUOTED_SIZE);
 	strbuf_printable(&text, string, strlen(string), NULL);
 	return quoted;
-}
-
-static size_t count_letters(const char *s)
-{
-	return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
 }
 
 /* Whether only blanks are left. */
@@ -56,103 +52,57 @@ int when_parse_duration(const char *string, int64_t *ms, struct error *error)
 	return 0;
 }
 
-/* Reads length digits at *s, a number from min to max, and moves *s behind them. */
-static int read_field(const char **s, size_t length, int min, int max, int *field)
+/*
+ * Reads what the format of strftime would print, digit for digit, and moves *s behind it. strptime
+ * alone also takes fewer digits, signs and blanks.
+ */
+static bool read_time(const char **s, const char *format, struct tm *tm)
 {
-	uint64_t number;
+	struct tm found = *tm;
+	const char *end = strptime(*s, format, &found);
+	char printed[32];
+	size_t length = end ? strftime(printed, sizeof(printed), format, &found) : 0;
 
-	if (strspn(*s, digits) != length || number_parse(*s, length, (uint64_t)max, &number) ||
-	    number < (uint64_t)min) {
-		return -1;
-	}
-	*field = (int)number;
-	*s += length;
-	return 0;
-}
-
-static bool skip(const char **s, char c)
-{
-	if (**s != c) {
+	if (!end || length != (size_t)(end - *s) || memcmp(printed, *s, length) != 0) {
 		return false;
 	}
-	++*s;
+	*tm = found;
+	*s = end;
 	return true;
-}
-
-/* Reads "14:00" or "14:00:05". */
-static int read_clock(const char **s, struct tm *tm)
-{
-	if (read_field(s, 2, 0, 23, &tm->tm_hour) || !skip(s, ':') ||
-	    read_field(s, 2, 0, 59, &tm->tm_min)) {
-		return -1;
-	}
-	return skip(s, ':') ? read_field(s, 2, 0, 59, &tm->tm_sec) : 0;
-}
-
-/* Reads "Z", "+01:00" or "+0100" as seconds east of Greenwich. Leaves *zoned if there is none. */
-static int read_zone(const char **s, bool *zoned, int *east_s)
-{
-	bool west = **s == '-';
-	const char *p = *s + 1;
-	int hours, minutes;
-
-	if (**s == 'Z' || **s == 'z') {
-		*zoned = true;
-		*s = p;
-		return 0;
-	}
-	if (**s != '+' && **s != '-') {
-		return 0;
-	}
-	if (strspn(p, digits) == 4) {
-		if (read_field(&p, 4, 0, 1459, &hours) || hours % 100 > 59) {
-			return -1;
-		}
-		minutes = hours % 100;
-		hours /= 100;
-	} else if (read_field(&p, 2, 0, 14, &hours) || !skip(&p, ':') ||
-	    read_field(&p, 2, 0, 59, &minutes)) {
-		return -1;
-	}
-	*east_s = (hours * 60 + minutes) * (west ? -60 : 60);
-	*zoned = true;
-	*s = p;
-	return 0;
-}
-
-static int days_in(int year, int month)
-{
-	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-
-	return days[month - 1] + (month == 2 && leap);
 }
 
 static int parse_date(const char *s, int64_t *then_s)
 {
-	struct tm tm = {.tm_isdst = -1};
+	struct tm tm = {.tm_isdst = -1}, real;
 	bool zoned = false;
-	int year, month, east_s = 0;
+	long east_s;
 
-	if (read_field(&s, 4, 1970, 9999, &year) || !skip(&s, '-') ||
-	    read_field(&s, 2, 1, 12, &month) || !skip(&s, '-') ||
-	    read_field(&s, 2, 1, days_in(year, month), &tm.tm_mday)) {
+	if (!read_time(&s, "%Y-%m-%d", &tm)) {
 		return -1;
 	}
-	tm.tm_year = year - 1900;
-	tm.tm_mon = month - 1;
 	if (!ends(s)) {
-		if (!skip(&s, 'T') && !skip(&s, 't') && strspn(s, blanks) == 0) {
+		if (!strchr("Tt \t", *s++)) {
 			return -1;
 		}
 		s += strspn(s, blanks);
-		if (read_clock(&s, &tm)) {
+		if (!read_time(&s, "%H:%M:%S", &tm) && !read_time(&s, "%H:%M", &tm)) {
 			return -1;
 		}
 		s += strspn(s, blanks);
-		if (read_zone(&s, &zoned, &east_s) || !ends(s)) {
+		zoned = *s != '\0';
+		if (zoned) {
+			s = *s == 'z' ? s + 1 : strptime(s, "%z", &tm);
+		}
+		if (!s || !ends(s)) {
 			return -1;
 		}
+	}
+	east_s = tm.tm_gmtoff;
+	/* strptime takes the 31st of any month, leap seconds, and zones that do not exist. */
+	real = tm;
+	timegm(&real);
+	if (real.tm_mday != tm.tm_mday || real.tm_sec != tm.tm_sec || labs(east_s) > ZONE_MAX_S) {
+		return -1;
 	}
 	*then_s = zoned ? (int64_t)timegm(&tm) - east_s : (int64_t)mktime(&tm);
 	return *then_s < 0 ? -1 : 0;
@@ -187,12 +137,12 @@ static int parse_epoch(const char *s, int64_t *then_s)
 int when_parse(const char *string, int64_t now_s, int64_t *then_s, struct error *error)
 {
 	const char *s = string + strspn(string, blanks);
-	size_t letters = count_letters(s);
+	size_t word = strcspn(s, blanks);
 	char quoted[QUOTED_SIZE];
 	int64_t ago_ms;
 
-	for (int days_ago = 0; days_ago <= 1 && ends(s + letters); days_ago++) {
-		if (ascii_same(s, letters, days_ago ? "yesterday" : "today")) {
+	for (int days_ago = 0; days_ago <= 1 && ends(s + word); days_ago++) {
+		if (ascii_same(s, word, days_ago ? "yesterday" : "today")) {
 			*then_s = midnight(now_s, days_ago);
 			return 0;
 		}
@@ -214,9 +164,9 @@ int when_parse(const char *string, int64_t now_s, int64_t *then_s, struct error 
 void when_format(int64_t time_s, struct strbuf *text)
 {
 	time_t time = (time_t)time_s;
+	char printed[32];
 	struct tm tm;
 
-	localtime_r(&time, &tm);
-	strbuf_printf(text, "%04d-%02d-%02d %02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1,
-	    tm.tm_mday, tm.tm_hour, tm.tm_min);
+	strftime(printed, sizeof(printed), "%Y-%m-%d %H:%M", localtime_r(&time, &tm));
+	strbuf_puts(text, printed);
 }

@@ -10,17 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int reserve(struct candidate *candidate, size_t size, struct error *error)
-{
-	if (candidate->buffer_size < size) {
-		free(candidate->buffer);
-		candidate->buffer = malloc(size);
-		candidate->buffer_size = candidate->buffer ? size : 0;
-	}
-	return candidate->buffer ? 0 : error_no_memory(error);
-}
-
-/* What holds for the key: an exception that can't be with this configuration does not. */
+/* Finds what holds for the key. An exception that does not fit the configuration is ignored. */
 static void find_effective(
     struct candidate *candidate, struct effective_limits *limits, struct store_txn *txn)
 {
@@ -31,8 +21,8 @@ static void find_effective(
 	candidate->allowed = effective_limits_find_exception(
 	    txn, key->text, key->length, &candidate->exception, &candidate->kept);
 	if (candidate->allowed) {
-		with = effective_limits_with(limits, candidate->rule, candidate->effective,
-		    &candidate->exception, &error);
+		with = effective_limits_with(
+		    limits, candidate->rule, candidate->effective, &candidate->exception, &error);
 		candidate->effective = with ? with : candidate->effective;
 	}
 }
@@ -44,23 +34,26 @@ static int rebuild_record(struct candidate *candidate, struct store_txn *txn,
 	struct record *record = &candidate->record;
 	struct record old = *record;
 	size_t size = candidate->effective->initial_size;
+	char *bytes = malloc(size);
 
-	if (reserve(candidate, size, error)) {
-		return -1;
-	}
-	record_init(record, &candidate->effective->layout);
-	record_write_new(record, candidate->buffer);
-	if (item->size > 0) {
-		record_migrate(&old, record, candidate->buffer);
-		record_log_clamp(record, candidate->buffer, store_txn_now_ms(txn));
-		record_write(record, candidate->buffer);
-	}
-	if (store_txn_resize(txn, item, size)) {
+	if (!bytes) {
 		return error_no_memory(error);
 	}
-	memcpy(item->data, candidate->buffer, size);
+	record_init(record, &candidate->effective->layout);
+	record_write_new(record, bytes);
+	if (item->size > 0) {
+		record_migrate(&old, record, bytes);
+		record_log_clamp(record, bytes, store_txn_now_ms(txn));
+	}
+	if (store_txn_resize(txn, item, size)) {
+		free(bytes);
+		return error_no_memory(error);
+	}
+	memcpy(item->data, bytes, size);
+	free(bytes);
+	record_write(record, item->data);
 	candidate->rebuilt = true;
-	return record_read_again(record, item->data, size, error);
+	return 0;
 }
 
 int candidate_open(struct candidate *candidate, struct effective_limits *limits,
@@ -68,11 +61,11 @@ int candidate_open(struct candidate *candidate, struct effective_limits *limits,
 {
 	struct record *record = &candidate->record;
 	int64_t now_ms = store_txn_now_ms(txn);
-	bool same;
 
 	candidate->effective = candidate->file;
 	candidate->allowed = candidate->kept = candidate->ahead = candidate->rebuilt = false;
-	if (item->size > 0 && record_read_again(record, item->data, item->size, error)) {
+	if ((item->exists || item->size > 0) &&
+	    record_read(record, item->data, item->size, error)) {
 		return -1;
 	}
 	if (!item->exists || record->exception) {
@@ -83,9 +76,10 @@ int candidate_open(struct candidate *candidate, struct effective_limits *limits,
 		return 0;
 	}
 	candidate->ahead = item->exists && counter_is_ahead(record, now_ms);
-	same = item->size > 0 && record_layout_same(&record->layout, &candidate->effective->layout);
 	/* An absent record appears with its initial bytes, which tell of no exception. */
-	if ((!same || (candidate->ahead && record->layout.strategy == STRATEGY_MOVING) ||
+	if ((item->size == 0 ||
+		!record_layout_same(&record->layout, &candidate->effective->layout) ||
+		(candidate->ahead && record->layout.strategy == STRATEGY_MOVING) ||
 		(!item->exists && candidate->kept)) &&
 	    rebuild_record(candidate, txn, item, error)) {
 		return -1;
@@ -94,9 +88,4 @@ int candidate_open(struct candidate *candidate, struct effective_limits *limits,
 	record->exception = candidate->kept;
 	counter_advance(record, now_ms);
 	return 0;
-}
-
-void candidate_free(struct candidate *candidate)
-{
-	free(candidate->buffer);
 }

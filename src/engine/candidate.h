@@ -1,6 +1,5 @@
 /*
- * A rule that applies to a request, with the counter of its key as it is now and what holds for
- * that key.
+ * A rule that applies to a request, with the counter of its key and what holds for that key.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -13,7 +12,6 @@
 #include "engine/request.h"
 #include "store/store.h"
 
-/* All zero at first; used again for the next request. */
 struct candidate {
 	/* Set by the caller before candidate_open. */
 	const struct rule *rule;
@@ -21,17 +19,14 @@ struct candidate {
 	const struct effective *file; /* what holds for the key by the configuration */
 
 	/* Set by candidate_open. */
-	char *buffer; /* owned; where a record of another layout is built */
-	size_t buffer_size;
-
 	const struct effective *effective; /* what holds for the key now */
 	bool allowed; /* the database has an exception that is in force */
 	bool kept; /* it has one, perhaps expired */
 	struct exception exception;
 	struct record record;
-	char *bytes; /* the record's: those of its item */
-	bool ahead; /* the record was changed after now, and has to be written */
-	bool rebuilt; /* bytes have another layout than in the store, or are the first */
+	char *bytes; /* of the record, in its item */
+	bool ahead; /* the record is of a time after now, and must be written */
+	bool rebuilt; /* bytes must replace the whole record in the store */
 
 	/* The caller's. */
 	struct record_transaction transaction;
@@ -42,12 +37,10 @@ struct candidate {
 };
 
 /*
- * In a change function: reads the item's record, brings it to now and into the layout that holds
- * for its key. 0, or -1 and why it can't be used.
+ * In a change function: reads the item's record, advances it to now and converts it to the layout
+ * that holds for its key. 0, or -1 and why it can't be used.
  */
 int candidate_open(struct candidate *candidate, struct effective_limits *limits,
     struct store_txn *txn, struct store_item *item, struct error *error);
-
-void candidate_free(struct candidate *candidate);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Allowances to bytes and back: see exception.h.
+ * Exceptions to bytes and back: see exception.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -14,7 +14,7 @@
 #define FORMAT_VERSION "1 "
 #define CHECK_DIGITS 11
 
-/* Guards against accidents, not against somebody who may write the file. */
+/* For a checksum against accidents, not against anyone who may write to the file. */
 static const uint8_t check_key[HASH_KEY_BYTES] = "ratelimit record";
 
 static void format_check(const char *bytes, size_t length, char check[CHECK_DIGITS + 1])
@@ -38,7 +38,7 @@ void exception_format(const struct exception *exception, struct strbuf *text)
 	strbuf_puts(text, check);
 }
 
-/* Reads digits up to a character, and moves *s behind it. */
+/* Reads a number that the character stop ends, and moves *s behind that. */
 static int read_number(const char **s, const char *end, char stop, uint64_t *number)
 {
 	const char *p = memchr(*s, stop, (size_t)(end - *s));
@@ -53,16 +53,13 @@ static int read_number(const char **s, const char *end, char stop, uint64_t *num
 static int read_fields(struct exception *exception, const char *s, const char *end)
 {
 	const char *bar;
-	uint64_t number;
+	uint64_t changed_ms, until_s;
 
-	if (read_number(&s, end, ' ', &number)) {
+	if (read_number(&s, end, ' ', &changed_ms) || read_number(&s, end, ' ', &until_s)) {
 		return -1;
 	}
-	exception->changed_ms = (int64_t)number;
-	if (read_number(&s, end, ' ', &number)) {
-		return -1;
-	}
-	exception->until_s = (int64_t)number;
+	exception->changed_ms = (int64_t)changed_ms;
+	exception->until_s = (int64_t)until_s;
 	bar = memchr(s, '|', (size_t)(end - s));
 	if (!bar || bar == s || (size_t)(bar - s) >= sizeof(exception->limits)) {
 		return -1;
@@ -74,11 +71,11 @@ static int read_fields(struct exception *exception, const char *s, const char *e
 		struct exception_grant *grant = &exception->grant[exception->grants];
 
 		if (exception->grants == EXCEPTION_GRANTS_MAX ||
-		    read_number(&s, end, ' ', &number) || s == end || *s++ != '+' ||
+		    read_number(&s, end, ' ', &until_s) || s == end || *s++ != '+' ||
 		    read_number(&s, end, '|', &grant->count)) {
 			return -1;
 		}
-		grant->until_s = (int64_t)number;
+		grant->until_s = (int64_t)until_s;
 	}
 	return 0;
 }
@@ -106,13 +103,11 @@ int exception_read(struct exception *exception, const char *bytes, size_t size, 
 
 bool exception_is_newer(const char *bytes, size_t size)
 {
-	size_t digits = 0;
+	const char *s = bytes;
+	uint64_t version;
 
-	while (digits < size && bytes[digits] >= '0' && bytes[digits] <= '9') {
-		digits++;
-	}
-	return digits > 0 && digits + 1 < size && bytes[0] != '0' && bytes[digits] == ' ' &&
-	    memcmp(bytes, FORMAT_VERSION, strlen(FORMAT_VERSION)) != 0;
+	return read_number(&s, bytes + size, ' ', &version) == 0 && s < bytes + size &&
+	    bytes[0] != '0' && version > 1;
 }
 
 bool exception_prune(struct exception *exception, int64_t now_s)

@@ -1,15 +1,15 @@
 /*
- * What an administrator allows one key, kept in the database by `set` and `grant`: a
- * record beside the key's counter, to bytes and back. Pure.
+ * An exception: what `set` and `grant` keep in the database for one key, in a record beside the
+ * key's counter, to bytes and back. Pure.
  *
  *   key     ":set:" and the counter's, RULE:KEY
  *   record  "1 CHANGED UNTIL LIMITS|UNTIL +N|...|CHECK": version 1; when it was made, in
- *           milliseconds since the epoch; limits as policyd-ratelimit.conf(5) has them, "-"
- *           for none; grants; ends in seconds since the epoch, 0 for always; 11 digits of
- *           a checksum.
+ *           milliseconds since the epoch; until when the limits hold, in seconds since the
+ *           epoch, 0 for good; the limits as policyd-ratelimit.conf(5) has them, "-" for none;
+ *           the grants; 11 digits of a checksum.
  *
- * A counter's record says whether to look for one (record.h), so that keys without
- * an exception cost nothing more.
+ * A counter's record says whether to look for one (record.h), so that keys without an exception
+ * cost nothing more.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -30,7 +30,7 @@
 #define EXCEPTION_SIZE_MAX (EXCEPTION_LIMITS_SIZE + EXCEPTION_GRANTS_MAX * 44 + 64)
 
 struct exception {
-	int64_t changed_ms; /* the later one of two copies holds, where a file was damaged */
+	int64_t changed_ms; /* of two copies in a damaged file, the later one holds */
 	char limits[EXCEPTION_LIMITS_SIZE]; /* instead of the file's; "" for none */
 	int64_t until_s; /* of limits; 0: for good */
 	struct exception_grant {
@@ -59,10 +59,10 @@ int exception_grant(struct exception *exception, int64_t until_s, uint64_t count
 /* The sum of its grants. */
 uint64_t exception_granted(const struct exception *exception);
 
-/* The key of the record that is beside the counter with that key; whole, or cut by text. */
+/* Appends the key of the exception beside the counter with that key. */
 void exception_key(struct strbuf *text, const char *counter_key, size_t length);
 
-/* The counter's key within such a key, and its length; NULL if it is none. */
+/* The counter's key within such a key, and its length; NULL if it is another key. */
 const char *exception_counter_key(const char *key, size_t length, size_t *counter_length);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Rules, a request and the counters to a verdict: see judge.h.
+ * From rules, a request and the counters to a verdict: see judge.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The lowest bit of a remembered request says that it was refused. */
+/* The lowest bit of a remembered request says that it was denied. */
 #define DENIED UINT64_C(1)
 
 struct judge {
@@ -28,11 +28,11 @@ struct judge {
 	struct candidate *candidate; /* one for each rule */
 	struct store_item *item;
 
-	/* Of the request in hand. */
+	/* The current request. */
 	struct request request;
 	size_t candidates;
 	uint64_t request_hash;
-	bool existing_only; /* the store is full: judge by the counters that it has */
+	bool existing_only; /* the store is full: judge by its existing counters */
 	bool explaining; /* nothing is charged */
 	struct verdict *verdict;
 	struct verdict_notes *notes;
@@ -64,9 +64,6 @@ void judge_free(struct judge *judge)
 	if (!judge) {
 		return;
 	}
-	for (size_t i = 0; judge->candidate && i <= judge->config->rules; i++) {
-		candidate_free(&judge->candidate[i]);
-	}
 	effective_limits_free(judge->limits);
 	transaction_memo_free(judge->memo);
 	free(judge->candidate);
@@ -74,12 +71,12 @@ void judge_free(struct judge *judge)
 	free(judge);
 }
 
-/* What is left to charge, after what the request's transaction was charged. */
+/* Finds what is left to charge for the request's transaction. */
 static void find_cost(struct judge *judge, struct candidate *candidate)
 {
 	struct record_transaction *transaction = &candidate->transaction;
-	bool found = transaction_find(judge->memo, &candidate->key, &candidate->record,
-	    transaction->instance, transaction);
+	bool found = transaction_find(
+	    judge->memo, &candidate->key, &candidate->record, transaction->instance, transaction);
 
 	candidate->again =
 	    found && (transaction->request | DENIED) == (judge->request_hash | DENIED);
@@ -87,10 +84,24 @@ static void find_cost(struct judge *judge, struct candidate *candidate)
 	    request_cost(candidate->rule, &judge->request, transaction->charged, candidate->again);
 }
 
+/* The verdict shows the window of limit i as it is now. */
+static void show_window(const struct candidate *candidate, unsigned i, struct verdict *verdict)
+{
+	const struct limit *limit = &candidate->effective->limits.at[i];
+	uint64_t used = counter_used(&candidate->record, candidate->effective->window[i]);
+
+	verdict->rule = candidate->rule;
+	verdict->key = &candidate->key;
+	verdict->limit = limit;
+	verdict->unlimited = false;
+	verdict->used = used;
+	verdict->remaining = limit->count > used ? limit->count - used : 0;
+}
+
 /*
- * Looks for windows without room, and notes the one that stays so longest. A request
- * that was charged although it was refused is in the numbers already: it passes when
- * those are within the limit.
+ * Looks for windows without room; the verdict shows the one that stays so longest. A request that
+ * was charged although it was denied is part of what is used: it passes if that is within the
+ * limit.
  */
 static bool has_room(
     const struct judge *judge, const struct candidate *candidate, struct verdict *verdict)
@@ -120,11 +131,8 @@ static bool has_room(
 		if (verdict->limit && wait_ms <= verdict->wait_ms) {
 			continue;
 		}
-		verdict->limit = limit;
+		show_window(candidate, i, verdict);
 		verdict->wait_ms = wait_ms;
-		verdict->used = counter_used(record, window);
-		verdict->remaining =
-		    limit->count > verdict->used ? limit->count - verdict->used : 0;
 		verdict->used += candidate->cost;
 	}
 	return verdict->limit == NULL;
@@ -158,7 +166,7 @@ static bool charge(struct judge *judge, struct candidate *candidate, bool denied
 		}
 		return true;
 	} else if (!denied && candidate->again && (transaction->request & DENIED)) {
-		/* It passes now, and was charged when it was denied: from here on as any other. */
+		/* It was charged when it was denied. Now it passes, and is like any other. */
 		transaction->charged +=
 		    request_cost(candidate->rule, &judge->request, transaction->charged, false);
 		transaction->request &= ~DENIED;
@@ -168,7 +176,7 @@ static bool charge(struct judge *judge, struct candidate *candidate, bool denied
 	return false;
 }
 
-/* Of an allowed request: shows the window that is nearest to its limit. */
+/* The request is allowed: shows the window that is nearest to its limit. */
 static void note_allowed(struct judge *judge, struct verdict *verdict)
 {
 	double highest = -1;
@@ -194,20 +202,15 @@ static void note_allowed(struct judge *judge, struct verdict *verdict)
 
 			if (share > highest) {
 				highest = share;
-				verdict->rule = candidate->rule;
-				verdict->key = &candidate->key;
-				verdict->limit = &effective->limits.at[j];
-				verdict->unlimited = false;
-				verdict->used = used;
-				verdict->remaining = limit > used ? limit - used : 0;
+				show_window(candidate, j, verdict);
 			}
 		}
 	}
 }
 
 /*
- * Notes the windows that come to warn_at with what was just charged: each once, until
- * its use has been below half of that.
+ * Notes the windows that what was just charged brings to warn_at: each once, until its use has
+ * been below half of that.
  */
 static void note_warnings(struct judge *judge, struct candidate *candidate)
 {
@@ -215,39 +218,30 @@ static void note_warnings(struct judge *judge, struct candidate *candidate)
 	const struct effective *effective = candidate->effective;
 
 	for (unsigned i = 0; rule->warn_percent > 0 && i < effective->limits.n; i++) {
-		const struct limit *limit = &effective->limits.at[i];
-		unsigned window = effective->window[i];
-		uint64_t used = counter_used(&candidate->record, window);
-		double share = (double)used * 100 / (double)limit->count;
-		bool *warned = &candidate->record.warned[window];
+		bool *warned = &candidate->record.warned[effective->window[i]];
+		struct verdict note = {.status = VERDICT_WARNING};
 
-		if (share >= rule->warn_percent && !*warned) {
+		show_window(candidate, i, &note);
+		if (!*warned &&
+		    (double)note.used * 100 / (double)note.limit->count >= rule->warn_percent) {
 			*warned = true;
-			add_note(judge,
-			    &(struct verdict){.status = VERDICT_WARNING,
-				.rule = rule,
-				.limit = limit,
-				.key = &candidate->key,
-				.used = used,
-				.remaining = limit->count > used ? limit->count - used : 0});
+			add_note(judge, &note);
 		}
 	}
 }
 
-/* Lets a window warn again that has become much emptier. */
+/* Lets a window warn again whose use is below half of warn_at. */
 static void forget_warnings(struct candidate *candidate)
 {
 	const struct effective *effective = candidate->effective;
 
 	for (unsigned i = 0; i < effective->limits.n; i++) {
 		unsigned window = effective->window[i];
-		double half;
+		double half =
+		    (double)effective->limits.at[i].count * candidate->rule->warn_percent / 200;
 
-		if (!candidate->record.warned[window]) {
-			continue;
-		}
-		half = (double)effective->limits.at[i].count * candidate->rule->warn_percent / 200;
-		if ((double)counter_used(&candidate->record, window) < half) {
+		if (candidate->record.warned[window] &&
+		    (double)counter_used(&candidate->record, window) < half) {
 			candidate->record.warned[window] = false;
 		}
 	}
@@ -284,19 +278,17 @@ size_t judge_findings(const struct judge *judge, struct judge_finding *finding)
 	return config->rules;
 }
 
-/* Says that a record can't be used, and whether it is damaged. */
-static enum store_result report_damage(struct judge *judge,
-    const struct candidate *candidate, const struct store_item *item, const struct error *why)
+/* Reports that a record can't be used. STORE_DAMAGED: it is damaged. */
+static enum store_result report_damage(struct judge *judge, const struct candidate *candidate,
+    const struct store_item *item, const struct error *why)
 {
 	char buffer[160];
-	struct record record;
-	struct error error;
 	struct strbuf text;
 
 	judge->verdict->status = VERDICT_ERROR;
 	strbuf_init(&text, buffer, sizeof(buffer));
 	strbuf_printable(&text, candidate->key.text, candidate->key.length, NULL);
-	if (!item->exists || record_read(&record, item->data, item->size, &error) == 0) {
+	if (why->no_memory) {
 		error_set(
 		    judge->error, "%s: \"%s\": %s", judge->config->database, buffer, why->text);
 		return STORE_STOP;
@@ -307,25 +299,25 @@ static enum store_result report_damage(struct judge *judge,
 		    judge->config->database, buffer);
 		return STORE_STOP;
 	}
-	error_set(judge->error, "%s: the record of \"%s\" is damaged: %s",
-	    judge->config->database, buffer, why->text);
+	error_set(judge->error, "%s: the record of \"%s\" is damaged: %s", judge->config->database,
+	    buffer, why->text);
 	return STORE_DAMAGED;
 }
 
-/* The address of the client, as records keep it. False: Postfix doesn't know it. */
-static bool find_client(const struct policy_request *policy, uint8_t client[RECORD_CLIENT_BYTES])
+/* Counts a denial, with the client's address, which Postfix may not know. */
+static void deny(const struct judge *judge, struct candidate *candidate)
 {
-	const char *value = policy_value(policy, "client_address");
+	const char *value = policy_value(judge->request.policy, "client_address");
+	uint8_t client[RECORD_CLIENT_BYTES] = {0};
 	struct netaddr address;
 
-	if (netaddr_parse(value, strlen(value), &address)) {
-		return false;
+	if (netaddr_parse(value, strlen(value), &address) == 0) {
+		netaddr_to_bytes(&address, client);
 	}
-	netaddr_to_bytes(&address, client);
-	return true;
+	counter_deny(&candidate->record, client);
 }
 
-/* store_update's function: from the old records to the new ones and a verdict. */
+/* The change function: from the old records to the new ones and a verdict. */
 static enum store_result decide(
     void *data, struct store_txn *txn, struct store_item *item, size_t items)
 {
@@ -364,7 +356,6 @@ static enum store_result decide(
 	for (size_t i = 0; i < items; i++) {
 		struct candidate *candidate = &judge->candidate[i];
 		bool changed = candidate->ahead;
-		uint8_t client[RECORD_CLIENT_BYTES];
 
 		if (judge->explaining || candidate->skipped ||
 		    candidate->effective->layout.windows == 0) {
@@ -376,7 +367,7 @@ static enum store_result decide(
 			note_warnings(judge, candidate);
 		}
 		if (candidate == denied) {
-			counter_deny(&candidate->record, find_client(judge->request.policy, client) ? client : NULL);
+			deny(judge, candidate);
 			changed = true;
 		}
 		if (changed) {
@@ -390,7 +381,7 @@ static enum store_result decide(
 	return judge->explaining ? STORE_STOP : STORE_OK;
 }
 
-/* Finds the rules that apply, and their keys. */
+/* Makes a candidate and an item of each rule that applies. */
 static void find_candidates(
     struct judge *judge, const struct policy_request *policy, const uint8_t *secret)
 {
@@ -398,10 +389,8 @@ static void find_candidates(
 	uint64_t instance = 0;
 
 	if (judge->request.instance) {
-		const struct policy_attribute *recipient =
-		    policy_find(policy, "recipient", strlen("recipient"));
-		uint64_t hash = hash_keyed(secret, recipient ? recipient->value : "",
-		    recipient ? recipient->value_length : 0);
+		const char *recipient = policy_value(policy, "recipient");
+		uint64_t hash = hash_keyed(secret, recipient, strlen(recipient));
 
 		instance = hash_keyed(secret, judge->request.instance->value,
 			       judge->request.instance->value_length) &
@@ -425,7 +414,10 @@ static void find_candidates(
 		candidate->file =
 		    effective_limits_of_file(judge->limits, rule, candidate->key.override);
 		candidate->transaction.instance = instance;
-		judge->candidates++;
+		judge->item[judge->candidates++] = (struct store_item){.key = candidate->key.text,
+		    .key_length = candidate->key.length,
+		    .initial = candidate->file->initial,
+		    .initial_size = candidate->file->initial_size};
 	}
 }
 
@@ -439,7 +431,7 @@ static bool concerns_no_rule(const struct judge *judge)
 	return true;
 }
 
-/* Prepares everything but the verdict for store_update; no candidates: nothing to do. */
+/* Prepares all that store_update needs. Without candidates there is nothing to do. */
 static enum store_result prepare(struct judge *judge, const struct policy_request *request,
     struct verdict *verdict, struct verdict_notes *notes, struct error *error)
 {
@@ -463,14 +455,6 @@ static enum store_result prepare(struct judge *judge, const struct policy_reques
 		return result;
 	}
 	find_candidates(judge, request, secret);
-	for (size_t i = 0; i < judge->candidates; i++) {
-		const struct request_key *key = &judge->candidate[i].key;
-
-		judge->item[i] = (struct store_item){.key = key->text,
-		    .key_length = key->length,
-		    .initial = judge->candidate[i].file->initial,
-		    .initial_size = judge->candidate[i].file->initial_size};
-	}
 	return result;
 }
 
@@ -485,7 +469,7 @@ void judge_request(struct judge *judge, const struct policy_request *request,
 		    judge->store, judge->item, judge->candidates, decide, judge, error);
 	}
 	if (result == STORE_FULL) {
-		/* New counters must not switch off the limits of those that there are. */
+		/* A full store has no room for new counters, but existing limits still hold. */
 		judge->existing_only = true;
 		result = store_update(
 		    judge->store, judge->item, judge->candidates, decide, judge, &ignored);
@@ -506,7 +490,7 @@ void judge_request(struct judge *judge, const struct policy_request *request,
 	}
 }
 
-/* The counters of a database that does not exist yet: none. */
+/* Decides without counters: the database does not exist yet. */
 static enum store_result decide_without_store(struct judge *judge, struct error *error)
 {
 	struct store_options options = {.max_size = UINT64_MAX};

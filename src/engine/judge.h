@@ -1,6 +1,6 @@
 /*
- * Rules, a request and the counters to a verdict, charging the counters. Neither
- * logs nor answers: see verdict.h for the words.
+ * From rules, a request and the counters to a verdict; charges the counters. Neither logs nor
+ * answers: reply.h puts a verdict in words.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -20,16 +20,16 @@ enum verdict_status {
 	VERDICT_ALLOWED,
 	VERDICT_DENIED,
 	VERDICT_OBSERVED, /* would have been denied, but for mode = observe */
-	VERDICT_WARNING, /* has come to the rule's warn_at */
+	VERDICT_WARNING, /* a window has reached the rule's warn_at */
 	VERDICT_ERROR
 };
 
 struct verdict {
 	enum verdict_status status;
 	/*
-	 * The first rule that denied the request, and of its windows without room the one
-	 * that stays so longest; of an allowed request those that are nearest to their
-	 * limit. NULL if no rule applied, or where a limit is `deny`.
+	 * The first rule that denied the request, and the limit of the window that stays without
+	 * room for longest. If the request was allowed and everything is logged, those of the
+	 * window that is nearest to its limit. NULL if no rule applied; limit also if it is `deny`.
 	 */
 	const struct rule *rule;
 	const struct limit *limit;
@@ -40,7 +40,7 @@ struct verdict {
 	int64_t wait_ms; /* until the rule would let it pass; 0 if allowed, or WINDOW_NEVER */
 };
 
-/* What else is to be logged of a request: rules that observed or warned. */
+/* More to log about a request: rules that observed or warned. */
 #define VERDICT_NOTES_MAX 32
 
 struct verdict_notes {
@@ -53,11 +53,10 @@ struct judge *judge_new(const struct config *config, struct store *store);
 void judge_free(struct judge *judge);
 
 /*
- * Judges a request. Every rule that applies must have room, and then all are
- * charged, in one step; otherwise none is, but those with count_denied. A request
- * that was charged before, by this process or another, is not charged again.
- * VERDICT_ERROR: the counters can't be used, or a new one can't be made and those
- * that there are have room; error says why.
+ * Judges a request. If every rule that applies has room, all are charged in one step; otherwise,
+ * only those with count_denied are. A request that was charged before, by this process or another,
+ * is not charged again. VERDICT_ERROR: the counters can't be used, or a new one can't be made while
+ * the existing ones have room; error says why.
  */
 void judge_request(struct judge *judge, const struct policy_request *request,
     struct verdict *verdict, struct verdict_notes *notes, struct error *error);
@@ -67,12 +66,12 @@ struct judge_finding {
 	const struct rule *rule;
 	enum {
 		FINDING_APPLIES,
-		FINDING_COUNTS_NOTHING, /* its count does not happen in this protocol_state */
+		FINDING_COUNTS_NOTHING, /* in this protocol_state */
 		FINDING_NO_MATCH,
 		FINDING_NO_KEY
 	} kind;
-	unsigned match; /* of FINDING_NO_MATCH: index of the first line that does not hold */
-	/* Of FINDING_APPLIES alone: */
+	unsigned match; /* FINDING_NO_MATCH: index of the first line that does not hold */
+	/* FINDING_APPLIES only: */
 	const struct request_key *key;
 	const struct effective *effective;
 	const struct exception *exception; /* NULL if the database has none for the key */
@@ -83,15 +82,16 @@ struct judge_finding {
 };
 
 /*
- * As judge_request, but nothing is charged or remembered, and reading is all that the store has
- * to allow. STORE_OK; or what failed, with the verdict VERDICT_ERROR.
+ * As judge_request, but charges and remembers nothing, so read access to the store is enough.
+ * STORE_OK; or what failed, with the verdict VERDICT_ERROR.
  */
 enum store_result judge_explain(struct judge *judge, const struct policy_request *request,
     struct verdict *verdict, struct error *error);
 
 /*
- * After judge_explain: what each rule makes of the request, in their order. finding has room for
- * all rules. What it points at is valid until the next request. Returns the number of rules.
+ * After judge_explain: what each rule makes of the request, in the order of the file. finding has
+ * room for all rules, and points at what is valid until the next request. Returns the number of
+ * rules.
  */
 size_t judge_findings(const struct judge *judge, struct judge_finding *finding);
 

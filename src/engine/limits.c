@@ -5,30 +5,32 @@
  */
 #include "engine/limits.h"
 
+#include "base/alloc.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-/* Exceptions whose effective limits are kept, beyond those of one request. */
+/* Exceptions whose effective limits effective_limits_trim leaves. */
 #define KEPT 64
-#define EXCEPTIONS_MAX (KEPT + CONFIG_RULES_MAX)
 
 struct effective_limits {
 	const struct config *config;
 	/* For each rule, its own limits and then those of its overrides. */
 	struct effective **of_rule;
-	/* Each by itself, since callers keep pointers into it while others are added. */
+	/* A list, since callers keep pointers into it while others are added. */
 	struct with_exception {
+		struct with_exception *next;
 		const struct effective *file;
 		uint64_t granted;
 		char *limits;
 		struct effective effective;
-	} * with[EXCEPTIONS_MAX];
+	} * exception;
 	size_t exceptions;
 };
 
 /*
- * Compiles limits for keys with that layout at least. 0, or -1 and why; initial is to be freed in
- * any case.
+ * Compiles limits for counters that have at least that layout. 0, or -1 and why; the caller frees
+ * initial in any case.
  */
 static int compile(struct effective *effective, const struct limits *limits,
     const struct record_layout *layout, struct error *error)
@@ -52,26 +54,6 @@ static int compile(struct effective *effective, const struct limits *limits,
 	return 0;
 }
 
-static int compile_rule(
-    struct effective **compiled, const struct rule *rule, struct error *error)
-{
-	struct effective *effective = calloc(rule->overrides + 1, sizeof(*effective));
-
-	*compiled = effective;
-	if (!effective) {
-		return error_no_memory(error);
-	}
-	for (size_t i = 0; i <= rule->overrides; i++) {
-		const struct limits *limits =
-		    i == 0 ? &rule->limits : &rule->override[i - 1]->limits;
-
-		if (compile(&effective[i], limits, &rule->layout, error)) {
-			return -1;
-		}
-	}
-	return 0;
-}
-
 struct effective_limits *effective_limits_new(const struct config *config)
 {
 	struct effective_limits *limits = calloc(1, sizeof(*limits));
@@ -83,14 +65,23 @@ struct effective_limits *effective_limits_new(const struct config *config)
 	limits->config = config;
 	limits->of_rule = calloc(config->rules + 1, sizeof(struct effective *));
 	for (size_t i = 0; limits->of_rule && i < config->rules; i++) {
-		/* The configuration has seen to it that only memory can be missing. */
-		if (compile_rule(&limits->of_rule[i], &config->rule[i], &error)) {
+		const struct rule *rule = &config->rule[i];
+		struct effective *of_rule = calloc(rule->overrides + 1, sizeof(*of_rule));
+		/* The configuration has checked the limits, so only memory can be missing. */
+		int failed = of_rule ? compile(of_rule, &rule->limits, &rule->layout, &error) : -1;
+
+		limits->of_rule[i] = of_rule;
+		for (size_t j = 0; !failed && j < rule->overrides; j++) {
+			failed = compile(
+			    &of_rule[j + 1], &rule->override[j]->limits, &rule->layout, &error);
+		}
+		if (failed) {
 			effective_limits_free(limits);
 			return NULL;
 		}
 	}
 	if (!limits->of_rule) {
-		effective_limits_free(limits);
+		free(limits);
 		return NULL;
 	}
 	return limits;
@@ -105,9 +96,13 @@ static void free_exception(struct with_exception *with)
 
 static void forget_exceptions(struct effective_limits *limits)
 {
-	for (size_t i = 0; i < limits->exceptions; i++) {
-		free_exception(limits->with[i]);
+	struct with_exception *next;
+
+	for (struct with_exception *with = limits->exception; with; with = next) {
+		next = with->next;
+		free_exception(with);
 	}
+	limits->exception = NULL;
 	limits->exceptions = 0;
 }
 
@@ -136,12 +131,10 @@ void effective_limits_trim(struct effective_limits *limits)
 	}
 }
 
-const struct effective *effective_limits_of_file(const struct effective_limits *limits,
-    const struct rule *rule, const struct override *override)
+const struct effective *effective_limits_of_file(
+    const struct effective_limits *limits, const struct rule *rule, const struct override *override)
 {
-	const struct effective *of_rule = limits->of_rule[rule - limits->config->rule];
-
-	return &of_rule[override ? override->index + 1 : 0];
+	return &limits->of_rule[rule - limits->config->rule][override ? override->index + 1 : 0];
 }
 
 bool effective_limits_find_exception(struct store_txn *txn, const char *counter_key, size_t length,
@@ -160,41 +153,33 @@ bool effective_limits_find_exception(struct store_txn *txn, const char *counter_
 	found = bytes && exception_read(exception, bytes, size, &error) == 0 &&
 	    (exception->limits[0] || exception->grants > 0);
 	if (kept) {
-		*kept = found;
+		*kept = found || (bytes && exception_is_newer(bytes, size));
 	}
 	return found && exception_prune(exception, store_txn_now_ms(txn) / 1000);
 }
 
-/* The limits of the file, or the exception's, and what is granted. 0, or -1 and why. */
-static int add_exception(const struct rule *rule, const struct exception *exception,
-    uint64_t granted, struct limits *limits, struct error *error)
-{
-	uint64_t max = rule->count == COUNT_BYTES ? LIMIT_BYTES_MAX : LIMIT_COUNT_MAX;
-
-	if (exception->limits[0]) {
-		if (limits_parse(exception->limits, rule->count, limits, error)) {
-			return -1;
-		}
-		if (rule->strategy != STRATEGY_FIXED) {
-			limits_shorten(limits);
-		}
-	}
-	for (unsigned i = 0; i < limits->n; i++) {
-		uint64_t *count = &limits->at[i].count;
-
-		*count = granted > max || *count > max - granted ? max : *count + granted;
-	}
-	return 0;
-}
-
+/* Compiles the limits of the file or of the exception, raised by what is granted. */
 static int compile_exception(struct effective *effective, const struct rule *rule,
     const struct effective *file, const struct exception *exception, uint64_t granted,
     struct error *error)
 {
+	uint64_t max = rule->count == COUNT_BYTES ? LIMIT_BYTES_MAX : LIMIT_COUNT_MAX;
 	struct limits limits = file->limits;
 
-	if (add_exception(rule, exception, granted, &limits, error) ||
-	    compile(effective, &limits, &file->layout, error)) {
+	if (exception->limits[0]) {
+		if (limits_parse(exception->limits, rule->count, &limits, error)) {
+			return -1;
+		}
+		if (rule->strategy != STRATEGY_FIXED) {
+			limits_shorten(&limits);
+		}
+	}
+	for (unsigned i = 0; i < limits.n; i++) {
+		uint64_t *count = &limits.at[i].count;
+
+		*count = granted > max || *count > max - granted ? max : *count + granted;
+	}
+	if (compile(effective, &limits, &file->layout, error)) {
 		return -1;
 	}
 	/* A record grows for windows that are new, but not for more events. */
@@ -215,34 +200,27 @@ const struct effective *effective_limits_with(struct effective_limits *limits,
 	uint64_t granted = exception_granted(exception);
 	struct with_exception *with;
 
-	for (size_t i = 0; i < limits->exceptions; i++) {
-		with = limits->with[i];
+	for (with = limits->exception; with; with = with->next) {
 		if (with->file == file && with->granted == granted &&
 		    strcmp(with->limits, exception->limits) == 0) {
 			return &with->effective;
 		}
-	}
-	if (limits->exceptions == EXCEPTIONS_MAX) {
-		error_set(error, "too many exceptions at once");
-		return NULL;
 	}
 	with = calloc(1, sizeof(*with));
 	if (!with) {
 		error_no_memory(error);
 		return NULL;
 	}
+	with->limits = alloc_copy(exception->limits, error);
+	if (!with->limits ||
+	    compile_exception(&with->effective, rule, file, exception, granted, error)) {
+		free_exception(with);
+		return NULL;
+	}
 	with->file = file;
 	with->granted = granted;
-	with->limits = strdup(exception->limits);
-	if (!with->limits) {
-		error_no_memory(error);
-		free_exception(with);
-		return NULL;
-	}
-	if (compile_exception(&with->effective, rule, file, exception, granted, error)) {
-		free_exception(with);
-		return NULL;
-	}
-	limits->with[limits->exceptions++] = with;
+	with->next = limits->exception;
+	limits->exception = with;
+	limits->exceptions++;
 	return &with->effective;
 }

@@ -31,26 +31,26 @@ struct effective_limits;
 struct effective_limits *effective_limits_new(const struct config *config);
 void effective_limits_free(struct effective_limits *limits);
 
-/* By the configuration alone. override: NULL: the rule's own limits. */
+/* By the configuration alone. Without an override, NULL, the rule's own limits. */
 const struct effective *effective_limits_of_file(const struct effective_limits *limits,
     const struct rule *rule, const struct override *override);
 
 /*
  * With an exception in addition to what the file has for the key. Valid until
- * effective_limits_trim. NULL and why: this exception can't be with this configuration (any more),
- * or out of memory.
+ * effective_limits_trim. NULL and why: the exception does not fit this configuration, or out of
+ * memory.
  */
 const struct effective *effective_limits_with(struct effective_limits *limits,
     const struct rule *rule, const struct effective *file, const struct exception *exception,
     struct error *error);
 
-/* Forgets what exceptions made of limits, if it is much. */
+/* Forgets the effective limits of exceptions if they are many. */
 void effective_limits_trim(struct effective_limits *limits);
 
 /*
  * The exception beside the counter with that key, without what has expired. False if there is
- * none, or only a damaged one. *kept, unless NULL: the database has one, even if it has expired;
- * it may be in force again after the clock was set back.
+ * none that can be used. *kept, unless NULL: the database has one that may be in force later, when
+ * the clock is set back or a newer version reads it.
  */
 bool effective_limits_find_exception(struct store_txn *txn, const char *counter_key, size_t length,
     struct exception *exception, bool *kept);

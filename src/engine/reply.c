@@ -1,5 +1,5 @@
 /*
- * A verdict in words: see verdict.h.
+ * A verdict in words: see reply.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-/* What could end a field of a log line early, or be taken for another one. */
+/* Characters that could end a field of a log line, or begin another one. */
 #define LOG_ESCAPE " ,<>"
 
 struct expansion {
@@ -20,15 +20,6 @@ struct expansion {
 	char *buffer;
 	size_t size;
 };
-
-static void add_limit(const struct verdict *verdict, struct strbuf *text)
-{
-	if (verdict->limit) {
-		limit_format(verdict->limit, verdict->rule->count, text);
-	} else {
-		strbuf_puts(text, "deny");
-	}
-}
 
 /* The attribute, or the pair, that gave the key. */
 static void add_field(const struct verdict *verdict, struct strbuf *text)
@@ -44,16 +35,12 @@ static void add_field(const struct verdict *verdict, struct strbuf *text)
 	}
 }
 
-static void add_wait(int64_t wait_ms, struct strbuf *text)
+static long long window_s(const struct verdict *verdict)
 {
-	if (wait_ms == WINDOW_NEVER) {
-		strbuf_puts(text, "never");
-	} else {
-		duration_format(wait_ms, text);
-	}
+	return verdict->limit ? verdict->limit->window.length_ms / 1000 : 0;
 }
 
-/* The value of one of template_names; false: it is an attribute's name. */
+/* Appends the value of one of template_names. False: name is an attribute's. */
 static bool own_value(
     const struct verdict *verdict, const char *name, size_t length, struct strbuf *text)
 {
@@ -66,8 +53,10 @@ static bool own_value(
 		    verdict->key->length - verdict->key->prefix);
 	} else if (ascii_same(name, length, "field")) {
 		add_field(verdict, text);
+	} else if (ascii_same(name, length, "limit") && verdict->limit) {
+		limit_format(verdict->limit, rule->count, text);
 	} else if (ascii_same(name, length, "limit")) {
-		add_limit(verdict, text);
+		strbuf_puts(text, "deny");
 	} else if (ascii_same(name, length, "used")) {
 		strbuf_printf(text, "%llu", (unsigned long long)verdict->used);
 	} else if (ascii_same(name, length, "remaining")) {
@@ -75,11 +64,11 @@ static bool own_value(
 	} else if (ascii_same(name, length, "count")) {
 		strbuf_puts(text, options_count_words[rule->count]);
 	} else if (ascii_same(name, length, "window")) {
-		int64_t ms = verdict->limit ? verdict->limit->window.length_ms : 0;
-
-		strbuf_printf(text, "%lld", (long long)(ms / 1000));
+		strbuf_printf(text, "%lld", window_s(verdict));
+	} else if (ascii_same(name, length, "retry_after") && verdict->wait_ms == WINDOW_NEVER) {
+		strbuf_puts(text, "never");
 	} else if (ascii_same(name, length, "retry_after")) {
-		add_wait(verdict->wait_ms, text);
+		duration_format(verdict->wait_ms, text);
 	} else {
 		return false;
 	}
@@ -103,8 +92,8 @@ static const char *look_up(const void *data, const char *name, size_t length, si
 }
 
 /*
- * Whether an action that has something behind its first word came out without it, its
- * placeholders being empty: to Postfix "450" alone means OK.
+ * Whether only the first word is left of an action, since its placeholders are empty: to Postfix,
+ * "450" alone means OK.
  */
 static bool lost_argument(const char *template, const char *action)
 {
@@ -153,21 +142,6 @@ static void add_attribute(struct strbuf *text, const char *before,
 	add_value(text, before, policy_value(request, name), after);
 }
 
-static void add_numbers(struct strbuf *text, const struct verdict *verdict)
-{
-	const struct limit *limit = verdict->limit;
-	uint64_t count = limit ? limit->count : 0;
-	int64_t window_ms = limit ? limit->window.length_ms : 0;
-
-	strbuf_printf(text, ", used=%llu/", (unsigned long long)verdict->used);
-	if (verdict->unlimited) {
-		strbuf_puts(text, "unlimited");
-	} else {
-		strbuf_printf(text, "%llu", (unsigned long long)count);
-	}
-	strbuf_printf(text, ", window=%lld", (long long)(window_ms / 1000));
-}
-
 void reply_log_line(const struct verdict *verdict, const struct policy_request *request,
     const struct error *error, struct strbuf *text)
 {
@@ -187,8 +161,14 @@ void reply_log_line(const struct verdict *verdict, const struct policy_request *
 	strbuf_puts(text, verdict->rule ? verdict->rule->name : "-");
 	add_value(
 	    text, ", key=", verdict->rule ? verdict->key->text + verdict->key->prefix : "-", "");
-	add_numbers(text, verdict);
-	strbuf_printf(text, ", status=%s", names[verdict->status]);
+	strbuf_printf(text, ", used=%llu/", (unsigned long long)verdict->used);
+	if (verdict->unlimited) {
+		strbuf_puts(text, "unlimited");
+	} else {
+		strbuf_printf(
+		    text, "%llu", (unsigned long long)(verdict->limit ? verdict->limit->count : 0));
+	}
+	strbuf_printf(text, ", window=%lld, status=%s", window_s(verdict), names[verdict->status]);
 	if (wait_ms == WINDOW_NEVER) {
 		strbuf_puts(text, ", retry_after=never");
 	} else {

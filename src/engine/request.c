@@ -1,5 +1,5 @@
 /*
- * From a request to what a rule makes of it: see rule.h.
+ * From a request to what a rule makes of it: see request.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -16,19 +16,15 @@
 
 void request_init(struct request *request, const struct policy_request *policy)
 {
-	static const struct {
-		const char *name;
-		enum request_state state;
-	} states[] = {{"RCPT", REQUEST_RCPT}, {"DATA", REQUEST_DATA},
-	    {"END-OF-MESSAGE", REQUEST_END}};
+	static const char *const states[] = {
+	    [REQUEST_RCPT] = "RCPT", [REQUEST_DATA] = "DATA", [REQUEST_END] = "END-OF-MESSAGE"};
 	const char *state = policy_value(policy, "protocol_state");
 	const char *number;
 
 	*request = (struct request){.policy = policy};
-	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++) {
-		if (strcmp(state, states[i].name) == 0) {
-			request->state = states[i].state;
-			break;
+	for (unsigned i = REQUEST_RCPT; i <= REQUEST_END; i++) {
+		if (strcmp(state, states[i]) == 0) {
+			request->state = (enum request_state)i;
 		}
 	}
 	if (request->state == REQUEST_DATA || request->state == REQUEST_END) {
@@ -81,10 +77,8 @@ unsigned request_matches(const struct rule *rule, const struct policy_request *r
 
 	for (; i < rule->matches; i++) {
 		const struct config_attribute *attribute = &rule->match[i].attribute;
-		const struct policy_attribute *found =
-		    policy_find(request, attribute->source, strlen(attribute->source));
-		const char *value = found ? found->value : "";
-		size_t length = found ? found->value_length : 0;
+		const char *value = policy_value(request, attribute->source);
+		size_t length = strlen(value);
 
 		if (attribute->kind == KEY_DOMAIN) {
 			const char *domain = pattern_domain(value, length, &length);
@@ -100,8 +94,8 @@ unsigned request_matches(const struct rule *rule, const struct policy_request *r
 }
 
 /*
- * The override for a key. A client may call itself user or sender what looks like an IP
- * address: that must not bring it into a network of the overrides.
+ * The override for a key. A client can choose a user name or a sender that looks like an IP
+ * address; no override for a network may apply to that.
  */
 static const struct override *find_override(
     const struct rule *rule, const struct config_key *source, const char *key, size_t length)
@@ -116,7 +110,7 @@ static const struct override *find_override(
 	return rule_find_override(rule, key, length);
 }
 
-/* Puts the rule's name before a key that is cut to its length. */
+/* Cuts the key to its length, and puts the rule's name before it. */
 static void finish_key(const struct rule *rule, struct strbuf *text,
     const uint8_t secret[HASH_KEY_BYTES], struct request_key *key)
 {
@@ -135,7 +129,7 @@ static void finish_key(const struct rule *rule, struct strbuf *text,
 bool request_find_key(const struct rule *rule, const struct policy_request *request,
     const uint8_t secret[HASH_KEY_BYTES], struct request_key *key)
 {
-	/* A pair, with every '+' escaped. Not on the stack, all else would be far from there. */
+	/* A pair, with every '+' escaped. Static, so that the stack stays within few pages. */
 	static char buffer[4 * KEY_VALUE_MAX + 2];
 	struct strbuf text;
 
@@ -148,12 +142,10 @@ bool request_find_key(const struct rule *rule, const struct policy_request *requ
 		key->source = &rule->key[i];
 		for (unsigned j = 0; j < key->source->parts; j++) {
 			const struct config_attribute *part = &key->source->part[j];
-			const struct policy_attribute *attribute =
-			    policy_find(request, part->source, strlen(part->source));
+			const char *value = policy_value(request, part->source);
 
-			if (!attribute ||
-			    !key_add(&text, attribute->value, attribute->value_length, part->kind,
-				j > 0, &rule->folding)) {
+			if (!key_add(
+				&text, value, strlen(value), part->kind, j > 0, &rule->folding)) {
 				strbuf_init(&text, buffer, sizeof(buffer));
 				break;
 			}

@@ -11,8 +11,7 @@
 /* How long a counter is kept for the sake of the transactions that it remembers. */
 #define TRANSACTION_MS (600 * 1000)
 
-static bool keep(
-    const char *key, size_t key_length, char *data, size_t size, int64_t now_ms)
+static bool keep(const char *key, size_t key_length, char *data, size_t size, int64_t now_ms)
 {
 	struct exception exception;
 	struct record record;
@@ -70,15 +69,13 @@ static bool newer(const char *a, size_t a_size, const char *b, size_t b_size)
 	struct record a_record, b_record;
 	struct error error;
 
-	if (exception_read(&a_exception, a, a_size, &error) == 0 &&
-	    exception_read(&b_exception, b, b_size, &error) == 0) {
-		return a_exception.changed_ms > b_exception.changed_ms;
+	/* What can't be read was written by a later version, and is taken for the later one. */
+	if (exception_read(&b_exception, b, b_size, &error) == 0) {
+		return exception_read(&a_exception, a, a_size, &error) ||
+		    a_exception.changed_ms > b_exception.changed_ms;
 	}
-	if (record_read(&b_record, b, b_size, &error)) {
-		/* A later version wrote it; nobody here can read its time. */
-		return false;
-	}
-	return record_read(&a_record, a, a_size, &error) || record_is_later(&a_record, &b_record);
+	return record_read(&b_record, b, b_size, &error) == 0 &&
+	    (record_read(&a_record, a, a_size, &error) || record_is_later(&a_record, &b_record));
 }
 
 const struct store_codec retention_codec = {.repair = repair, .newer = newer, .keep = keep};

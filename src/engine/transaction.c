@@ -37,55 +37,49 @@ void transaction_memo_free(struct transaction_memo *memo)
 	free(memo);
 }
 
-/* Index of the key's entry, or the number of entries. */
-static size_t find(const struct transaction_memo *memo, const struct request_key *key)
+static struct entry *find_entry(struct transaction_memo *memo, const struct request_key *key)
 {
-	size_t i = 0;
+	for (size_t i = 0; i < memo->entries; i++) {
+		struct entry *entry = &memo->entry[i];
 
-	while (i < memo->entries &&
-	    (memo->entry[i].length != key->length ||
-		memcmp(memo->entry[i].key, key->text, key->length) != 0)) {
-		i++;
+		if (entry->length == key->length &&
+		    memcmp(entry->key, key->text, key->length) == 0) {
+			return entry;
+		}
 	}
-	return i;
+	return NULL;
 }
 
-bool transaction_find(const struct transaction_memo *memo, const struct request_key *key,
+bool transaction_find(struct transaction_memo *memo, const struct request_key *key,
     const struct record *record, uint64_t instance, struct record_transaction *transaction)
 {
-	size_t i;
+	const struct entry *entry =
+	    instance && memo->instance == instance ? find_entry(memo, key) : NULL;
 
 	if (instance && record_transaction(record, instance, transaction)) {
 		return true;
 	}
-	if (instance && memo->instance == instance) {
-		i = find(memo, key);
-		if (i < memo->entries) {
-			*transaction = memo->entry[i].transaction;
-			return true;
-		}
-	}
-	*transaction = (struct record_transaction){.instance = instance};
-	return false;
+	*transaction =
+	    entry ? entry->transaction : (struct record_transaction){.instance = instance};
+	return entry != NULL;
 }
 
 void transaction_keep(struct transaction_memo *memo, const struct request_key *key,
     const struct record_transaction *transaction)
 {
-	size_t i;
+	struct entry *entry;
 
 	if (memo->instance != transaction->instance) {
 		memo->instance = transaction->instance;
 		memo->entries = 0;
 	}
-	i = find(memo, key);
-	if (i == ENTRIES_MAX) {
-		return;
+	entry = find_entry(memo, key);
+	if (!entry && memo->entries < ENTRIES_MAX) {
+		entry = &memo->entry[memo->entries++];
+		entry->length = key->length;
+		memcpy(entry->key, key->text, key->length);
 	}
-	if (i == memo->entries) {
-		memo->entry[i].length = key->length;
-		memcpy(memo->entry[i].key, key->text, key->length);
-		memo->entries++;
+	if (entry) {
+		entry->transaction = *transaction;
 	}
-	memo->entry[i].transaction = *transaction;
 }

@@ -25,7 +25,7 @@ void transaction_memo_free(struct transaction_memo *memo);
  * What a counter was charged for a transaction, by its record or else by the memo. False: nothing
  * is known; *transaction then is one that was charged nothing.
  */
-bool transaction_find(const struct transaction_memo *memo, const struct request_key *key,
+bool transaction_find(struct transaction_memo *memo, const struct request_key *key,
     const struct record *record, uint64_t instance, struct record_transaction *transaction);
 
 /* Keeps it in the memo, which forgets other transactions. */

@@ -178,28 +178,21 @@ static bool is_root(const char *path)
 	return strcmp(path, "/") == 0;
 }
 
-/*
- * Finds the real path of a file's folder or, if that is missing, of its parent. follow: of the
- * folder of a symbolic link's target. false if neither exists.
- */
-static bool find_folder(const char *path, bool follow, char folder[PATH_MAX], bool *missing)
+/* Finds the real path of a file's folder: 0. If it is missing, of its parent: 1. -1: of neither. */
+static int find_folder(const char *path, char folder[PATH_MAX])
 {
 	char name[PATH_MAX];
 
-	*missing = false;
-	if (follow) {
-		return realpath(path, folder) && cut_name(folder);
-	}
 	if (strlen(path) + sizeof("./") > sizeof(name)) {
-		return false;
+		return -1;
 	}
 	stpcpy(stpcpy(name, path[0] == '/' ? "" : "./"), path);
 	cut_name(name);
 	if (realpath(name, folder)) {
-		return true;
+		return 0;
 	}
-	*missing = true;
-	return errno == ENOENT && cut_name(name) && realpath(name, folder) && !is_root(folder);
+	return errno == ENOENT && cut_name(name) && realpath(name, folder) && !is_root(folder) ? 1
+											       : -1;
 }
 
 /*
@@ -215,11 +208,6 @@ static void allow_folder(char folder[PATH_MAX], uint64_t rights, bool above)
 	if (above && slash != folder) {
 		*slash = '\0';
 	}
-	for (size_t i = 0; i < rules.folders; i++) {
-		if (rules.folder[i].rights == rights && strcmp(rules.folder[i].path, folder) == 0) {
-			return;
-		}
-	}
 	allow(folder, rights);
 	path = strdup(folder);
 	if (path && rules.folders < sizeof(rules.folder) / sizeof(*rules.folder)) {
@@ -234,7 +222,7 @@ enum above { FOLDER, ABOVE, ABOVE_LINK /* if the path contains a symbolic link *
 static void allow_place(const char *path, uint64_t rights, enum above above)
 {
 	char folder[PATH_MAX];
-	bool missing;
+	int missing;
 
 	if (realpath(path, folder)) {
 		bool linked = strcmp(path, folder) != 0;
@@ -245,7 +233,8 @@ static void allow_place(const char *path, uint64_t rights, enum above above)
 			return;
 		}
 	}
-	if (find_folder(path, false, folder, &missing)) {
+	missing = find_folder(path, folder);
+	if (missing >= 0) {
 		allow_folder(folder, rights, above != FOLDER && !missing);
 	}
 }
@@ -285,14 +274,14 @@ static bool covers(const char *folder, uint64_t rights)
 	return false;
 }
 
+/* Whether the file's folder and, if it is a symbolic link, its target's are covered. */
 static bool reaches(const char *path, uint64_t rights)
 {
-	char folder[PATH_MAX];
-	bool missing;
+	char folder[PATH_MAX], target[PATH_MAX];
 
 	return !rules.in_force ||
-	    (find_folder(path, false, folder, &missing) && covers(folder, rights) &&
-		(!find_folder(path, true, folder, &missing) || covers(folder, rights)));
+	    (find_folder(path, folder) >= 0 && covers(folder, rights) &&
+		(!realpath(path, target) || !cut_name(target) || covers(target, rights)));
 }
 
 bool confine_reaches_database(const char *path)

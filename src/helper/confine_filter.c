@@ -15,86 +15,28 @@
 
 /*
  * The system calls that the helper, TDB, inih and libc make after the start, on any architecture.
- * If a line has two, the second is used where the first does not exist. Each costs every start 0.5
- * microseconds. Calls that run programs, make processes, send signals, change owners or show other
- * processes are left out on purpose.
+ * Each costs every start 0.5 microseconds. Calls that run programs, make processes, send signals,
+ * change owners or show other processes are left out on purpose.
  */
-static const char *const allowed[][2] = {
+static const char *const allowed[] = {
     /* requests, answers, files */
-    {"read"},
-    {"readv"},
-    {"write"},
-    {"writev"},
-    {"pread64"},
-    {"pwrite64"},
-    {"lseek"},
-    {"_llseek"},
-    {"open"},
-    {"openat"},
-    {"close"},
-    {"fcntl"},
-    {"fcntl64"},
-    {"stat"},
-    {"stat64"},
-    {"lstat"},
-    {"lstat64"},
-    {"fstat"},
-    {"fstat64"},
-    {"newfstatat"},
-    {"fstatat64"},
-    {"statx"},
-    {"fstatfs"},
-    {"fstatfs64"},
-    {"ftruncate"},
-    {"ftruncate64"},
-    {"fallocate"},
-    {"fchmod"},
-    {"utime"},
-    {"utimensat"},
-    {"utimensat_time64"},
-    {"fsync"},
-    {"fdatasync"},
-    {"msync"},
-    {"rename", "renameat"},
-    {"renameat2"},
-    {"link", "linkat"},
-    {"unlink", "unlinkat"},
-    {"readlink", "readlinkat"},
-    {"getcwd"},
-    {"getdents64"},
-    {"geteuid"},
-    {"geteuid32"},
+    "read", "readv", "write", "writev", "pread64", "pwrite64", "lseek", "_llseek", "open", "openat",
+    "close", "fcntl", "fcntl64", "stat", "stat64", "lstat", "lstat64", "fstat", "fstat64",
+    "newfstatat", "fstatat64", "statx", "fstatfs", "fstatfs64", "ftruncate", "ftruncate64",
+    "fallocate", "fchmod", "utime", "utimensat", "utimensat_time64", "fsync", "fdatasync", "msync",
+    "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "readlink",
+    "readlinkat", "getcwd", "getdents64", "geteuid", "geteuid32",
     /* memory */
-    {"brk"},
-    {"mremap"},
-    {"munmap"},
-    {"madvise"},
+    "brk", "mremap", "munmap", "madvise",
     /* time, and the alarm that limits the wait for a lock */
-    {"clock_gettime"},
-    {"clock_gettime64"},
-    {"gettimeofday"},
-    {"nanosleep"},
-    {"clock_nanosleep"},
-    {"clock_nanosleep_time64"},
-    {"setitimer"},
-    {"rt_sigaction"},
-    {"rt_sigprocmask"},
-    {"rt_sigreturn"},
-    {"sigreturn"},
-    {"restart_syscall"},
+    "clock_gettime", "clock_gettime64", "gettimeofday", "nanosleep", "clock_nanosleep",
+    "clock_nanosleep_time64", "setitimer", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
+    "sigreturn", "restart_syscall",
     /* syslog */
-    {"connect"},
-    {"send"},
-    {"sendto"},
-    {"getpid"},
+    "connect", "send", "sendto", "getpid",
     /* the rest */
-    {"futex"},
-    {"getrandom"},
-    {"landlock_create_ruleset"},
-    {"landlock_add_rule"},
-    {"landlock_restrict_self"},
-    {"exit_group"},
-};
+    "futex", "getrandom", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self",
+    "exit_group"};
 
 static const char *const mapping[] = {"mmap", "mmap2", "mprotect"};
 
@@ -108,15 +50,12 @@ static void check(int result, const char *what)
 }
 
 /* libseccomp gives negative numbers to calls that this architecture does not have. */
-static void allow(scmp_filter_ctx filter, const char *const name[2])
+static void allow(scmp_filter_ctx filter, const char *name)
 {
-	int number = seccomp_syscall_resolve_name(name[0]);
+	int number = seccomp_syscall_resolve_name(name);
 
-	if (number < 0 && name[1]) {
-		number = seccomp_syscall_resolve_name(name[1]);
-	}
 	if (number >= 0) {
-		check(seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0), name[0]);
+		check(seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0), name);
 	} else if (number != __NR_SCMP_ERROR) {
 		/* A call that some architectures have behind socketcall(2). */
 		(void)seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);

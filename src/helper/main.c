@@ -13,7 +13,6 @@
 #include "engine/reply.h"
 #include "helper/confine.h"
 #include "helper/reload.h"
-#include "helper/trouble.h"
 #include "policy/protocol.h"
 #include "store/store.h"
 
@@ -22,14 +21,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sysexits.h>
 #include <unistd.h>
-
-/* From sysexits.h, which not every libc has. */
-#define EXIT_USAGE 64
 
 struct helper {
 	struct reload reload;
-	struct troubles troubles;
 	struct policy_reader reader;
 	struct policy_request request;
 	struct verdict_notes notes;
@@ -86,7 +82,7 @@ static int answer(struct helper *helper, const struct error *bad)
 	if (!bad && setup->judge) {
 		judge_request(setup->judge, &helper->request, &verdict, &helper->notes, &error);
 		if (verdict.status == VERDICT_ERROR &&
-		    trouble_is_news(&helper->troubles, error.text)) {
+		    reload_is_news(&helper->reload, error.text)) {
 			bad = &error;
 		}
 	}
@@ -119,7 +115,7 @@ static void compact_if_due(struct helper *helper)
 		return;
 	}
 	if (store_maintain(store, &maintenance, &error) != STORE_OK &&
-	    trouble_is_news(&helper->troubles, error.text)) {
+	    reload_is_news(&helper->reload, error.text)) {
 		reload_log(&helper->reload, LOG_LEVEL_ERROR, error.text);
 	}
 	log_notice(helper);
@@ -148,9 +144,9 @@ static void serve(struct helper *helper)
 }
 
 /*
- * spawn(8) ties fd 2 to the client's socket as well: one stray byte there, from a library or from
- * libc, would be taken for an answer. Descriptors that are closed are opened on /dev/null, so that
- * none of our files gets their numbers.
+ * spawn(8) ties fd 2 to the client's socket as well: Postfix would take a stray byte from a library
+ * for an answer. Descriptors that are closed are opened on /dev/null, so that none of our files
+ * gets their numbers.
  */
 static void secure_descriptors(void)
 {
@@ -165,16 +161,6 @@ static void secure_descriptors(void)
 		}
 		close(fd);
 	}
-}
-
-/*
- * A client that closes its socket before it has the answer must make write fail, not kill the
- * process: the decision is still to be logged and the file to be compacted. spawn(8) ignores
- * SIGPIPE already; systemd (IgnoreSIGPIPE=no) and inetd do not.
- */
-static void ignore_sigpipe(void)
-{
-	signal(SIGPIPE, SIG_IGN);
 }
 
 static const char usage[] =
@@ -201,7 +187,12 @@ int main(int argc, char **argv)
 
 	confine_environment();
 	secure_descriptors();
-	ignore_sigpipe();
+	/*
+	 * If a client closes its socket before it has the answer, write must fail and not kill the
+	 * process, which has yet to log the decision. spawn(8) ignores SIGPIPE already; systemd
+	 * (IgnoreSIGPIPE=no) and inetd do not.
+	 */
+	signal(SIGPIPE, SIG_IGN);
 	while ((option = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
@@ -220,11 +211,11 @@ int main(int argc, char **argv)
 	wrong = wrong || optind < argc;
 	if (wrong && isatty(STDIN_FILENO)) {
 		fputs(usage, stderr);
-		return EXIT_USAGE;
+		return EX_USAGE;
 	}
 	helper.reader.fd = STDIN_FILENO;
 	confine_process();
-	reload_start(&helper.reload, config_path, &helper.troubles);
+	reload_start(&helper.reload, config_path);
 	if (wrong) {
 		/* Exiting would stop mail. */
 		log_line(LOG_LEVEL_WARNING,

@@ -5,11 +5,13 @@
  */
 #include "helper/reload.h"
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/strbuf.h"
 #include "engine/retention.h"
 #include "helper/confine.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -18,28 +20,17 @@
 /* A file that was written to more recently may be incomplete. */
 #define SETTLED_MS 300
 #define PAUSE_MS 10
-#define MISTAKES_MAX 100
+#define LOG_AGAIN_MS (3600 * 1000)
+/* Mistakes beyond this many bytes of lines are not logged. */
+#define MISTAKES_MAX 32768
 
-/* Mistakes in the file. They are kept until it is known where the log goes. */
-struct mistakes {
-	char *line[MISTAKES_MAX];
-	size_t lines;
-	bool out_of_memory;
-};
-
+/* Mistakes are kept, one a line, until it is known where the log goes. */
 static void add_mistake(void *data, const char *message)
 {
-	struct mistakes *mistakes = data;
+	struct strbuf *mistakes = data;
 
-	if (mistakes->lines == MISTAKES_MAX) {
-		return;
-	}
-	mistakes->line[mistakes->lines] = strdup(message);
-	if (mistakes->line[mistakes->lines]) {
-		mistakes->lines++;
-	} else {
-		mistakes->out_of_memory = true;
-	}
+	strbuf_puts(mistakes, message);
+	strbuf_puts(mistakes, "\n");
 }
 
 static void drop_setup(struct setup *setup)
@@ -50,41 +41,47 @@ static void drop_setup(struct setup *setup)
 	*setup = (struct setup){.judge = NULL};
 }
 
+/* Keeps the old value of an option, and adds the new one to *notice. 0, or -1 and why. */
+static int keep_value(const struct reload *reload, const char *option, char **value,
+    const char *old, struct strbuf *notice, struct error *error)
+{
+	char *kept = alloc_copy(old, error);
+
+	if (!kept) {
+		return -1;
+	}
+	if (notice->length > 0) {
+		strbuf_puts(notice, " and ");
+	} else {
+		strbuf_printf(notice, "%s: ", reload->path);
+	}
+	strbuf_printf(notice, "%s = %s", option, *value);
+	free(*value);
+	*value = kept;
+	return 0;
+}
+
 /*
- * Where a changed configuration names files that this process can't reach any more, those of the
- * configuration in force remain, and *notice says so. 0, or -1 if out of memory.
+ * If a changed configuration names files that this process can't reach any more, those of the
+ * configuration in force remain, and *notice says so. 0, or -1 and why.
  */
-static int keep_places(const struct reload *reload, struct config *config, struct strbuf *notice)
+static int keep_places(
+    const struct reload *reload, struct config *config, struct strbuf *notice, struct error *error)
 {
 	const struct config *old = &reload_setup(reload)->config;
 
-	if (!confine_reaches_database(config->database)) {
-		char *database = strdup(old->database);
-
-		if (!database) {
-			return -1;
-		}
-		strbuf_printf(notice, "%s: database = %s", reload->path, config->database);
-		free(config->database);
-		config->database = database;
+	if (!confine_reaches_database(config->database) &&
+	    keep_value(reload, "database", &config->database, old->database, notice, error)) {
+		return -1;
 	}
 	if (config->log_path && !confine_reaches_log(config->log_path)) {
-		char *log_target = strdup(old->log_target);
-
-		if (!log_target) {
+		if (keep_value(reload, "log_target", &config->log_target, old->log_target, notice,
+			error)) {
 			return -1;
 		}
-		if (notice->length > 0) {
-			strbuf_puts(notice, " and log_target = ");
-		} else {
-			strbuf_printf(notice, "%s: log_target = ", reload->path);
-		}
-		strbuf_puts(notice, config->log_target);
-		free(config->log_target);
-		config->log_target = log_target;
 		config->log_facility = old->log_facility;
 		config->log_path =
-		    old->log_path ? log_target + (old->log_path - old->log_target) : NULL;
+		    old->log_path ? config->log_target + (old->log_path - old->log_target) : NULL;
 	}
 	if (notice->length > 0) {
 		strbuf_puts(notice,
@@ -94,14 +91,14 @@ static int keep_places(const struct reload *reload, struct config *config, struc
 	return 0;
 }
 
-/* Adds to a setup with a good configuration what judges by it. 0, or -1 if out of memory. */
-static int complete_setup(const struct reload *reload, struct setup *setup, struct strbuf *notice)
+/* Adds to a setup with a good configuration what judges by it. 0, or -1 and why. */
+static int complete_setup(
+    const struct reload *reload, struct setup *setup, struct strbuf *notice, struct error *error)
 {
 	struct config *config = &setup->config;
 	struct store_options options;
-	struct error error;
 
-	if (reload_setup(reload)->judge && keep_places(reload, config, notice)) {
+	if (reload_setup(reload)->judge && keep_places(reload, config, notice, error)) {
 		return -1;
 	}
 	options = (struct store_options){.mode = config->database_mode,
@@ -109,38 +106,25 @@ static int complete_setup(const struct reload *reload, struct setup *setup, stru
 	    .lock_timeout_ms = config->lock_timeout_ms,
 	    .access = STORE_CREATE,
 	    .rescue = true};
-	setup->store = store_open(config->database, &options, &retention_codec, &error);
-	setup->judge = setup->store ? judge_new(config, setup->store) : NULL;
-	if (!setup->judge) {
-		store_close(setup->store);
-		setup->store = NULL;
+	setup->store = store_open(config->database, &options, &retention_codec, error);
+	if (!setup->store) {
 		return -1;
 	}
-	return 0;
+	setup->judge = judge_new(config, setup->store);
+	return setup->judge ? 0 : error_no_memory(error);
 }
 
-/* Logs a reason for not using the file: anew for each version of it, or as other trouble. */
-static void log_reason(const struct reload *reload, const char *line, bool changed)
+/* Logs why the file is not used: again if it has changed, and as other trouble. */
+static void log_failure(struct reload *reload, char *mistakes, bool changed)
 {
-	bool news = trouble_is_news(reload->troubles, line);
+	char *line;
 
-	if (changed || news) {
-		reload_log(reload, LOG_LEVEL_ERROR, line);
-	}
-}
+	while ((line = strsep(&mistakes, "\n")) && *line) {
+		bool news = reload_is_news(reload, line);
 
-static void log_failure(const struct reload *reload, const struct mistakes *mistakes, bool changed)
-{
-	char line[RELOAD_LINE_MAX];
-	struct strbuf text;
-
-	for (size_t i = 0; i < mistakes->lines; i++) {
-		log_reason(reload, mistakes->line[i], changed);
-	}
-	if (mistakes->out_of_memory) {
-		strbuf_init(&text, line, sizeof(line));
-		strbuf_printf(&text, "%s: out of memory", reload->path);
-		log_reason(reload, line, changed);
+		if (changed || news) {
+			reload_log(reload, LOG_LEVEL_ERROR, line);
+		}
 	}
 	if (changed) {
 		reload_log(reload, LOG_LEVEL_ERROR,
@@ -155,21 +139,19 @@ static void load(struct reload *reload)
 	struct setup *old = &reload->setup[reload->in_force];
 	struct setup *new = &reload->setup[!reload->in_force];
 	struct config_stamp before = reload->stamp;
-	struct mistakes mistakes = {.lines = 0};
-	char line[RELOAD_LINE_MAX];
-	struct strbuf notice;
+	char line[RELOAD_LINE_MAX], lines[MISTAKES_MAX];
+	struct strbuf notice, mistakes;
 	enum config_result loaded;
+	struct error error;
 	bool good;
 
 	strbuf_init(&notice, line, sizeof(line));
-	loaded =
-	    config_load(reload->path, &new->config, &reload->stamp, add_mistake, &mistakes);
+	strbuf_init(&mistakes, lines, sizeof(lines));
+	loaded = config_load(reload->path, &new->config, &reload->stamp, add_mistake, &mistakes);
 	good = loaded == CONFIG_OK;
-	if (good && complete_setup(reload, new, &notice)) {
+	if (good && complete_setup(reload, new, &notice, &error)) {
 		good = false;
-		mistakes.out_of_memory = true;
-	}
-	if (mistakes.out_of_memory) {
+		strbuf_printf(&mistakes, "%s: %s\n", reload->path, error.text);
 		/* Try again soon, even if the file does not change any more. */
 		reload->stamp.size = -1;
 	}
@@ -184,12 +166,9 @@ static void load(struct reload *reload)
 		drop_setup(new);
 	}
 	if (!good) {
-		log_failure(reload, &mistakes, !config_stamp_same(&before, &reload->stamp));
+		log_failure(reload, lines, !config_stamp_same(&before, &reload->stamp));
 	} else if (notice.length > 0) {
 		reload_log(reload, LOG_LEVEL_WARNING, line);
-	}
-	for (size_t i = 0; i < mistakes.lines; i++) {
-		free(mistakes.line[i]);
 	}
 }
 
@@ -220,10 +199,9 @@ static void wait_until_settled(const char *path)
 	}
 }
 
-void reload_start(struct reload *reload, const char *path, struct troubles *troubles)
+void reload_start(struct reload *reload, const char *path)
 {
 	reload->path = path;
-	reload->troubles = troubles;
 	/* Until there is memory for a configuration. */
 	reload->setup[0].config.log = CONFIG_LOG_DENIED;
 	wait_until_settled(path);
@@ -266,6 +244,28 @@ void reload_log(const struct reload *reload, enum log_level level, const char *l
 	if (reload_setup(reload)->config.log != CONFIG_LOG_NONE) {
 		log_line(level, line);
 	}
+}
+
+bool reload_is_news(struct reload *reload, const char *text)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	struct trouble *oldest = &reload->trouble[0];
+
+	for (size_t i = 0; i < RELOAD_TROUBLES_MAX; i++) {
+		struct trouble *trouble = &reload->trouble[i];
+
+		/* A long text was cut when it was remembered. */
+		if (strncmp(trouble->text, text, sizeof(trouble->text) - 1) == 0 &&
+		    now_ms - trouble->logged_ms < LOG_AGAIN_MS) {
+			return false;
+		}
+		if (trouble->logged_ms < oldest->logged_ms) {
+			oldest = trouble;
+		}
+	}
+	snprintf(oldest->text, sizeof(oldest->text), "%s", text);
+	oldest->logged_ms = now_ms;
+	return true;
 }
 
 void reload_stop(struct reload *reload)

@@ -9,9 +9,9 @@
 #define RELOAD_H
 
 #include "base/log.h"
+#include "base/error.h"
 #include "config/file.h"
 #include "engine/judge.h"
-#include "helper/trouble.h"
 #include "store/store.h"
 
 #include <stdbool.h>
@@ -28,24 +28,30 @@ struct setup {
 	struct judge *judge;
 };
 
+#define RELOAD_TROUBLES_MAX 8
+
 /* All zero at first. A judge points into its configuration, so this must not be moved. */
 struct reload {
 	const char *path;
-	struct troubles *troubles;
 	struct setup setup[2]; /* the one in force, and room for its successor */
 	unsigned in_force;
 	struct config_stamp stamp; /* of the file that was read last, good or bad */
 	struct config_stamp seen; /* of a changed file that has not been read yet */
 	int64_t seen_ms;
 	int64_t checked_ms;
+	/* What was logged lately. More than one, since different troubles may take turns. */
+	struct trouble {
+		char text[sizeof(((struct error *)0)->text)];
+		int64_t logged_ms; /* by clock_monotonic_ms */
+	} trouble[RELOAD_TROUBLES_MAX];
 };
 
 /*
  * Loads the file at path, and confines the process to the files that a good one names. If the
- * file was written within the last 300 ms, it may be incomplete: waits for up to 300 ms. path and
- * troubles are used until reload_stop.
+ * file was written within the last 300 ms, it may be incomplete: waits for up to 300 ms. path is
+ * used until reload_stop.
  */
-void reload_start(struct reload *reload, const char *path, struct troubles *troubles);
+void reload_start(struct reload *reload, const char *path);
 
 /*
  * Looks at most every 250 ms whether the file has changed, and takes it up once nobody has
@@ -59,6 +65,12 @@ const struct setup *reload_setup(const struct reload *reload);
 
 /* Logs a line, unless the configuration in force says `log = none`. */
 void reload_log(const struct reload *reload, enum log_level level, const char *line);
+
+/*
+ * Whether text has not been logged within the last hour; then it is remembered as logged now, in
+ * place of the oldest one. So trouble that lasts is not logged with every request.
+ */
+bool reload_is_news(struct reload *reload, const char *text);
 
 void reload_stop(struct reload *reload);
 

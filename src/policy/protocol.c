@@ -92,30 +92,32 @@ static int skip_request(struct policy_reader *reader)
 	}
 }
 
+/* Postfix sends a request and then waits, so what was read usually ends with its empty line. */
+static bool ends_with_request(const struct policy_reader *reader)
+{
+	return reader->end - reader->start >= 2 &&
+	    memcmp(reader->buffer + reader->end - 2, "\n\n", 2) == 0;
+}
+
 /*
- * Reads until the buffer holds a whole request at reader->start. Sets *size to its length with
- * the empty line and returns POLICY_REQUEST; or POLICY_BAD if it was too long and has been
- * dropped, or POLICY_END.
+ * Reads until the buffer holds a whole request at reader->start. Returns POLICY_REQUEST; or
+ * POLICY_BAD if it was too long and has been dropped, or POLICY_END.
  */
-static enum policy_result wait_for_request(
-    struct policy_reader *reader, size_t *size, struct error *error)
+static enum policy_result wait_for_request(struct policy_reader *reader, struct error *error)
 {
 	/* Offsets from reader->start, because fill moves the bytes. */
 	size_t line = 0, searched = 0;
 
-	for (;;) {
+	while (!ends_with_request(reader)) {
 		const char *text = reader->buffer + reader->start;
 		size_t length = reader->end - reader->start;
 		const char *newline = memchr(text + searched, '\n', length - searched);
 
 		if (newline) {
-			bool empty = newline == text + line;
-
-			line = searched = (size_t)(newline + 1 - text);
-			if (empty) {
-				*size = line;
-				return POLICY_REQUEST;
+			if (newline == text + line) {
+				break;
 			}
+			line = searched = (size_t)(newline + 1 - text);
 			continue;
 		}
 		searched = length;
@@ -130,6 +132,7 @@ static enum policy_result wait_for_request(
 			return POLICY_END;
 		}
 	}
+	return POLICY_REQUEST;
 }
 
 /* Adds the attribute of one line, whose newline becomes a NUL. Returns 0, or -1 and why. */
@@ -139,9 +142,6 @@ static int add_line(struct policy_request *request, char *line, char *newline, s
 	char *equals = memchr(line, '=', length);
 	size_t name_length, value_length;
 
-	if (memchr(line, '\0', length)) {
-		return error_set(error, "a NUL byte in the request");
-	}
 	if (!equals || equals == line) {
 		return error_set(error, "a line that is not \"name=value\" in the request");
 	}
@@ -156,33 +156,37 @@ static int add_line(struct policy_request *request, char *line, char *newline, s
 }
 
 /*
- * Takes the request that starts at text apart; a whole one, whose last line is empty. Lines that
- * can't be read are left out, and error says what is wrong with the first of them.
+ * Parses the request at reader->start, a whole one, and moves reader->start behind its empty line.
+ * Lines that can't be read are left out, and error says what is wrong with the first of them.
  */
 static enum policy_result parse_request(
-    struct policy_request *request, char *text, size_t size, struct error *error)
+    struct policy_reader *reader, struct policy_request *request, struct error *error)
 {
 	enum policy_result result = POLICY_REQUEST;
-	char *line = text, *last = text + size - 1;
-	unsigned lines = 0;
+	char *line = reader->buffer + reader->start;
 
-	while (line < last) {
-		char *newline = memchr(line, '\n', (size_t)(last - line));
+	for (unsigned lines = 0; *line != '\n'; lines++) {
+		/* Ends at a newline at the latest, since the request has an empty line. */
+		char *newline = strchrnul(line, '\n');
 		struct error why;
 
-		if (lines++ == POLICY_ATTRIBUTES_MAX) {
-			if (result == POLICY_REQUEST) {
-				error_set(error, "more than %d attributes in the request",
-				    POLICY_ATTRIBUTES_MAX);
-			}
-			return POLICY_BAD;
+		why.text[0] = '\0';
+		if (*newline == '\0') {
+			error_set(&why, "a NUL byte in the request");
+			newline = rawmemchr(newline, '\n');
+		} else if (lines >= POLICY_ATTRIBUTES_MAX) {
+			error_set(&why, "more than %d attributes in the request",
+			    POLICY_ATTRIBUTES_MAX);
+		} else {
+			add_line(request, line, newline, &why);
 		}
-		if (add_line(request, line, newline, &why) && result == POLICY_REQUEST) {
+		if (why.text[0] && result == POLICY_REQUEST) {
 			*error = why;
 			result = POLICY_BAD;
 		}
 		line = newline + 1;
 	}
+	reader->start = (size_t)(line + 1 - reader->buffer);
 	return result;
 }
 
@@ -191,16 +195,14 @@ enum policy_result protocol_read(
 {
 	enum policy_result result;
 	const char *type;
-	size_t size;
 
 	request->attributes = 0;
 	error->text[0] = '\0';
-	result = wait_for_request(reader, &size, error);
+	result = wait_for_request(reader, error);
 	if (result != POLICY_REQUEST) {
 		return result;
 	}
-	result = parse_request(request, reader->buffer + reader->start, size, error);
-	reader->start += size;
+	result = parse_request(reader, request, error);
 	type = policy_value(request, "request");
 	if (result == POLICY_REQUEST && type[0] && strcmp(type, "smtpd_access_policy") != 0) {
 		error_set(error, "a request that is not smtpd_access_policy");

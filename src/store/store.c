@@ -5,7 +5,7 @@
  */
 #include "store/store.h"
 
-#include "base/clock.h"
+#include "base/alloc.h"
 #include "store/backend.h"
 
 #include <assert.h>
@@ -33,44 +33,51 @@ struct store *store_open(const char *location, const struct store_options *optio
 	}
 	store = calloc(1, backend->size);
 	if (!store) {
-		error_set(error, "out of memory");
+		error_no_memory(error);
 		return NULL;
 	}
 	store->backend = backend;
 	store->options = *options;
 	store->codec = codec;
-	store->location = strdup(location);
+	store->txn.store = store;
+	store->location = alloc_copy(location, error);
 	if (!store->location) {
-		error_set(error, "out of memory");
 		free(store);
 		return NULL;
 	}
-	if (backend->open(store, error)) {
-		store_close(store);
-		return NULL;
+	if (backend->open) {
+		backend->open(store);
 	}
 	return store;
 }
 
 void store_close(struct store *store)
 {
-	if (store) {
-		store->backend->close(store);
-		free(store->location);
-		free(store);
+	if (!store) {
+		return;
 	}
+	store->backend->close(store);
+	for (size_t i = 0; i < STORE_ITEMS_MAX; i++) {
+		free(store->txn.buffer[i].bytes);
+	}
+	free(store->txn.got.bytes);
+	free(store->location);
+	free(store);
 }
 
 enum store_result store_update(struct store *store, struct store_item *item, size_t items,
     store_change *change, void *data, struct error *error)
 {
 	assert(items > 0 && items <= STORE_ITEMS_MAX);
+	store->txn.item = item;
+	store->txn.now_ms = 0;
 	return store->backend->update(store, item, items, change, data, error);
 }
 
 enum store_result store_walk(
     struct store *store, store_visit *visit, void *data, struct error *error)
 {
+	store->txn.now_ms = 0;
 	return store->backend->walk(store, visit, data, error);
 }
 
@@ -90,12 +97,20 @@ enum store_result store_maintain(
 
 enum store_result store_secret(struct store *store, const uint8_t **secret, struct error *error)
 {
-	return store->backend->secret(store, secret, error);
+	struct store_status status;
+	enum store_result result = store->backend->status(store, &status, error);
+
+	*secret = status.secret;
+	return result;
 }
 
 enum store_result store_size(struct store *store, uint64_t *bytes, struct error *error)
 {
-	return store->backend->size_of(store, bytes, error);
+	struct store_status status;
+	enum store_result result = store->backend->status(store, &status, error);
+
+	*bytes = status.bytes;
+	return result;
 }
 
 void store_recheck(struct store *store)
@@ -108,29 +123,4 @@ void store_recheck(struct store *store)
 const char *store_notice(struct store *store)
 {
 	return store->backend->notice ? store->backend->notice(store) : NULL;
-}
-
-int64_t store_txn_now_ms(struct store_txn *txn)
-{
-	if (txn->now_ms == 0) {
-		txn->now_ms = clock_now_ms();
-	}
-	return txn->now_ms;
-}
-
-const char *store_txn_get(struct store_txn *txn, const char *key, size_t key_length, size_t *size)
-{
-	return txn->store->backend->get(txn, key, key_length, size);
-}
-
-int store_txn_resize(struct store_txn *txn, struct store_item *item, size_t size)
-{
-	struct store_buffer *buffer = &txn->buffer[item - txn->item];
-
-	if (store_buffer_reserve(buffer, size)) {
-		return -1;
-	}
-	item->data = buffer->bytes;
-	item->size = size;
-	return 0;
 }

@@ -46,8 +46,7 @@ struct store_codec {
 	 * Whether anybody still needs the record at now_ms. May change bytes in place, for
 	 * instance after the clock was set back.
 	 */
-	bool (*keep)(
-	    const char *key, size_t key_length, char *data, size_t size, int64_t now_ms);
+	bool (*keep)(const char *key, size_t key_length, char *data, size_t size, int64_t now_ms);
 };
 
 enum store_result {
@@ -108,8 +107,7 @@ int64_t store_txn_now_ms(struct store_txn *txn);
  * if there is none. Whoever writes such a record names in the same update one of the records
  * that this update names, so that it can't change meanwhile.
  */
-const char *store_txn_get(
-    struct store_txn *txn, const char *key, size_t key_length, size_t *size);
+const char *store_txn_get(struct store_txn *txn, const char *key, size_t key_length, size_t *size);
 
 /* Gives item->data another size; the bytes that fit remain. 0, or -1 if out of memory. */
 int store_txn_resize(struct store_txn *txn, struct store_item *item, size_t size);
@@ -121,6 +119,12 @@ int store_txn_resize(struct store_txn *txn, struct store_item *item, size_t size
 struct store *store_open(const char *location, const struct store_options *options,
     const struct store_codec *codec, struct error *error);
 void store_close(struct store *store);
+
+/*
+ * For tests and what-if questions: the time of a store at "memory:", in milliseconds since the
+ * epoch, until the next call. 0: the real clock.
+ */
+void store_memory_set_clock(struct store *store, int64_t now_ms);
 
 /*
  * Reads the records of all keys, which differ, calls change, and writes what it changed: all of

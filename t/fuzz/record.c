@@ -106,8 +106,8 @@ static size_t position_offset(const struct record_layout *layout)
 {
 	size_t used = layout->count == COUNT_BYTES ? 17 : 11;
 
-	return strlen("tSSSSSSSSSS.MMM dDDDDDDD ") + layout->windows * (1 + used + 1) +
-	    strlen("SSSSFFffffffllllll") + WIDTH_CLIENT + 1;
+	return strlen("t=SSSSSSSSSS.MMM d=DDDDDDD ") + layout->windows * (2 + used + 1) +
+	    strlen("SSSFFffffffllllll") + WIDTH_CLIENT + 1;
 }
 
 /* A position within the log; it is changed if it was outside. */
@@ -161,14 +161,13 @@ static void seal(const struct record *record, char *bytes)
 /* Whether the log's numbers can be sums: no checksum covers its older events. */
 static bool is_orderly(const struct record *record)
 {
-	struct event_log log = record_log(record);
-	struct event last = {.before = log.total - UINT64_MAX / 2};
+	struct event last = {.before = record->log_total - UINT64_MAX / 2};
 
-	for (size_t i = 0; i < log.events; i++) {
-		struct event event = log.at(log.data, i);
+	for (size_t i = 0; i < record->log_events; i++) {
+		struct event event = record_event(record, i);
 
 		if (event.stamp_ms < last.stamp_ms ||
-		    log.total - event.before > log.total - last.before) {
+		    record->log_total - event.before > record->log_total - last.before) {
 			return false;
 		}
 		last = event;
@@ -187,8 +186,6 @@ static void check_used(const struct record *a, const struct record *b, const cha
 
 static void check_same(const struct record *a, const struct record *b, const char *when)
 {
-	struct event_log a_log = record_log(a), b_log = record_log(b);
-
 	must(record_layout_same(&a->layout, &b->layout), "layout, %s", when);
 	must(a->stamp_ms == b->stamp_ms && a->denied == b->denied && a->denied_s == b->denied_s &&
 		a->denied_first_s == b->denied_first_s,
@@ -198,7 +195,7 @@ static void check_same(const struct record *a, const struct record *b, const cha
 	must(memcmp(a->warned, b->warned, sizeof(a->warned)) == 0, "warned, %s", when);
 	must(memcmp(a->transactions, b->transactions, sizeof(a->transactions)) == 0,
 	    "transactions, %s", when);
-	must(a_log.events == b_log.events, "events of the log, %s", when);
+	must(a->log_events == b->log_events, "events of the log, %s", when);
 	check_used(a, b, when);
 }
 
@@ -208,9 +205,8 @@ static void check_same(const struct record *a, const struct record *b, const cha
  */
 static void check_wait(const struct record *record, const struct plan *plan)
 {
-	struct event_log log = record_log(record);
-
-	if (log.events > 0 && log.at(log.data, log.events - 1).stamp_ms > record->stamp_ms) {
+	if (record->log_events > 0 &&
+	    record_event(record, record->log_events - 1).stamp_ms > record->stamp_ms) {
 		return;
 	}
 	for (unsigned i = 0; i < record->layout.windows; i++) {
@@ -249,7 +245,7 @@ static uint64_t cost_of(const struct record_layout *layout, uint64_t cost)
 static bool is_full(const struct record *record)
 {
 	return record->layout.strategy == STRATEGY_MOVING &&
-	    record_log(record).events == record->layout.events - 1;
+	    record->log_events == record->layout.events - 1;
 }
 
 /* The slot that holds says in decimal what is used of each window. */
@@ -259,14 +255,14 @@ static void check_by_eye(const struct record *record, char *bytes)
 	unsigned long long seconds, ms, denied, used;
 	int length = 0;
 
-	must(sscanf(text, "t%10llu.%3llu d%llu %n", &seconds, &ms, &denied, &length) == 3 &&
+	must(sscanf(text, "t=%10llu.%3llu d=%llu %n", &seconds, &ms, &denied, &length) == 3 &&
 		length > 0,
 	    "\"%.40s\" is not legible", text);
 	must((int64_t)(seconds * 1000 + ms) == record->stamp_ms, "at %llu.%03llu", seconds, ms);
 	must(denied == record->denied, "%llu denied", denied);
 	for (unsigned i = 0; i < record->layout.windows; i++) {
 		text += length;
-		must(sscanf(text, "u%llu %n", &used, &length) == 1, "\"%.40s\" is not legible",
+		must(sscanf(text, "u=%llu %n", &used, &length) == 1, "\"%.40s\" is not legible",
 		    text);
 		must(record->layout.strategy == STRATEGY_MOVING || used == 99999999999 ||
 			used == counter_used(record, i),
@@ -353,9 +349,7 @@ static bool same_window(const struct record *a, unsigned i, const struct record 
 
 static uint64_t log_sum(const struct record *record)
 {
-	struct event_log log = record_log(record);
-
-	return log.events ? log.total - log.at(log.data, 0).before : 0;
+	return record->log_events > 0 ? record->log_total - record_event(record, 0).before : 0;
 }
 
 /* 1m and 60s are one sliding window, but two fixed ones. No rule has a window twice. */
@@ -422,7 +416,7 @@ static void check_migrate(const struct record *old, const struct plan *plan, boo
 	must(again.stamp_ms == old->stamp_ms, "another stamp");
 	record_log_clamp(&again, bytes, plan->now_ms);
 	counter_advance(&again, plan->now_ms);
-	must(record_log(&again).events == 0 || !counter_is_ahead(&again, plan->now_ms) || !orderly,
+	must(again.log_events == 0 || !counter_is_ahead(&again, plan->now_ms) || !orderly,
 	    "ahead after all");
 	free(bytes);
 }
@@ -450,7 +444,7 @@ static void check_record(const struct record *record, char *bytes, size_t size, 
 		    (unsigned long long)then, (unsigned long long)now);
 		must(plan->now_ms >= record->stamp_ms || now >= then, "back: %llu became %llu",
 		    (unsigned long long)then, (unsigned long long)now);
-		must(counter_window(record, &record->layout.window[i]) >= 0, "no such window");
+		must(record_layout_window(&record->layout, &record->layout.window[i]) >= 0, "no such window");
 	}
 	counter_is_alive(&later);
 	if (orderly) {

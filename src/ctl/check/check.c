@@ -5,99 +5,97 @@
  */
 #include "ctl/check/check.h"
 
-#include "base/strbuf.h"
+#include "base/array.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *keep(struct check *check, char *text)
+void *check_keep(struct check *check, void *memory)
 {
-	check->text = ctl_grow(check->text, check->texts, &check->room, sizeof(*check->text));
-	check->text[check->texts++] = text;
-	return text;
+	check->memory = ctl_must(array_grow(check->memory, check->blocks, sizeof(*check->memory)));
+	check->memory[check->blocks++] = ctl_must(memory);
+	return memory;
 }
 
-static char *print(const char *format, va_list args)
+void *check_alloc(struct check *check, size_t n, size_t size)
+{
+	return check_keep(check, calloc(n, size));
+}
+
+static char *print(struct check *check, const char *format, va_list args)
 {
 	char *text;
 
-	if (vasprintf(&text, format, args) < 0) {
-		ctl_must(NULL);
-	}
-	return text;
+	return check_keep(check, vasprintf(&text, format, args) < 0 ? NULL : text);
 }
 
-const char *check_text(struct check *check, const char *format, ...)
+char *check_text(struct check *check, const char *format, ...)
 {
 	va_list args;
 	char *text;
 
 	va_start(args, format);
-	text = print(format, args);
+	text = print(check, format, args);
 	va_end(args);
-	return keep(check, text);
+	return text;
 }
 
 const char *check_quote(struct check *check, const char *text)
 {
 	const char *plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 			    "_./@%+=:,-";
-	struct strbuf quoted;
 	size_t size = strlen(text) * 4 + 3;
-	char *buffer;
+	struct strbuf quoted;
 
 	if (*text && text[strspn(text, plain)] == '\0') {
 		return text;
 	}
-	buffer = ctl_must(malloc(size));
-	strbuf_init(&quoted, buffer, size);
+	strbuf_init(&quoted, check_alloc(check, 1, size), size);
 	strbuf_puts(&quoted, "'");
 	for (; *text; text++) {
 		strbuf_add(&quoted, *text == '\'' ? "'\\''" : text, *text == '\'' ? 4 : 1);
 	}
 	strbuf_puts(&quoted, "'");
-	return keep(check, buffer);
+	return quoted.buffer;
 }
 
 const char *check_printable(struct check *check, const char *bytes, size_t length)
 {
 	size_t size = length * 3 + 1;
-	char *line = ctl_must(malloc(size));
 	struct strbuf text;
 
-	strbuf_init(&text, line, size);
+	strbuf_init(&text, check_alloc(check, 1, size), size);
 	strbuf_printable(&text, bytes, length, NULL);
-	return keep(check, line);
+	return text.buffer;
 }
 
 void check_finding(struct check *check, const char *format, ...)
 {
 	va_list args;
 	const char *line;
-	char *text;
 
 	va_start(args, format);
-	text = print(format, args);
+	line = print(check, format, args);
 	va_end(args);
-	/* A finding is one line, whatever postconf or the counter file had in it. */
-	line = check_printable(check, text, strlen(text));
-	free(text);
-	/* Several services may have the same fault, in a list of main.cf that they share. */
-	for (size_t i = 0; i + 1 < check->texts; i++) {
-		if (strcmp(check->text[i], line) == 0) {
+	/* postconf or the counter file may have had any bytes in it. */
+	line = check_printable(check, line, strlen(line));
+	for (size_t i = 0; i < check->findings; i++) {
+		if (strcmp(check->finding[i], line) == 0) {
 			return;
 		}
 	}
 	puts(line);
-	check->findings++;
+	check->finding =
+	    ctl_must(array_grow(check->finding, check->findings, sizeof(*check->finding)));
+	check->finding[check->findings++] = line;
 }
 
 void check_free(struct check *check)
 {
-	for (size_t i = 0; i < check->texts; i++) {
-		free(check->text[i]);
+	while (check->blocks > 0) {
+		free(check->memory[--check->blocks]);
 	}
-	free(check->text);
+	free(check->memory);
+	free(check->finding);
 }

@@ -1,6 +1,6 @@
 /*
- * What the parts of the command check share: findings, and texts for them. If memory runs out,
- * they end the process.
+ * What the parts of the command check share: findings, and memory that lives as long as the check.
+ * If memory runs out, these functions end the process.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -9,19 +9,27 @@
 
 #include "ctl/common.h"
 
+#include <pwd.h>
 #include <stddef.h>
 
 struct check {
 	const struct ctl *ctl;
+	const struct passwd *user; /* the helper's account; NULL if it does not exist */
 	const char *config_path; /* absolute, if possible */
-	unsigned findings;
-	char **text; /* all texts, those of findings too */
-	size_t texts;
-	size_t room;
+	const char **finding; /* what was printed */
+	size_t findings;
+	void **memory;
+	size_t blocks;
 };
 
-/* As printf. This text and those below live as long as the check. */
-const char *check_text(struct check *check, const char *format, ...)
+/* As calloc. This memory and that below lives as long as the check. */
+void *check_alloc(struct check *check, size_t n, size_t size);
+
+/* Takes over memory from malloc or, if that failed, NULL. Returns it. */
+void *check_keep(struct check *check, void *memory);
+
+/* As sprintf. */
+char *check_text(struct check *check, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* The text as one word for sh(1). */
@@ -31,8 +39,8 @@ const char *check_quote(struct check *check, const char *text);
 const char *check_printable(struct check *check, const char *bytes, size_t length);
 
 /*
- * Prints a line "WHERE: WHAT: CONSEQUENCE; write: LINE", or "run: COMMAND", as printf does, unless
- * it was printed before.
+ * Prints, as printf does, one line "WHERE: WHAT: CONSEQUENCE; write: LINE" or "...; run: COMMAND".
+ * A line is printed once: several services may share the fault, in a list of main.cf.
  */
 void check_finding(struct check *check, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -4,7 +4,6 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "base/error.h"
 #include "count/record.h"
 #include "ctl/check/check.h"
 #include "ctl/commands.h"
@@ -14,8 +13,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <libgen.h>
-#include <pwd.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,9 +23,10 @@
 /* Damaged records that are named; more are only counted. */
 #define DAMAGED_MAX 20
 
-static void check_config(struct check *check, const struct passwd *user)
+static void check_config(struct check *check)
 {
 	const struct config *config = &check->ctl->config;
+	const struct passwd *user = check->user;
 	const char *path = check->config_path;
 	const char *quoted = check_quote(check, path);
 	struct stat st;
@@ -47,43 +45,44 @@ static void check_config(struct check *check, const struct passwd *user)
 		    path, config->user, config->user);
 	} else if (user->pw_uid == 0) {
 		check_finding(check,
-		    "%s: user = %s: spawn(8) starts nothing as root; write: user = %s", path,
+		    "%s: user = %s: spawn(8) does not run programs as root; write: user = %s", path,
 		    config->user, DEFAULT_USER);
+	} else if (geteuid() == user->pw_uid && access(path, R_OK) && errno == EACCES) {
+		/* config_load read it before ctl changed from root to this account. */
+		check_finding(check,
+		    "%s: %s can't read it: every request gets the answer of on_error; run: chgrp "
+		    "+%u %s && chmod g+r %s",
+		    path, config->user, (unsigned)user->pw_gid, quoted, quoted);
 	}
 	if (stat(path, &st) == 0 && (st.st_mode & S_IWGRP) && st.st_gid != 0) {
 		check_finding(check,
-		    "%s: mode is %04o: other accounts than its owner can change the limits; run: "
-		    "chmod "
-		    "go-w %s",
+		    "%s: mode is %04o: accounts other than its owner can change the limits; run: "
+		    "chmod go-w %s",
 		    path, st.st_mode & 07777, quoted);
 	}
-	/* config_load could read it, but perhaps as root. */
-	if (user && geteuid() == user->pw_uid && access(path, R_OK) && errno == EACCES) {
-		check_finding(check,
-		    "%s: %s can't read it: every request is answered on_error; run: chgrp +%u %s "
-		    "&& chmod g+r %s",
-		    path, config->user, (unsigned)user->pw_gid, quoted, quoted);
-	}
 }
 
-/* Whether the account may do all of wanted, of S_IRUSR, S_IWUSR, S_IXUSR. */
-static bool may(const struct passwd *user, const char *path, const struct stat *st, mode_t wanted)
+/* Whether the helper's account, if it exists, lacks any of R_OK, W_OK and X_OK. */
+static bool lacks(const struct check *check, int wanted, const char *path, const struct stat *st)
 {
-	mode_t mode = st->st_mode;
+	const struct passwd *user = check->user;
+	unsigned shift = 0;
 
-	if (geteuid() == user->pw_uid) {
-		return access(path,
-			   (wanted & S_IRUSR ? R_OK : 0) | (wanted & S_IWUSR ? W_OK : 0) |
-			       (wanted & S_IXUSR ? X_OK : 0)) == 0;
+	if (!user || geteuid() == user->pw_uid) {
+		return user && access(path, wanted) != 0;
 	}
-	if (st->st_uid != user->pw_uid) {
-		mode = st->st_gid == user->pw_gid ? mode << 3 : mode << 6;
+	if (st->st_uid == user->pw_uid) {
+		shift = 6;
+	} else if (st->st_gid == user->pw_gid) {
+		shift = 3;
 	}
-	return user->pw_uid == 0 || (mode & wanted) == wanted;
+	/* These constants are the bits of a mode, in the place of those for others. */
+	return user->pw_uid != 0 && ((~st->st_mode >> shift) & (mode_t)wanted) != 0;
 }
 
-static void check_folder(struct check *check, const char *folder, const struct passwd *user)
+static void check_folder(struct check *check, const char *folder)
 {
+	const struct passwd *user = check->user;
 	const char *owner = check->ctl->config.user;
 	const char *quoted = check_quote(check, folder);
 	struct stat st;
@@ -91,8 +90,8 @@ static void check_folder(struct check *check, const char *folder, const struct p
 	if (stat(folder, &st)) {
 		if (errno == ENOENT) {
 			check_finding(check,
-			    "%s: the folder of the counters is missing: nothing is limited; run: "
-			    "install -d -o %s -m 0750 %s",
+			    "%s: the folder of the counter file is missing: nothing is limited; "
+			    "run: install -d -o %s -m 0750 %s",
 			    folder, owner, quoted);
 		}
 		return;
@@ -102,59 +101,58 @@ static void check_folder(struct check *check, const char *folder, const struct p
 		    folder, DEFAULT_DATABASE);
 		return;
 	}
-	if (user && !may(user, folder, &st, S_IRUSR | S_IWUSR | S_IXUSR)) {
+	if (lacks(check, R_OK | W_OK | X_OK, folder, &st)) {
 		check_finding(check,
-		    "%s: %s can't write to the folder of the counters: the helper can't create or "
-		    "compact their file; run: chown %s %s && chmod u+rwx %s",
+		    "%s: %s can't write to the folder: the helper can't create or compact the "
+		    "counter file; run: chown %s %s && chmod u+rwx %s",
 		    folder, owner, owner, quoted, quoted);
 	}
 	if (st.st_mode & S_IWOTH) {
 		check_finding(check,
-		    "%s: mode is %04o: everybody can put a file of their own in place of the "
-		    "counters; run: chmod o-w %s",
+		    "%s: mode is %04o: every account can replace the counter file; run: chmod o-w "
+		    "%s",
 		    folder, st.st_mode & 07777, quoted);
 	} else if ((st.st_mode & S_IWGRP) && user && st.st_gid != user->pw_gid && st.st_gid != 0) {
 		check_finding(check,
-		    "%s: mode is %04o: its group, which is not that of %s, can put a file of its "
-		    "own in place of the counters; run: chmod g-w %s",
+		    "%s: mode is %04o: its group, which is not that of %s, can replace the counter "
+		    "file; run: chmod g-w %s",
 		    folder, st.st_mode & 07777, owner, quoted);
 	}
 }
 
-static void check_space(struct check *check, const char *folder, uint64_t size)
+static void check_space(struct check *check, const char *folder, unsigned long long size)
 {
 	const struct config *config = &check->ctl->config;
-	uint64_t max = config->database_max_size;
-	uint64_t mib = 1 << 20;
-	uint64_t available, needed, reserve;
+	unsigned long long max = config->database_max_size;
+	unsigned long long mib = 1 << 20;
+	unsigned long long available, needed, reserve;
 	struct statvfs disk;
 
 	if (size >= max - max / 10) {
 		check_finding(check,
-		    "%s: %s has %llu MiB, 90 %% of database_max_size or more: once it is full new "
+		    "%s: %s has %llu MiB, 90 %% of database_max_size or more: once it is full, new "
 		    "keys are not counted; write: database_max_size = %lluM",
-		    check->config_path, config->database, (unsigned long long)(size / mib),
-		    (unsigned long long)(size / mib < 2047 ? size / mib * 2 + 2 : 4096));
+		    check->config_path, config->database, size / mib,
+		    size / mib < 2047 ? size / mib * 2 + 2 : 4096);
 	}
 	/* Some file systems do not tell their size. */
 	if (statvfs(folder, &disk) || disk.f_blocks == 0) {
 		return;
 	}
 	/* Room to grow, and for compaction, which writes a second file. */
-	available = (uint64_t)disk.f_bavail * disk.f_frsize;
-	reserve = (uint64_t)disk.f_blocks * disk.f_frsize / 20;
+	available = (unsigned long long)disk.f_bavail * disk.f_frsize;
+	reserve = (unsigned long long)disk.f_blocks * disk.f_frsize / 20;
 	needed = max > size ? max - size : 0;
 	reserve = reserve < max ? reserve : max;
 	needed = needed > reserve ? needed : reserve;
 	if (available < needed) {
-		uint64_t half = available / 2 / 1024;
+		unsigned long long half = available / 2 / 1024;
 
 		check_finding(check,
 		    "%s: %llu MiB are free on the disk of %s, and it may grow by %llu MiB: new "
 		    "keys are not counted once the disk is full; write: database_max_size = %lluK",
-		    check->config_path, (unsigned long long)(available / mib), config->database,
-		    (unsigned long long)(needed / mib),
-		    (unsigned long long)(half < 64 ? 64 : half));
+		    check->config_path, available / mib, config->database, needed / mib,
+		    half < 64 ? 64 : half);
 	}
 }
 
@@ -168,29 +166,23 @@ static bool check_record(void *data, struct store_txn *txn, const char *key, siz
 {
 	struct walking *walking = data;
 	struct check *check = walking->check;
-	const struct ctl *ctl = check->ctl;
 	size_t prefix;
-	const struct rule *rule = ctl_rule_of(ctl, key, key_length, &prefix);
+	const struct rule *rule = ctl_rule_of(check->ctl, key, key_length, &prefix);
 	struct record record;
 	struct error error;
-	const char *name, *argument;
+	const char *name;
+	bool can_be_typed;
 
 	(void)txn;
-	if (!rule || record_read(&record, bytes, size, &error) == 0) {
-		return true;
-	}
-	if (walking->damaged++ < DAMAGED_MAX) {
+	if (rule && record_read(&record, bytes, size, &error) && walking->damaged++ < DAMAGED_MAX) {
 		name = check_printable(check, key + prefix, key_length - prefix);
-		argument = check_text(check, "-- %s", check_quote(check, name));
-		/* A key that can't be typed can't be named. */
-		if (memcmp(name, key + prefix, strlen(name)) != 0) {
-			argument = "--all";
-		}
+		can_be_typed = memcmp(name, key + prefix, strlen(name)) == 0;
 		check_finding(check,
 		    "%s: the record of \"%s:%s\" can't be read: %s: the key is not limited; run: "
-		    "policyd-ratelimit-ctl -c %s reset --rule %s %s",
-		    ctl->config.database, rule->name, name, error.text,
-		    check_quote(check, check->config_path), rule->name, argument);
+		    "policyd-ratelimit-ctl -c %s reset --rule %s %s%s",
+		    check->ctl->config.database, rule->name, name, error.text,
+		    check_quote(check, check->config_path), rule->name,
+		    can_be_typed ? "-- " : "--all", can_be_typed ? check_quote(check, name) : "");
 	}
 	return true;
 }
@@ -198,40 +190,41 @@ static bool check_record(void *data, struct store_txn *txn, const char *key, siz
 /* Checks all records. 0, or an exit status if they could not be read. */
 static int check_records(struct check *check)
 {
-	const struct ctl *ctl = check->ctl;
+	const char *database = check->ctl->config.database;
 	struct walking walking = {.check = check};
-	const char *quoted = check_quote(check, ctl->config.database);
 	enum store_result result;
 	struct error error;
 
-	result = store_walk(ctl->store, check_record, &walking, &error);
+	result = store_walk(check->ctl->store, check_record, &walking, &error);
 	if (result == STORE_FORBIDDEN || result == STORE_BUSY) {
 		return ctl_store_failed(result, &error);
 	}
 	if (result != STORE_OK) {
-		check_finding(check, "%s: nothing is limited; run: mv %s %s", error.text, quoted,
-		    check_quote(check, check_text(check, "%s.bad", ctl->config.database)));
+		check_finding(check, "%s: nothing is limited; run: mv %s %s", error.text,
+		    check_quote(check, database),
+		    check_quote(check, check_text(check, "%s.bad", database)));
 	}
 	if (walking.damaged > DAMAGED_MAX) {
 		check_finding(check,
 		    "%s: %zu records can't be read: their keys are not limited; run: "
 		    "policyd-ratelimit-ctl -c %s reset --all",
-		    ctl->config.database, walking.damaged, check_quote(check, check->config_path));
+		    database, walking.damaged, check_quote(check, check->config_path));
 	}
 	return 0;
 }
 
 /* 0, or an exit status if something could not be checked. */
-static int check_database(struct check *check, const struct passwd *user)
+static int check_database(struct check *check)
 {
 	const struct config *config = &check->ctl->config;
+	const struct passwd *user = check->user;
 	const char *path = config->database;
 	const char *quoted = check_quote(check, path);
-	const char *folder = dirname((char *)check_text(check, "%s", path));
-	unsigned findings = check->findings;
+	const char *folder = dirname(check_text(check, "%s", path));
+	size_t findings = check->findings;
 	struct stat st;
 
-	check_folder(check, folder, user);
+	check_folder(check, folder);
 	if (stat(path, &st)) {
 		/* The helper will create it. */
 		if (errno == ENOENT || errno == ENOTDIR) {
@@ -270,10 +263,10 @@ static int check_database(struct check *check, const struct passwd *user)
 		    "+%u %s",
 		    path, config->user, (unsigned)user->pw_gid, quoted);
 	}
-	check_space(check, folder, (uint64_t)st.st_size);
-	/* If the owner is wrong, it is no second fault that the file can't be opened. */
+	check_space(check, folder, (unsigned long long)st.st_size);
+	/* If the owner or the mode is wrong, it is no second fault that the store can't open it. */
 	if (check->findings > findings &&
-	    ((user && !may(user, path, &st, S_IRUSR)) || (st.st_mode & S_IWOTH))) {
+	    (lacks(check, R_OK, path, &st) || (st.st_mode & S_IWOTH))) {
 		return 0;
 	}
 	return check_records(check);
@@ -281,17 +274,16 @@ static int check_database(struct check *check, const struct passwd *user)
 
 static int check_all(struct check *check, const char *const *dir, size_t dirs)
 {
-	const struct passwd *user = getpwnam(check->ctl->config.user);
 	struct stat st;
 	int status;
 
-	/* Nothing in it is used then, so what it says about the rest is not known. */
+	/* config_load does not read a file that others can write: its user, say, is not known. */
 	if (check->ctl->config_is_bad && stat(check->config_path, &st) == 0 &&
 	    (st.st_mode & S_IWOTH)) {
 		return EX_CONFIG;
 	}
-	check_config(check, user);
-	status = check_database(check, user);
+	check_config(check);
+	status = check_database(check);
 	postfix_check(check, dir, dirs);
 	if (check->ctl->config_is_bad) {
 		return EX_CONFIG;
@@ -307,22 +299,23 @@ static int check_all(struct check *check, const char *const *dir, size_t dirs)
 
 int cmd_check(struct ctl *ctl, int argc, char **argv)
 {
-	const char **dir = ctl_must(calloc((size_t)argc, sizeof(*dir)));
+	struct check check = {
+	    .ctl = ctl, .config_path = ctl->config_path, .user = getpwnam(ctl->config.user)};
+	const char **dir = check_alloc(&check, (size_t)argc, sizeof(*dir));
 	char *absolute = realpath(ctl->config_path, NULL);
-	struct check check = {.ctl = ctl, .config_path = absolute ? absolute : ctl->config_path};
 	size_t dirs = 0;
-	int option, status;
+	int status = CTL_USAGE;
+	int option;
 
+	if (absolute) {
+		check.config_path = check_keep(&check, absolute);
+	}
 	while ((option = getopt(argc, argv, "P:")) == 'P') {
 		dir[dirs++] = optarg;
 	}
-	if (option != -1 || optind < argc) {
-		status = CTL_USAGE;
-	} else {
+	if (option == -1 && optind == argc) {
 		status = check_all(&check, dir, dirs);
 	}
 	check_free(&check);
-	free(absolute);
-	free(dir);
 	return status;
 }

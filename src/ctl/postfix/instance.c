@@ -5,60 +5,23 @@
  */
 #include "ctl/postfix/instance.h"
 
-#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
-unsigned instance_spawn_attribute(const struct service *service, const char *name)
-{
-	for (unsigned i = SERVICE_ARGUMENTS; i < service->field.n; i++) {
-		if (strncmp(service->field.at[i], name, strlen(name)) == 0) {
-			return i;
-		}
-		/* The rest are arguments of the command. */
-		if (strncmp(service->field.at[i], "argv=", 5) == 0) {
-			break;
-		}
-	}
-	return 0;
-}
+/* Classes that are nested deeper are left as they are. Words beyond this number are left out. */
+#define CLASS_DEPTH_MAX 4
+#define WORDS_MAX 2000
 
-/* An argument of spawn's command, without the braces that are around one with blanks. */
-static const char *argument_of(struct check *check, const char *word)
-{
-	size_t length = strlen(word);
-
-	if (length < 2 || word[0] != '{' || word[length - 1] != '}') {
-		return word;
-	}
-	word += 1 + strspn(word + 1, " \t");
-	length = strlen(word) - 1;
-	while (length > 0 && strchr(" \t", word[length - 1])) {
-		length--;
-	}
-	return check_text(check, "%.*s", (int)length, word);
-}
-
-/* The FILE of -c FILE, in the four forms that getopt_long accepts. NULL if there is none. */
-static const char *config_option(
-    struct check *check, const struct service *service, unsigned argument)
-{
-	const char *config = NULL;
-
-	for (; argument < service->field.n; argument++) {
-		const char *word = argument_of(check, service->field.at[argument]);
-		bool is_last = argument + 1 == service->field.n;
-
-		if ((strcmp(word, "-c") == 0 || strcmp(word, "--config") == 0) && !is_last) {
-			config = argument_of(check, service->field.at[++argument]);
-		} else if (strncmp(word, "--config=", 9) == 0) {
-			config = word + 9;
-		} else if (strncmp(word, "-c", 2) == 0) {
-			config = word + 2;
-		}
-	}
-	return config;
-}
+const char *const instance_lists[LISTS] = {
+    "smtpd_client_restrictions",
+    "smtpd_helo_restrictions",
+    "smtpd_sender_restrictions",
+    "smtpd_relay_restrictions",
+    "smtpd_recipient_restrictions",
+    "smtpd_data_restrictions",
+    "smtpd_end_of_data_restrictions",
+};
 
 bool instance_same_file(const char *a, const char *b)
 {
@@ -68,56 +31,78 @@ bool instance_same_file(const char *a, const char *b)
 	    (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
 }
 
-void instance_add_policy(struct instance *instance, struct policy policy)
+/* An argument of spawn's command, without the braces that are around one with blanks. */
+static const char *argument_of(struct check *check, const char *word)
 {
-	instance->policy =
-	    ctl_grow(instance->policy, instance->policies, &instance->room, sizeof(policy));
-	instance->policy[instance->policies++] = policy;
+	return *word == '{' ? words_trim(check, word, "{} \t") : word;
 }
 
-static void read_policies(struct instance *instance)
+/* Reads the arguments of a spawn entry. False if it does not run the helper. */
+static bool read_spawn(struct check *check, struct policy *policy)
+{
+	const struct words *field = &policy->service->field;
+	size_t i = SERVICE_ARGUMENTS;
+
+	for (; i < field->n && strncmp(field->at[i], "argv=", 5) != 0; i++) {
+		if (strncmp(field->at[i], "user=", 5) == 0) {
+			policy->user = field->at[i] + 5;
+		}
+	}
+	if (i >= field->n) {
+		return false;
+	}
+	policy->program = argument_of(check, field->at[i] + 5);
+	policy->config = DEFAULT_CONFIG;
+	/* Its -c FILE, in the four forms that getopt_long accepts. */
+	while (++i < field->n) {
+		const char *word = argument_of(check, field->at[i]);
+		bool is_last = i + 1 == field->n;
+
+		if ((strcmp(word, "-c") == 0 || strcmp(word, "--config") == 0) && !is_last) {
+			policy->config = argument_of(check, field->at[++i]);
+		} else if (strncmp(word, "--config=", 9) == 0) {
+			policy->config = word + 9;
+		} else if (strncmp(word, "-c", 2) == 0) {
+			policy->config = word + 2;
+		}
+	}
+	return strcmp(basename(policy->program), HELPER) == 0;
+}
+
+static void add_policy(struct instance *instance, const struct service *service)
 {
 	struct check *check = instance->check;
+	const char *name = service->field.at[SERVICE_NAME];
+	struct policy *policy = &instance->policy[instance->policies];
 
-	for (size_t i = 0; i < instance->postconf.services; i++) {
-		const struct service *service = &instance->postconf.service[i];
-		struct policy policy = {
-		    .service = service, .name = service->field.at[SERVICE_NAME]};
-		unsigned argv = service_is(service, SERVICE_COMMAND, "spawn")
-		    ? instance_spawn_attribute(service, "argv=")
-		    : 0;
-
-		if (argv == 0) {
-			continue;
-		}
-		policy.program = argument_of(check, service->field.at[argv] + 5);
-		if (strcmp(basename(policy.program), HELPER) != 0) {
-			continue;
-		}
-		policy.endpoint = service_is(service, SERVICE_TYPE, "inet")
-		    ? check_text(check, "inet:%s%s",
-			  strchr(policy.name, ':') ? "" : "127.0.0.1:", policy.name)
-		    : check_text(check, "unix:%s/%s",
-			  service_is(service, SERVICE_PRIVATE, "n") ? "public" : "private",
-			  policy.name);
-		policy.config = config_option(check, service, argv + 1);
-		policy.ours = instance_same_file(
-		    policy.config ? policy.config : DEFAULT_CONFIG, check->config_path);
-		instance_add_policy(instance, policy);
+	*policy = (struct policy){.service = service, .name = name};
+	if (!read_spawn(check, policy)) {
+		return;
+	}
+	instance->policies++;
+	if (service_is(service, SERVICE_TYPE, "inet")) {
+		policy->endpoint =
+		    check_text(check, "inet:%s%s", strchr(name, ':') ? "" : "127.0.0.1:", name);
+	} else {
+		policy->endpoint = check_text(check, "unix:%s/%s",
+		    service_is(service, SERVICE_PRIVATE, "n") ? "public" : "private", name);
+	}
+	policy->ours = instance_same_file(policy->config, check->config_path);
+	if (policy->ours && !instance->ours) {
+		instance->ours = policy;
 	}
 }
 
 const char *instance_endpoint(const struct instance *instance, const char *argument)
 {
-	const char *queue = settings_text(&instance->postconf.main, "queue_directory");
 	const char *start = argument + strspn(argument, "{" SEPARATORS);
 	const char *endpoint =
 	    check_text(instance->check, "%.*s", (int)strcspn(start, "}" SEPARATORS), start);
-	size_t length = strlen(queue);
+	const char *queue = check_text(instance->check, "unix:%s/",
+	    settings_text(&instance->postconf.main, "queue_directory"));
 
-	if (*queue && strncmp(endpoint, "unix:/", 6) == 0 &&
-	    strncmp(endpoint + 5, queue, length) == 0 && endpoint[5 + length] == '/') {
-		return check_text(instance->check, "unix:%s", endpoint + 5 + length + 1);
+	if (strncmp(endpoint, queue, strlen(queue)) == 0) {
+		return check_text(instance->check, "unix:%s", endpoint + strlen(queue));
 	}
 	return endpoint;
 }
@@ -130,8 +115,10 @@ static const char *last_part(const char *endpoint)
 	return slash ? slash + 1 : endpoint;
 }
 
-const char *instance_dangling(const struct instance *instance, const char *endpoint)
+/* The NAME in an argument that seems to mean the helper but has no entry in master.cf, or NULL. */
+static const char *dangling_name(const struct instance *instance, const char *argument)
 {
+	const char *endpoint = instance_endpoint(instance, argument);
 	const char *name = last_part(endpoint);
 
 	if ((strncmp(endpoint, "unix:private/", 13) != 0 &&
@@ -150,10 +137,111 @@ const char *instance_dangling(const struct instance *instance, const char *endpo
 	return name;
 }
 
+static bool is_check(const struct words *list, size_t i)
+{
+	return i + 1 < list->n && strcasecmp(list->at[i], "check_policy_service") == 0;
+}
+
+/* The words of the list, with those of a class for its name. */
+static struct words expanded_list(
+    struct check *check, const struct settings *settings, const char *name)
+{
+	struct words list = words_split(check, settings_text(settings, name), SEPARATORS);
+
+	for (unsigned depth = 0; depth < CLASS_DEPTH_MAX; depth++) {
+		struct words more = {.at = check_alloc(check, WORDS_MAX, sizeof(*more.at))};
+
+		for (size_t i = 0; i < list.n && more.n < WORDS_MAX; i++) {
+			/* No other word is the name of a setting. */
+			const char *class = settings_get(settings, list.at[i]);
+			struct words words =
+			    words_split(check, class ? class : list.at[i], SEPARATORS);
+
+			for (size_t k = 0; k < words.n && more.n < WORDS_MAX; k++) {
+				more.at[more.n++] = words.at[k];
+			}
+		}
+		list = more;
+	}
+	return list;
+}
+
+/*
+ * Whether users log in there. On the loopback interface, where content filters return mail, only
+ * if the entry itself says so.
+ */
+static bool has_users(const struct service *service)
+{
+	static const char *const loopbacks[] = {"127.", "localhost:", "[::1]:", "::1:"};
+	const char *name = service->field.at[SERVICE_NAME];
+
+	for (size_t i = 0; i < sizeof(loopbacks) / sizeof(*loopbacks); i++) {
+		if (strncmp(name, loopbacks[i], strlen(loopbacks[i])) == 0 &&
+		    !settings_get(&service->own, "smtpd_sasl_auth_enable")) {
+			return false;
+		}
+	}
+	return settings_is(&service->settings, "smtpd_sasl_auth_enable", "yes");
+}
+
+static void add_smtpd(struct instance *instance, const struct service *service)
+{
+	struct smtpd *smtpd = &instance->smtpd[instance->smtpds++];
+
+	*smtpd = (struct smtpd){
+	    .instance = instance,
+	    .service = service,
+	    .settings = &service->settings,
+	    .has_users = has_users(service),
+	};
+	for (unsigned n = 0; n < LISTS; n++) {
+		const struct words *list = &smtpd->list[n];
+
+		smtpd->list[n] =
+		    expanded_list(instance->check, &service->settings, instance_lists[n]);
+		for (size_t i = 0; i < list->n && !instance->dangling; i++) {
+			if (is_check(list, i)) {
+				instance->dangling = dangling_name(instance, list->at[i + 1]);
+			}
+		}
+	}
+}
+
+struct instance *instance_load(struct check *check, const char *dir)
+{
+	struct instance *instance = check_alloc(check, 1, sizeof(*instance));
+	struct postconf *postconf = &instance->postconf;
+	struct service *service;
+
+	instance->check = check;
+	if (!postconf_load(postconf, check, dir)) {
+		return NULL;
+	}
+	dir = dir ? dir : settings_text(&postconf->main, "config_directory");
+	instance->main_cf = check_text(check, "%s/main.cf", dir);
+	instance->master_cf = check_text(check, "%s/master.cf", dir);
+	instance->policy = check_alloc(check, postconf->services + 1, sizeof(*instance->policy));
+	instance->smtpd = check_alloc(check, postconf->services + 1, sizeof(*instance->smtpd));
+	for (size_t i = 0; i < postconf->services; i++) {
+		service = &postconf->service[i];
+		if (service_is(service, SERVICE_COMMAND, "spawn")) {
+			add_policy(instance, service);
+		} else if (service_is(service, SERVICE_COMMAND, "smtpd")) {
+			add_smtpd(instance, service);
+		}
+	}
+	if (instance->smtpds == 0) {
+		service = check_alloc(check, 1, sizeof(*service));
+		service->field = words_split(check, "smtpd", SEPARATORS);
+		service->settings = postconf->main;
+		add_smtpd(instance, service);
+	}
+	return instance;
+}
+
 const struct policy *instance_policy_of(const struct instance *instance, const char *argument)
 {
 	const char *endpoint = instance_endpoint(instance, argument);
-	const struct policy *ours = NULL;
 
 	for (size_t i = 0; i < instance->policies; i++) {
 		const struct policy *policy = &instance->policy[i];
@@ -162,51 +250,35 @@ const struct policy *instance_policy_of(const struct instance *instance, const c
 		    strcmp(last_part(endpoint), last_part(policy->endpoint)) == 0) {
 			return policy;
 		}
-		ours = policy->ours && !ours ? policy : ours;
 	}
 	/* Most likely a mistake in its name. */
-	return instance_dangling(instance, endpoint) ? ours : NULL;
+	return dangling_name(instance, argument) ? instance->ours : NULL;
 }
 
-void instance_free(struct instance *instance)
+size_t instance_find_check(
+    const struct instance *instance, const struct words *list, size_t i, bool ours)
 {
-	for (size_t i = 0; i < instance->smtpds; i++) {
-		for (unsigned list = 0; list < LISTS; list++) {
-			words_free(&instance->smtpd[i].list[list]);
+	for (; i < list->n; i++) {
+		const struct policy *policy =
+		    is_check(list, i) ? instance_policy_of(instance, list->at[i + 1]) : NULL;
+
+		if (policy && (policy->ours || !ours)) {
+			break;
 		}
 	}
-	free(instance->smtpd);
-	free(instance->policy);
-	postconf_free(&instance->postconf);
+	return i;
 }
 
-bool instance_load(struct instance *instance, struct check *check, const char *dir)
+bool instance_asks(const struct smtpd *smtpd, bool ours)
 {
-	enum postconf_result result;
-	struct error error;
-	const char *folder;
+	const struct instance *instance = smtpd->instance;
+	/* Also a class that no list names: access(5) tables may name it. */
+	struct words classes =
+	    expanded_list(instance->check, smtpd->settings, "smtpd_restriction_classes");
+	bool asks = instance_find_check(instance, &classes, 0, ours) < classes.n;
 
-	*instance = (struct instance){.check = check};
-	result = postconf_load(&instance->postconf, dir, &error);
-	if (result != POSTCONF_OK) {
-		instance_free(instance);
+	for (unsigned n = 0; n < LISTS && !asks; n++) {
+		asks = instance_find_check(instance, &smtpd->list[n], 0, ours) < smtpd->list[n].n;
 	}
-	if (result == POSTCONF_MISSING) {
-		check_finding(check,
-		    "postconf: it is neither in PATH nor in /usr/sbin: Postfix's side was not "
-		    "checked; run: PATH=$PATH:/FOLDER/OF/POSTCONF policyd-ratelimit-ctl check");
-		return false;
-	}
-	if (result != POSTCONF_OK) {
-		check_finding(check, "%s: %s: Postfix's side was not checked; run: postconf%s%s -n",
-		    dir ? dir : "postfix", error.text, dir ? " -c " : "",
-		    dir ? check_quote(check, dir) : "");
-		return false;
-	}
-	folder = settings_get(&instance->postconf.main, "config_directory");
-	folder = folder ? folder : dir ? dir : "/etc/postfix";
-	instance->main_cf = check_text(check, "%s/main.cf", folder);
-	instance->master_cf = check_text(check, "%s/master.cf", folder);
-	read_policies(instance);
-	return true;
+	return asks;
 }

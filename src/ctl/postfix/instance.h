@@ -1,17 +1,13 @@
 /*
  * One instance of Postfix as the command check sees it: the services that run the helper, and
- * the smtpd services that ask it.
+ * the smtpd services with the restriction lists that ask it.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #ifndef CTL_INSTANCE_H
 #define CTL_INSTANCE_H
 
-#include "ctl/check/check.h"
 #include "ctl/postfix/postconf.h"
-
-#include <stdbool.h>
-#include <stddef.h>
 
 #define HELPER "policyd-ratelimit"
 
@@ -20,8 +16,9 @@ struct policy {
 	const struct service *service; /* NULL: it is missing */
 	const char *name;
 	const char *endpoint; /* what check_policy_service should name: unix:private/NAME */
+	const char *user; /* NULL: it has none */
 	const char *program;
-	const char *config; /* of its -c; NULL: it has none */
+	const char *config; /* of its -c, or the default */
 	bool ours; /* reads the configuration that is checked */
 };
 
@@ -37,14 +34,16 @@ enum {
 	LISTS
 };
 
-/* An smtpd service; or main.cf itself, with service NULL, if master.cf has none. */
+/* Names of the lists: smtpd_client_restrictions, ... */
+extern const char *const instance_lists[LISTS];
+
+/* An smtpd service. If master.cf has none, one with the settings of main.cf stands for it. */
 struct smtpd {
+	const struct instance *instance;
 	const struct service *service;
-	const struct settings *settings;
+	const struct settings *settings; /* of the service */
 	bool has_users; /* users log in there */
 	struct words list[LISTS]; /* with the content of restriction classes for their names */
-	bool asks; /* any policy, in any list or class */
-	bool asks_ours;
 };
 
 struct instance {
@@ -52,31 +51,30 @@ struct instance {
 	struct postconf postconf;
 	const char *main_cf;
 	const char *master_cf;
-	struct policy *policy;
+	struct policy *policy; /* with room for one more */
 	size_t policies;
-	size_t room;
-	struct smtpd *smtpd; /* filled by smtpd_read */
+	struct policy *ours; /* the first that is; NULL if none */
+	struct smtpd *smtpd;
 	size_t smtpds;
+	const char *dangling; /* NAME that a check asks, if that seems to mean a missing helper */
 };
 
-/* Reads an instance and its policies. False, after a finding, if that failed. */
-bool instance_load(struct instance *instance, struct check *check, const char *dir);
-void instance_free(struct instance *instance);
-
-void instance_add_policy(struct instance *instance, struct policy policy);
-
-/* Index of the field of a spawn entry that starts with "user=" or "argv=", or 0. */
-unsigned instance_spawn_attribute(const struct service *service, const char *name);
+/* Reads an instance, which lives as long as the check. NULL, after a finding, if that failed. */
+struct instance *instance_load(struct check *check, const char *dir);
 
 bool instance_same_file(const char *a, const char *b);
 
 /* "unix:private/NAME" of check_policy_service's argument, which may be { unix:..., ... }. */
 const char *instance_endpoint(const struct instance *instance, const char *argument);
 
-/* The NAME of an endpoint that looks like the helper's but has no entry in master.cf, or NULL. */
-const char *instance_dangling(const struct instance *instance, const char *endpoint);
-
 /* The policy that an argument of check_policy_service names, or NULL. */
 const struct policy *instance_policy_of(const struct instance *instance, const char *argument);
+
+/* Index of the first check at or after i that asks a policy, or one of ours; list->n if none. */
+size_t instance_find_check(
+    const struct instance *instance, const struct words *list, size_t i, bool ours);
+
+/* Whether any list, or any class, asks a policy, or one of ours. */
+bool instance_asks(const struct smtpd *smtpd, bool ours);
 
 #endif

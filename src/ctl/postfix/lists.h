@@ -8,7 +8,7 @@
 
 #include "ctl/postfix/instance.h"
 
-/* To be called after smtpd_find_asking. At least one policy must be ours. */
+/* At least one policy must be ours. */
 void lists_check(const struct instance *instance);
 
 #endif

@@ -5,19 +5,15 @@
  */
 #include "ctl/postfix/postconf.h"
 
-#include "base/duration.h"
-#include "base/number.h"
-#include "ctl/common.h"
-
+#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 /* For a PATH without its folder, such as that of cron. */
@@ -25,20 +21,16 @@
 
 #define BLANKS " \t\r\n"
 
-struct words words_split(const char *text, const char *separators)
+struct words words_split(struct check *check, const char *text, const char *separators)
 {
-	struct words words = {.text = ctl_must(strdup(text))};
-	size_t room = 0;
-	char *c = words.text;
+	/* All words but the last are followed by a separator. */
+	size_t most = (strlen(text) + 1) / 2;
+	struct words words = {.at = check_alloc(check, most + 1, sizeof(*words.at))};
+	char *c = check_text(check, "%s", text);
 
-	for (;;) {
+	for (c += strspn(c, separators); *c; c += strspn(c, separators)) {
 		int depth = 0;
 
-		c += strspn(c, separators);
-		if (!*c) {
-			return words;
-		}
-		words.at = ctl_grow(words.at, words.n, &room, sizeof(*words.at));
 		words.at[words.n++] = c;
 		for (; *c && (depth > 0 || !strchr(separators, *c)); c++) {
 			depth += (*c == '{') - (*c == '}');
@@ -47,43 +39,49 @@ struct words words_split(const char *text, const char *separators)
 			*c++ = '\0';
 		}
 	}
+	return words;
 }
 
-void words_free(struct words *words)
+const char *words_trim(struct check *check, const char *text, const char *characters)
 {
-	free(words->text);
-	free(words->at);
-	*words = (struct words){0};
+	const char *start = text + strspn(text, characters);
+	size_t length = strlen(start);
+
+	while (length > 0 && strchr(characters, start[length - 1])) {
+		length--;
+	}
+	return check_text(check, "%.*s", (int)length, start);
 }
 
-/* Owns the text from now on. */
-static struct settings settings_read(char *text)
+static size_t count_lines(const char *text)
 {
-	struct settings settings = {.text = text};
-	size_t room = 0;
-	char *rest = text;
+	size_t lines = 1;
+
+	for (; *text; text++) {
+		lines += *text == '\n';
+	}
+	return lines;
+}
+
+/* Reads the settings whose names start with the prefix, and leaves it out. */
+static struct settings read_settings(struct check *check, const char *output, const char *prefix)
+{
+	struct settings settings = {0};
+	size_t length = strlen(prefix);
+	char *text = check_text(check, "%s", output);
 	char *line;
 
-	while ((line = strsep(&rest, "\n"))) {
+	settings.at = check_alloc(check, count_lines(text), sizeof(*settings.at));
+	while ((line = strsep(&text, "\n"))) {
 		char *value = strstr(line, " =");
 
-		if (!value) {
-			continue;
+		if (value && strncmp(line, prefix, length) == 0) {
+			*value = '\0';
+			value += 2 + strspn(value + 2, BLANKS);
+			settings.at[settings.n++] = (struct setting){line + length, value};
 		}
-		settings.at = ctl_grow(settings.at, settings.n, &room, sizeof(*settings.at));
-		*value = '\0';
-		value += 2;
-		value += strspn(value, BLANKS);
-		settings.at[settings.n++] = (struct setting){line, value};
 	}
 	return settings;
-}
-
-static void settings_free(struct settings *settings)
-{
-	free(settings->text);
-	free(settings->at);
-	*settings = (struct settings){0};
 }
 
 const char *settings_get(const struct settings *settings, const char *name)
@@ -103,143 +101,9 @@ const char *settings_text(const struct settings *settings, const char *name)
 	return value ? value : "";
 }
 
-bool settings_yes(const struct settings *settings, const char *name)
+bool settings_is(const struct settings *settings, const char *name, const char *word)
 {
-	return strcasecmp(settings_text(settings, name), "yes") == 0;
-}
-
-long settings_seconds(const struct settings *settings, const char *name)
-{
-	const char *text = settings_text(settings, name);
-	enum duration_unit unit = UNIT_SECOND;
-	size_t digits = strspn(text, "0123456789");
-	uint64_t number;
-
-	if (number_parse(text, digits, 1000000000, &number) || (text[digits] && text[digits + 1]) ||
-	    (text[digits] && duration_unit_parse(text + digits, 1, &unit))) {
-		return -1;
-	}
-	return (long)number * (long)(duration_units[unit].ms / 1000);
-}
-
-/* What was written to the file, as a new string. */
-static char *read_all(int fd)
-{
-	off_t size = lseek(fd, 0, SEEK_END);
-	char *text = ctl_must(calloc(1, (size_t)(size < 0 ? 0 : size) + 1));
-	size_t length = 0;
-	ssize_t n;
-
-	while (size > 0 && (off_t)length < size &&
-	    (n = pread(fd, text + length, (size_t)size - length, (off_t)length)) > 0) {
-		length += (size_t)n;
-	}
-	return text;
-}
-
-/* Sets the error to the last of postconf's messages: those before it are warnings. */
-static void fail(struct error *error, char *messages)
-{
-	size_t length = strlen(messages);
-	char *last;
-
-	while (length > 0 && messages[length - 1] == '\n') {
-		messages[--length] = '\0';
-	}
-	last = strrchr(messages, '\n');
-	error_set(error, "%s", length == 0 ? "postconf: failed" : last ? last + 1 : messages);
-}
-
-/* Its output goes to files in memory, which can't fill up as pipes could. */
-static enum postconf_result run(char *const argv[], char **output, struct error *error)
-{
-	enum postconf_result result = POSTCONF_FAILED;
-	int out = memfd_create("postconf", MFD_CLOEXEC);
-	int err = memfd_create("postconf", MFD_CLOEXEC);
-	posix_spawn_file_actions_t actions;
-	char *messages;
-	int failure, status;
-	pid_t pid;
-
-	if (out < 0 || err < 0 || posix_spawn_file_actions_init(&actions)) {
-		error_set(error, "no room for what postconf prints: %s", strerror(errno));
-		goto out;
-	}
-	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
-	failure = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
-	if (failure) {
-		failure = posix_spawn(&pid, POSTCONF_PATH, &actions, NULL, argv, environ);
-	}
-	posix_spawn_file_actions_destroy(&actions);
-	if (failure) {
-		error_set(error, "postconf: %s", strerror(failure));
-		result = failure == ENOENT ? POSTCONF_MISSING : POSTCONF_FAILED;
-	} else if (TEMP_FAILURE_RETRY(waitpid(pid, &status, 0)) < 0) {
-		error_set(error, "postconf: %s", strerror(errno));
-	} else if (status != 0) {
-		messages = read_all(err);
-		fail(error, messages);
-		free(messages);
-	} else {
-		*output = read_all(out);
-		result = POSTCONF_OK;
-	}
-out:
-	close(out);
-	close(err);
-	return result;
-}
-
-/* Runs postconf with an option, and an -o for each of n settings. */
-static enum postconf_result ask(const struct postconf *postconf, const char *option,
-    char *const *setting, size_t n, char **output, struct error *error)
-{
-	const char **argv = ctl_must(calloc(5 + 2 * n, sizeof(*argv)));
-	enum postconf_result result;
-	size_t argc = 0;
-
-	argv[argc++] = "postconf";
-	if (postconf->dir) {
-		argv[argc++] = "-c";
-		argv[argc++] = postconf->dir;
-	}
-	argv[argc++] = option;
-	for (size_t i = 0; i < n; i++) {
-		argv[argc++] = "-o";
-		argv[argc++] = setting[i];
-	}
-	result = run((char *const *)argv, output, error);
-	free(argv);
-	return result;
-}
-
-/* The part of "submission/inet/NAME" behind the entry's name and type, or NULL. */
-static const char *name_of_own(const struct service *service, const char *name)
-{
-	for (unsigned field = SERVICE_NAME; field <= SERVICE_TYPE; field++) {
-		size_t length = strlen(service->field.at[field]);
-
-		if (strncmp(name, service->field.at[field], length) != 0 || name[length] != '/') {
-			return NULL;
-		}
-		name += length + 1;
-	}
-	return name;
-}
-
-const char *postconf_own(
-    const struct postconf *postconf, const struct service *service, const char *name)
-{
-	for (size_t i = 0; i < postconf->own.n; i++) {
-		const char *own = name_of_own(service, postconf->own.at[i].name);
-
-		if (own && strcmp(own, name) == 0) {
-			return postconf->own.at[i].value;
-		}
-	}
-	return NULL;
+	return strcasecmp(settings_text(settings, name), word) == 0;
 }
 
 bool service_is(const struct service *service, unsigned field, const char *value)
@@ -247,95 +111,125 @@ bool service_is(const struct service *service, unsigned field, const char *value
 	return field < service->field.n && strcmp(service->field.at[field], value) == 0;
 }
 
-/*
- * Reads the settings of one entry. postconf applies its -o, because settings of main.cf may use
- * them: smtpd_data_restrictions = $mua_data_restrictions.
- */
-static enum postconf_result load_settings(
-    const struct postconf *postconf, struct service *service, struct error *error)
+/* What was written to the file. */
+static char *read_all(struct check *check, int fd)
 {
-	char **setting = ctl_must(calloc(postconf->own.n + 1, sizeof(*setting)));
-	enum postconf_result result;
-	char *text;
-	size_t n = 0;
+	off_t size = lseek(fd, 0, SEEK_END);
+	char *text = check_alloc(check, 1, size < 0 ? 1 : (size_t)size + 1);
 
-	for (size_t i = 0; i < postconf->own.n; i++) {
-		const char *name = name_of_own(service, postconf->own.at[i].name);
-
-		if (name) {
-			if (asprintf(&setting[n++], "%s=%s", name, postconf->own.at[i].value) < 0) {
-				ctl_must(NULL);
-			}
-		}
+	if (size < 0 || pread(fd, text, (size_t)size, 0) != size) {
+		err(EX_OSERR, "output of postconf");
 	}
-	result = ask(postconf, "-x", setting, n, &text, error);
-	if (result == POSTCONF_OK) {
-		service->settings = settings_read(text);
-	}
-	for (size_t i = 0; i < n; i++) {
-		free(setting[i]);
-	}
-	free(setting);
-	return result;
+	return text;
 }
 
-static enum postconf_result load_services(struct postconf *postconf, struct error *error)
+/* The last of postconf's messages. Those before it are warnings. */
+static const char *last_line(char *messages)
 {
-	enum postconf_result result;
-	char *text, *rest, *line;
-	size_t room = 0;
+	const char *last = "postconf: failed";
+	char *line;
 
-	result = ask(postconf, "-M", NULL, 0, &text, error);
-	if (result != POSTCONF_OK) {
-		return result;
+	while ((line = strsep(&messages, "\n"))) {
+		last = *line ? line : last;
 	}
-	rest = text;
-	while (result == POSTCONF_OK && (line = strsep(&rest, "\n"))) {
-		struct service service = {.field = words_split(line, BLANKS)};
+	return last;
+}
+
+/*
+ * Returns what postconf prints with that option, and an -o for each of the settings. NULL, after a
+ * finding, if it fails. Its output goes to files in memory, which can't fill up as pipes could.
+ */
+static char *ask(
+    struct check *check, const char *dir, const char *option, const struct settings *own)
+{
+	const char **argv = check_alloc(check, 5 + 2 * own->n, sizeof(*argv));
+	int out = memfd_create("postconf", MFD_CLOEXEC);
+	int messages = memfd_create("postconf", MFD_CLOEXEC);
+	posix_spawn_file_actions_t actions;
+	const char *fault = NULL;
+	char *output = NULL;
+	size_t argc = 0;
+	int failure, status;
+	pid_t pid;
+
+	argv[argc++] = "postconf";
+	if (dir) {
+		argv[argc++] = "-c";
+		argv[argc++] = dir;
+	}
+	argv[argc++] = option;
+	for (size_t i = 0; i < own->n; i++) {
+		argv[argc++] = "-o";
+		argv[argc++] = check_text(check, "%s=%s", own->at[i].name, own->at[i].value);
+	}
+	if (out < 0 || messages < 0 || posix_spawn_file_actions_init(&actions)) {
+		err(EX_OSERR, "postconf");
+	}
+	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
+	posix_spawn_file_actions_adddup2(&actions, messages, STDERR_FILENO);
+	failure = posix_spawnp(&pid, argv[0], &actions, NULL, (char *const *)argv, environ);
+	if (failure) {
+		failure =
+		    posix_spawn(&pid, POSTCONF_PATH, &actions, NULL, (char *const *)argv, environ);
+	}
+	posix_spawn_file_actions_destroy(&actions);
+	if (failure == ENOENT) {
+		check_finding(check,
+		    "postconf: not found in PATH or /usr/sbin: Postfix's settings were not "
+		    "checked; run: PATH=$PATH:/FOLDER/OF/POSTCONF policyd-ratelimit-ctl check");
+	} else if (failure || TEMP_FAILURE_RETRY(waitpid(pid, &status, 0)) < 0) {
+		fault = check_text(check, "postconf: %s", strerror(failure ? failure : errno));
+	} else if (status != 0) {
+		fault = last_line(read_all(check, messages));
+	} else {
+		output = read_all(check, out);
+	}
+	if (fault) {
+		check_finding(check,
+		    "%s: %s: Postfix's settings were not checked; run: postconf%s%s -n",
+		    dir ? dir : "postfix", fault, dir ? " -c " : "",
+		    dir ? check_quote(check, dir) : "");
+	}
+	close(out);
+	close(messages);
+	return output;
+}
+
+bool postconf_load(struct postconf *postconf, struct check *check, const char *dir)
+{
+	const struct settings none = {0};
+	char *main_cf = ask(check, dir, "-x", &none);
+	char *options = main_cf ? ask(check, dir, "-P", &none) : NULL;
+	char *entries = options ? ask(check, dir, "-M", &none) : NULL;
+	char *line;
+
+	if (!entries) {
+		return false;
+	}
+	postconf->main = read_settings(check, main_cf, "");
+	postconf->service = check_alloc(check, count_lines(entries), sizeof(*postconf->service));
+	postconf->services = 0;
+	while ((line = strsep(&entries, "\n"))) {
+		struct service service = {.field = words_split(check, line, BLANKS)};
+		const char **field = service.field.at;
+		const char *all;
 
 		if (service.field.n <= SERVICE_COMMAND) {
-			words_free(&service.field);
 			continue;
 		}
 		if (service_is(&service, SERVICE_COMMAND, "smtpd") ||
 		    service_is(&service, SERVICE_COMMAND, "spawn")) {
-			result = load_settings(postconf, &service, error);
+			/* postconf applies its -o, because settings of main.cf may use them. */
+			service.own = read_settings(check, options,
+			    check_text(check, "%s/%s/", field[SERVICE_NAME], field[SERVICE_TYPE]));
+			all = ask(check, dir, "-x", &service.own);
+			if (!all) {
+				return false;
+			}
+			service.settings = read_settings(check, all, "");
 		}
-		postconf->service =
-		    ctl_grow(postconf->service, postconf->services, &room, sizeof(service));
 		postconf->service[postconf->services++] = service;
 	}
-	free(text);
-	return result;
-}
-
-enum postconf_result postconf_load(struct postconf *postconf, const char *dir, struct error *error)
-{
-	enum postconf_result result;
-	char *text;
-
-	*postconf = (struct postconf){.dir = dir};
-	result = ask(postconf, "-x", NULL, 0, &text, error);
-	if (result != POSTCONF_OK) {
-		return result;
-	}
-	postconf->main = settings_read(text);
-	result = ask(postconf, "-P", NULL, 0, &text, error);
-	if (result != POSTCONF_OK) {
-		return result;
-	}
-	postconf->own = settings_read(text);
-	return load_services(postconf, error);
-}
-
-void postconf_free(struct postconf *postconf)
-{
-	for (size_t i = 0; i < postconf->services; i++) {
-		words_free(&postconf->service[i].field);
-		settings_free(&postconf->service[i].settings);
-	}
-	free(postconf->service);
-	settings_free(&postconf->main);
-	settings_free(&postconf->own);
-	*postconf = (struct postconf){0};
+	return true;
 }

@@ -1,13 +1,13 @@
 /*
  * What postconf(1) prints, as structs: the settings of main.cf, the entries of master.cf, and
- * the settings of an entry with its own -o.
+ * the settings of an entry with its own -o. All of it lives as long as the check.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #ifndef CTL_POSTCONF_H
 #define CTL_POSTCONF_H
 
-#include "base/error.h"
+#include "ctl/check/check.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,17 +16,17 @@
 
 /* The words of a text. A text in braces is one word, or part of one. */
 struct words {
-	char *text;
-	char **at;
+	const char **at;
 	size_t n;
 };
 
-struct words words_split(const char *text, const char *separators);
-void words_free(struct words *words);
+struct words words_split(struct check *check, const char *text, const char *separators);
+
+/* The text without these characters at its start and end. */
+const char *words_trim(struct check *check, const char *text, const char *characters);
 
 /* Lines "name = value". */
 struct settings {
-	char *text;
 	struct setting {
 		const char *name;
 		const char *value;
@@ -34,13 +34,10 @@ struct settings {
 	size_t n;
 };
 
-/* The value, or NULL if there is no such setting; "" instead of NULL; whether it is yes. */
+/* The value, or NULL if there is no such setting; "" instead of NULL; whether it is that word. */
 const char *settings_get(const struct settings *settings, const char *name);
 const char *settings_text(const struct settings *settings, const char *name);
-bool settings_yes(const struct settings *settings, const char *name);
-
-/* A time such as "3600" or "1h", in seconds. -1 if there is no such setting, or it is no time. */
-long settings_seconds(const struct settings *settings, const char *name);
+bool settings_is(const struct settings *settings, const char *name, const char *word);
 
 /* An entry of master.cf. */
 enum {
@@ -57,29 +54,22 @@ enum {
 
 struct service {
 	struct words field;
-	/* Of smtpd and spawn only: its own -o, main.cf and the defaults, with $name expanded. */
+	/* Of smtpd and spawn only: its own -o; and all, with main.cf, defaults and $name expanded.
+	 */
+	struct settings own;
 	struct settings settings;
 };
 
+/* Whether that field of the entry has that value. */
+bool service_is(const struct service *service, unsigned field, const char *value);
+
 struct postconf {
-	const char *dir; /* NULL: the default */
-	struct settings main; /* with defaults, $name expanded */
-	struct settings own; /* "submission/inet/smtpd_data_restrictions": every -o */
+	struct settings main; /* main.cf with defaults, $name expanded */
 	struct service *service;
 	size_t services;
 };
 
-enum postconf_result { POSTCONF_OK, POSTCONF_MISSING, POSTCONF_FAILED };
-
-/* Asks postconf about a folder, NULL for the default. postconf_free in any case. */
-enum postconf_result postconf_load(struct postconf *postconf, const char *dir, struct error *error);
-void postconf_free(struct postconf *postconf);
-
-/* The value of the entry's own -o for that setting, or NULL. */
-const char *postconf_own(
-    const struct postconf *postconf, const struct service *service, const char *name);
-
-/* Whether that field of the entry has that value. */
-bool service_is(const struct service *service, unsigned field, const char *value);
+/* Asks postconf about a folder, NULL for the default. False, after a finding, if that failed. */
+bool postconf_load(struct postconf *postconf, struct check *check, const char *dir);
 
 #endif

@@ -5,8 +5,8 @@
  */
 #include "ctl/postfix/postfix.h"
 
+#include "base/duration.h"
 #include "ctl/postfix/lists.h"
-#include "ctl/postfix/smtpd.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,66 +16,66 @@
 /* The time limit of spawn that is suggested unless smtpd's own time is longer. */
 #define TIME_LIMIT_S 3600
 
+static bool can_be_run(const struct policy *policy)
+{
+	return !strchr(policy->program, '/') || access(policy->program, X_OK) == 0;
+}
+
 /* The entry as it should be. */
-static const char *right_entry(struct instance *instance, const struct policy *policy)
+static const char *right_entry(const struct instance *instance, const struct policy *policy)
 {
 	struct check *check = instance->check;
 	const struct service *service = policy->service;
-	const char *config = policy->ours && policy->service         ? policy->config
-	    : instance_same_file(DEFAULT_CONFIG, check->config_path) ? NULL
-								     : check->config_path;
+	const char *config = policy->config;
 	const char *option = "";
 
-	if (config) {
+	if (!instance_same_file(config, DEFAULT_CONFIG)) {
 		option = check_text(check, strpbrk(config, " \t") ? " -c {%s}" : " -c %s", config);
 	}
 	return check_text(check, "%s %s %s n n - 0 spawn user=%s argv=%s%s", policy->name,
 	    service ? service->field.at[SERVICE_TYPE] : "unix",
 	    service ? service->field.at[SERVICE_PRIVATE] : "-", check->ctl->config.user,
-	    strchr(policy->program, '/') && access(policy->program, X_OK) ? DEFAULT_HELPER
-									  : policy->program,
-	    option);
+	    can_be_run(policy) ? policy->program : DEFAULT_HELPER, option);
 }
 
-static void entry_finding(struct instance *instance, const struct policy *policy, const char *what,
-    const char *consequence)
+static void entry_finding(const struct instance *instance, const struct policy *policy,
+    const char *what, const char *consequence)
 {
 	check_finding(instance->check, "%s: %s: %s: %s; write: %s", instance->master_cf,
 	    policy->name, what, consequence, right_entry(instance, policy));
 }
 
-static void check_user(struct instance *instance, const struct policy *policy)
+static void check_user(const struct instance *instance, const struct policy *policy)
 {
 	struct check *check = instance->check;
 	const char *user = check->ctl->config.user;
-	const char *mail_owner = settings_get(&instance->postconf.main, "mail_owner");
-	unsigned field = instance_spawn_attribute(policy->service, "user=");
-	const char *value = field ? policy->service->field.at[field] + 5 : NULL;
+	size_t length = strlen(user);
 
-	if (!value) {
+	if (!policy->user) {
 		entry_finding(instance, policy,
 		    "it has no user=", "spawn(8) does not start the helper, mail is not limited");
-	} else if (strncmp(value, user, strlen(user)) != 0 ||
-	    (value[strlen(user)] != '\0' && value[strlen(user)] != ':')) {
+	} else if (strncmp(policy->user, user, length) != 0 ||
+	    (policy->user[length] != '\0' && policy->user[length] != ':')) {
 		entry_finding(instance, policy,
-		    check_text(check, "user=%s is not the user of %s, %s", value,
+		    check_text(check, "user=%s is not the user of %s, %s", policy->user,
 			check->config_path, user),
 		    "the helper can't use the counters, mail is not limited");
 	}
-	if (mail_owner && strcmp(user, mail_owner) == 0) {
+	if (strcmp(user, settings_text(&instance->postconf.main, "mail_owner")) == 0) {
 		check_finding(check,
-		    "%s: user = %s is mail_owner in %s: spawn(8) starts nothing as the owner of "
-		    "the mail system; write: user = %s",
+		    "%s: user = %s is mail_owner in %s: spawn(8) does not run programs as the "
+		    "owner of the mail system; write: user = %s",
 		    check->config_path, user, instance->main_cf, DEFAULT_USER);
 	}
 }
 
-static void check_entry(struct instance *instance, const struct policy *policy)
+static void check_entry(const struct instance *instance, const struct policy *policy)
 {
 	struct check *check = instance->check;
 	const struct service *service = policy->service;
-	const char *level = settings_get(&instance->postconf.main, "compatibility_level");
-	bool level_0 = level && strtol(level, NULL, 10) < 1;
+	const struct settings *settings = &instance->postconf.main;
+	const char *level = settings_text(settings, "compatibility_level");
+	bool level_0 = *level && strtol(level, NULL, 10) < 1;
 
 	check_user(instance, policy);
 	if (service_is(service, SERVICE_CHROOT, "y") ||
@@ -88,79 +88,76 @@ static void check_entry(struct instance *instance, const struct policy *policy)
 		    "spawn(8) can't change to the account of user=, mail is not limited");
 	}
 	if (!service_is(service, SERVICE_MAXPROC, "0")) {
-		const char *maxproc = service->field.at[SERVICE_MAXPROC];
-		bool is_default = strcmp(maxproc, "-") == 0;
-		const char *limit = settings_get(&instance->postconf.main, "default_process_limit");
+		const char *maxproc = service_is(service, SERVICE_MAXPROC, "-")
+		    ? settings_text(settings, "default_process_limit")
+		    : service->field.at[SERVICE_MAXPROC];
 
-		entry_finding(instance, policy,
-		    check_text(check, "maxproc is %s, not 0",
-			is_default ? limit ? limit : "100" : maxproc),
-		    "with more connections than that mail waits for a helper");
+		entry_finding(instance, policy, check_text(check, "maxproc is %s, not 0", maxproc),
+		    "mail waits if there are more connections than that");
 	}
-	if (strchr(policy->program, '/') && access(policy->program, X_OK)) {
+	if (!can_be_run(policy)) {
 		entry_finding(instance, policy,
 		    check_text(check, "%s can't be run: %s", policy->program, strerror(errno)),
 		    "no helper is started, mail is not limited");
 	}
 }
 
-static void check_time_limit(struct instance *instance, const struct policy *policy)
+static void check_time_limit(const struct instance *instance, const struct policy *policy)
 {
 	struct check *check = instance->check;
 	const char *name = check_text(check, "%s_time_limit", policy->name);
-	long max_ttl = settings_seconds(&instance->postconf.main, "smtpd_policy_service_max_ttl");
-	long limit = settings_seconds(&policy->service->settings, name);
+	const char *limit = settings_text(&policy->service->settings, name);
+	const char *ttl = settings_text(&instance->postconf.main, "smtpd_policy_service_max_ttl");
+	int64_t limit_ms, ttl_ms;
+	long long ttl_s;
 
-	if (limit < 0 || max_ttl < 0 || limit > max_ttl) {
+	if (duration_parse(limit, &limit_ms) || duration_parse(ttl, &ttl_ms) || limit_ms > ttl_ms) {
 		return;
 	}
+	ttl_s = ttl_ms / 1000;
 	check_finding(check,
-	    "%s: %s is %s, not above smtpd_policy_service_max_ttl (%lds): spawn(8) ends helpers "
-	    "that smtpd still asks, and mail waits; write: %s = %ld",
-	    instance->main_cf, name, settings_get(&policy->service->settings, name), max_ttl, name,
-	    max_ttl < TIME_LIMIT_S ? TIME_LIMIT_S : 2 * max_ttl);
+	    "%s: %s is %s, not above smtpd_policy_service_max_ttl (%llds): spawn(8) kills helpers "
+	    "that smtpd still uses, and mail waits; write: %s = %lld",
+	    instance->main_cf, name, limit, ttl_s, name,
+	    ttl_s < TIME_LIMIT_S ? TIME_LIMIT_S : 2 * ttl_s);
 }
 
 /* Makes sure that at least one policy is ours, for the checks that follow. */
 static void check_policies(struct instance *instance)
 {
 	struct check *check = instance->check;
-	struct policy *first;
-	bool found = false;
+	struct policy *first = &instance->policy[0];
+	const char *name = instance->dangling ? instance->dangling : HELPER;
+	const char *fault;
 
-	for (size_t i = 0; i < instance->policies; i++) {
-		found = found || instance->policy[i].ours;
-	}
-	if (found) {
+	if (instance->ours) {
 		return;
 	}
+	instance->ours = first;
 	if (instance->policies > 0) {
-		first = &instance->policy[0];
-		entry_finding(instance, first,
-		    check_text(check, "the helper reads %s, not %s",
-			first->config ? first->config : DEFAULT_CONFIG, check->config_path),
-		    "this configuration limits nothing");
+		fault = check_text(
+		    check, "the helper reads %s, not %s", first->config, check->config_path);
 		first->ours = true;
-		first->config = instance_same_file(DEFAULT_CONFIG, check->config_path)
-		    ? NULL
-		    : check->config_path;
+		first->config = check->config_path;
+		entry_finding(instance, first, fault, "this configuration limits nothing");
 	} else {
-		const char *name = smtpd_dangling(instance);
-		struct policy missing = {.name = name ? name : HELPER, .program = DEFAULT_HELPER};
-
-		missing.endpoint = check_text(check, "unix:private/%s", missing.name);
-		missing.ours = true;
-		instance_add_policy(instance, missing);
+		*first = (struct policy){
+		    .name = name,
+		    .endpoint = check_text(check, "unix:private/%s", name),
+		    .program = DEFAULT_HELPER,
+		    .config = check->config_path,
+		    .ours = true,
+		};
+		instance->policies = 1;
 		check_finding(check,
 		    "%s: no service runs the helper: mail is not limited; write: %s",
-		    instance->master_cf, right_entry(instance, &instance->policy[0]));
+		    instance->master_cf, right_entry(instance, first));
 	}
 }
 
 static void check_instance(struct instance *instance)
 {
 	check_policies(instance);
-	smtpd_find_asking(instance);
 	for (size_t i = 0; i < instance->policies; i++) {
 		const struct policy *policy = &instance->policy[i];
 
@@ -175,7 +172,7 @@ static void check_instance(struct instance *instance)
 /* Whether an instance that the administrator did not name should limit mail. */
 static bool concerns_us(const struct instance *instance)
 {
-	bool concerns = instance->policies > 0 || smtpd_dangling(instance);
+	bool concerns = instance->policies > 0 || instance->dangling;
 
 	for (size_t i = 0; i < instance->smtpds && !concerns; i++) {
 		concerns = instance->smtpd[i].has_users;
@@ -185,35 +182,38 @@ static bool concerns_us(const struct instance *instance)
 
 void postfix_check(struct check *check, const char *const *dir, size_t dirs)
 {
-	struct instance *instance = ctl_must(calloc(dirs + 1, sizeof(*instance)));
-	struct words more = {0};
-	size_t n = 0, concerned = 0;
+	bool are_named = dirs > 0;
+	bool any_concerns = false;
+	struct instance *standard = are_named ? NULL : instance_load(check, NULL);
+	struct instance **instance;
+	size_t n = 0;
 
-	for (size_t i = 0; i < dirs; i++) {
-		n += instance_load(&instance[n], check, dir[i]);
-	}
-	if (dirs == 0 && instance_load(&instance[0], check, NULL)) {
-		n = 1;
-		more = words_split(
-		    settings_text(&instance[0].postconf.main, "multi_instance_directories"),
+	if (standard) {
+		struct words more = words_split(check,
+		    settings_text(&standard->postconf.main, "multi_instance_directories"),
 		    SEPARATORS);
-		instance = ctl_must(reallocarray(instance, more.n + 1, sizeof(*instance)));
-		for (size_t i = 0; i < more.n; i++) {
-			n += instance_load(&instance[n], check, more.at[i]);
+
+		dir = more.at;
+		dirs = more.n;
+	}
+	instance = check_alloc(check, dirs + 1, sizeof(*instance));
+	if (standard) {
+		instance[n++] = standard;
+	}
+	for (size_t i = 0; i < dirs; i++) {
+		struct instance *loaded = instance_load(check, dir[i]);
+
+		if (loaded) {
+			instance[n++] = loaded;
 		}
 	}
-	/* Only now: it keeps pointers into the instance. */
 	for (size_t i = 0; i < n; i++) {
-		smtpd_read(&instance[i]);
-		concerned += concerns_us(&instance[i]);
+		any_concerns = any_concerns || concerns_us(instance[i]);
 	}
 	for (size_t i = 0; i < n; i++) {
 		/* An instance that only relays mail needs no limit. */
-		if (dirs > 0 || (concerned == 0 ? i == 0 : concerns_us(&instance[i]))) {
-			check_instance(&instance[i]);
+		if (are_named || (any_concerns ? concerns_us(instance[i]) : i == 0)) {
+			check_instance(instance[i]);
 		}
-		instance_free(&instance[i]);
 	}
-	words_free(&more);
-	free(instance);
 }

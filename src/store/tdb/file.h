@@ -1,13 +1,13 @@
 /*
  * The counter file, a TDB: what the files of store/tdb share. In the order in which they use each
- * other: signals, meta, key, open, read, update, compact, scan, rescue, guard, backend.
+ * other: signals, meta, open, read, update, compact, scan, rescue, guard.
  *
  * How the file is written, and why: a process may be killed at any instruction, and TDB survives
  * that only for some of its operations. An overwrite in place with the same size does, if the
  * record's format bears a torn write, and so does an insert (the record is complete before its
  * chain points at it). A deletion or a store of another size does so only in a TDB transaction.
  * So nothing is deleted in normal work, and a record changes its size in a TDB transaction.
- * Compaction gets rid of what nobody needs: it copies what is alive into PATH.new, which then
+ * Compaction gets rid of what nobody needs: it copies the live records into PATH.new, which then
  * takes the name. Other processes find out under their next lock, and open the new file.
  *
  * SPDX-License-Identifier: BSD-2-Clause
@@ -18,6 +18,8 @@
 #include "store/backend.h"
 
 #include <limits.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <tdb.h>
 
 /* Hash chains of a new file; compaction chooses more. */
@@ -25,9 +27,6 @@
 
 /* How often an operation starts again because the file was replaced. */
 #define FILE_TRIES 10
-
-#define META_KEY ":meta"
-#define META_SIZE 192
 
 /* What the record :meta of a file says. */
 struct meta {
@@ -42,12 +41,12 @@ struct meta {
 #define KEY_PREFIX 9
 #define KEY_STORED_MAX 320
 
-/* Another name for the bytes that TDB takes and gives. */
-TDB_DATA file_data(const void *bytes, size_t size);
-
 struct file {
 	struct store store;
 	struct tdb_context *tdb; /* NULL: not open */
+	struct tdb_context *new; /* PATH.new, which compaction or rescue writes; else NULL */
+	struct tdb_context *scratch; /* of a scan; else NULL */
+	int lock_fd; /* holds locks of the file while it is opened or rescued; else -1 */
 	dev_t device; /* of the open file, or of the one that could not be opened */
 	ino_t inode;
 	struct meta meta; /* of the open file */
@@ -65,9 +64,7 @@ struct file {
 	enum tdb_debug_level complaint; /* the worst of them */
 	char message[200];
 
-	struct store_txn txn;
-	struct store_buffer buffer[STORE_ITEMS_MAX];
-	char stored_key[STORE_ITEMS_MAX][KEY_STORED_MAX];
+	char stored_key[STORE_ITEMS_MAX][KEY_STORED_MAX]; /* of an update's items */
 
 	/* Of rescue.c. */
 	int64_t rescued_ms; /* by the monotonic clock; 0: never */
@@ -76,20 +73,42 @@ struct file {
 	bool noticed; /* there is a notice that nobody has asked for */
 };
 
-/* meta.c: a :meta record's bytes, and back. */
-enum meta_result { META_OK, META_BAD, META_NEWER /* of a later version */ };
-void meta_write(const struct meta *meta, char bytes[META_SIZE]);
-enum meta_result meta_read(struct meta *meta, const char *bytes, size_t size);
-
-/* Values for a new file of that size; the secret is drawn if fresh_secret. 0, or -1 and errno. */
-int meta_init(struct meta *meta, uint64_t file_size, bool fresh_secret);
-
-/* A number for the time since the system was started; 0 if there is none. */
-uint64_t meta_boot_id(void);
+/*
+ * signals.c: the signals and limits of this process that TDB's use of a file needs; nothing else
+ * sets them. May be prepared again.
+ */
+void signals_prepare(void);
 
 /*
- * key.c: the stored key of a caller's key, in buffer. The prefix makes it impossible to choose
- * keys that lie on one hash chain: TDB's own hash has no secret.
+ * SIGALRM bounds waiting for locks: TDB's blocking calls fail once signals_alarm_rang is set
+ * (tdb_setalarm_sigptr). It rings again and again, since the first ring may come just before a
+ * call blocks.
+ */
+extern volatile sig_atomic_t signals_alarm_rang;
+void signals_alarm_start(int64_t ms);
+void signals_alarm_ensure(int64_t ms); /* the same unless it is running */
+void signals_alarm_stop(void); /* costs nothing if it isn't */
+
+/*
+ * SIGBUS means that the mapped file was cut off, or that its disk fails. While armed it jumps to
+ * signals_bus_jump, which disarms it; otherwise it ends the process as usual.
+ */
+extern sigjmp_buf signals_bus_jump;
+void signals_bus_arm(bool armed);
+
+/*
+ * Bounds the size of any file that this process writes, so that the kernel itself stops TDB from
+ * growing its file; and removes the bound. -1 and errno.
+ */
+int signals_bound_files(uint64_t bytes);
+void signals_unbound_files(void);
+
+/* meta.c: another name for the bytes that TDB takes and gives. */
+TDB_DATA file_data(const void *bytes, size_t size);
+
+/*
+ * The stored key of a caller's key, in buffer. The prefix makes it impossible to choose keys
+ * that lie on one hash chain: TDB's own hash has no secret.
  */
 TDB_DATA key_store(const uint8_t secret[HASH_KEY_BYTES], const char *key, size_t key_length,
     char buffer[KEY_STORED_MAX]);
@@ -97,11 +116,23 @@ TDB_DATA key_store(const uint8_t secret[HASH_KEY_BYTES], const char *key, size_t
 /* The caller's key in a stored one; its length. NULL: it is no key of a record of ours. */
 const char *key_original(TDB_DATA stored, size_t *key_length);
 
+/* The key of the record :meta. */
+TDB_DATA key_meta(void);
 bool key_is_meta(TDB_DATA stored);
 
-/* open.c */
+/* Writes the record :meta, by tdb_store with that flag. 0 or -1. */
+int meta_write(struct tdb_context *tdb, const struct meta *meta, int flag);
 
-/* Forgets TDB's complaints. */
+enum meta_result { META_OK, META_BAD, META_NEWER /* of a later version */ };
+enum meta_result meta_read(struct meta *meta, TDB_DATA record);
+
+/* Values for a new file of that size; the secret is drawn if fresh_secret. 0, or -1 and errno. */
+int meta_init(struct meta *meta, uint64_t file_size, bool fresh_secret);
+
+/* A number for the time since the system was started; 0 if there is none. */
+uint64_t meta_boot_id(void);
+
+/* open.c: forgets TDB's complaints. */
 void file_clear_complaint(struct file *file);
 
 /* Whether TDB has complained of the file since then: what it calls absent may be damaged. */
@@ -110,15 +141,42 @@ bool file_has_complaint(const struct file *file);
 /* The result for a failure of TDB's or of the system's (errno), and its text. */
 enum store_result file_failed(struct file *file, struct error *error, const char *what);
 
+/* Returns the result; sets the text "PATH: WHAT: WHY", or "PATH: WHAT" if why is NULL. */
+enum store_result file_error(enum store_result result, struct error *error, const char *path,
+    const char *what, const char *why);
+
 /*
  * Opens the file if it is not open, and makes it if access is STORE_CREATE. Reports damage,
  * STORE_DAMAGED, and repairs nothing. Waits for locks: under an alarm.
  */
 enum store_result file_open(struct file *file, struct error *error);
+
+/* Closes all that is open, the new and the scratch file too. */
 void file_close(struct file *file);
 
-/* Reads the record :meta again. */
-enum meta_result file_read_meta(struct file *file);
+/* Closes one of them, if it is open. */
+void file_drop(struct tdb_context **tdb);
+
+/*
+ * Opens path and waits, under an alarm, for a lock on its first bytes, 0: all of them; for none
+ * if flags are O_RDONLY. 0, or -1 and errno. Sets lock_fd; file_unlock closes it and leaves errno.
+ */
+int file_open_locked(struct file *file, const char *path, int flags, off_t bytes);
+void file_unlock(struct file *file);
+
+/* Notes which file is open as tdb, and in which state. */
+void file_note_opened(struct file *file);
+
+/* Reads the record :meta of the open file. Takes no lock. */
+enum meta_result file_read_meta(struct file *file, struct meta *meta);
+
+/*
+ * Keeps TDB from taking locks until file_lock_again is called with what this returned. A record
+ * that is read while chains are locked must not be locked: it is out of their order, and two
+ * processes could wait for each other.
+ */
+bool file_stop_locking(struct file *file);
+void file_lock_again(struct file *file, bool locked);
 
 /*
  * Under a lock in the open file: whether its name stands for another file, or for none; or it
@@ -131,12 +189,12 @@ bool file_is_replaced(struct file *file);
 /* The same by the file system and the content, whatever the sequence number. */
 bool file_is_replaced_by_name(struct file *file);
 
-/* Raises the sequence number: others look what the name stands for. */
+/* Raises the sequence number: others check what the name stands for. */
 void file_announce_replacement(struct file *file);
 
 /* PATH.new, where PATH is a symbolic link of the file that it leads to. 0, or -1 and why. */
-int file_new_path(const struct file *file, char real[PATH_MAX], char new[PATH_MAX],
-    struct error *error);
+int file_new_path(
+    const struct file *file, char real[PATH_MAX], char new[PATH_MAX], struct error *error);
 
 /* A new TDB of that hash size at path, which must not exist. NULL, errno and a message. */
 struct tdb_context *file_make(struct file *file, const char *path, unsigned hash_size);
@@ -153,14 +211,20 @@ size_t file_space(TDB_DATA key, TDB_DATA record);
 /* Writes a record into a new file, without the quarter of free room that TDB adds. 0 or -1. */
 int file_write_new(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record);
 
-/* read.c */
+/*
+ * read.c: calls visit for every record, each under the lock of its chain alone, until it returns
+ * another value than 0. 0, or -1 if TDB failed.
+ */
+typedef int file_visit(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, void *private);
+int read_all(struct file *file, file_visit *visit, void *private);
 
-/* Calls visit for every record, each under the lock of its chain alone. 0; -1: it failed. */
-typedef int file_visit(
-    struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, void *private);
-int file_traverse(struct file *file, file_visit *visit, void *private);
+/* Copies a record into the buffer. Where TDB takes no locks, reads until two reads agree. */
+enum read_result { READ_OK, READ_ABSENT /* or damaged */, READ_NO_MEMORY };
+enum read_result read_record(
+    struct tdb_context *tdb, TDB_DATA key, struct store_buffer *buffer, size_t *size);
 
-const char *file_get(struct store_txn *txn, const char *key, size_t key_length, size_t *size);
+/* store_txn_get. */
+const char *read_get(struct store_txn *txn, const char *key, size_t key_length, size_t *size);
 
 /*
  * The operations. The guard runs them with the file open; data points at their arguments. Each
@@ -191,11 +255,22 @@ file_operation compact_run; /* data: struct compaction */
 /* Whether the last insert left the file doubled or full, so that compaction pays now. */
 bool compact_is_due(const struct file *file);
 
-/* rescue.c */
+/*
+ * scan.c: calls visit for every record that can be recognised anywhere in the first size bytes
+ * of lock_fd, in the order of the keys, with copies that visit may change. Of one key there may
+ * be several: copies from before a record was moved, or from a TDB transaction. What the disk
+ * can't read counts as zeros. Needs room for a copy of the file: path is its name, which is free
+ * again when the scan begins.
+ *
+ * 0; -1: the copy can't be made or written, or memory is short. visit may have been called then.
+ */
+typedef void scan_visit(TDB_DATA key, TDB_DATA data, void *private);
+int scan_records(struct file *file, uint64_t size, const char *path, scan_visit *visit,
+    void *private, struct error *error);
 
 /*
- * Of a file that was written before the system was started: whether it is sound. STORE_DAMAGED
- * if not; under an alarm.
+ * rescue.c: whether a file that was written before the system was started is sound.
+ * STORE_DAMAGED if not; under an alarm.
  */
 enum store_result rescue_check(struct file *file, struct error *error);
 
@@ -205,13 +280,5 @@ enum store_result rescue_check(struct file *file, struct error *error);
  * name stands for another file: some other process was faster. The file is closed then.
  */
 enum store_result rescue_run(struct file *file, const char *why, struct error *error);
-
-/*
- * guard.c: runs an operation on the open file. Opens it first; starts again if it was replaced;
- * if it is damaged, rescues it and starts again, once. Bounds all waiting, by an alarm that
- * operations start (signals.h) before they block; survives SIGBUS.
- */
-enum store_result guard_run(
-    struct file *file, file_operation *operation, void *data, struct error *error);
 
 #endif

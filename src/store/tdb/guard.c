@@ -1,31 +1,36 @@
 /*
- * Runs operations on the counter file, whatever happens to it meanwhile: see file.h.
+ * The backend "tdb" of the store: runs its operations on the counter file, whatever happens to it
+ * meanwhile. See store.h and file.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "store/tdb/file.h"
-#include "store/tdb/signals.h"
 
-/* After SIGBUS: drops what TDB has open, which may raise another one. */
-static enum store_result recover_from_bus(struct file *file, struct error *error)
+/* Closes a TDB after SIGBUS, which closing it may raise again. */
+static void drop(struct tdb_context **tdb)
 {
-	struct tdb_context *tdb = file->tdb;
+	struct tdb_context *dropped = *tdb;
 
-	signals_unbound_files();
-	file->tdb = NULL;
-	file_close(file);
-	file->cut_off = true;
-	if (tdb && sigsetjmp(signals_bus_jump, 0) == 0) {
+	*tdb = NULL;
+	if (dropped && sigsetjmp(signals_bus_jump, 0) == 0) {
 		signals_bus_arm(true);
-		tdb_close(tdb);
+		tdb_close(dropped);
 	}
 	signals_bus_arm(false);
-	error_set(
-	    error, "%s: cut off while it was in use, or its disk fails", file->store.location);
-	return STORE_DAMAGED;
 }
 
-/* Opens the file, and sees that it is sound if the system has been started since. */
+/* After SIGBUS: closes whatever the operation had open. */
+static enum store_result recover_from_bus(struct file *file, struct error *error)
+{
+	signals_unbound_files();
+	drop(&file->tdb);
+	file_close(file);
+	file->cut_off = true;
+	return file_error(STORE_DAMAGED, error, file->store.location,
+	    "cut off while it was in use, or its disk fails", NULL);
+}
+
+/* Opens the file; if the system has been started since, checks that it is sound. */
 static enum store_result open_file(struct file *file, struct error *error)
 {
 	enum store_result result;
@@ -66,13 +71,19 @@ static enum store_result run(
 			return result;
 		}
 	}
-	error_set(error, "%s: replaced again and again", file->store.location);
-	return STORE_BUSY;
+	return file_error(
+	    STORE_BUSY, error, file->store.location, "replaced again and again", NULL);
 }
 
-enum store_result guard_run(
-    struct file *file, file_operation *operation, void *data, struct error *error)
+/*
+ * Runs an operation on the open file. Opens it first; starts again if it was replaced; if it is
+ * damaged, rescues it and starts again, once. Bounds all waiting, by an alarm that operations
+ * start (signals.h) before they block; survives SIGBUS.
+ */
+static enum store_result guard(
+    struct store *store, file_operation *operation, void *data, struct error *error)
 {
+	struct file *file = (struct file *)store;
 	enum store_result result = STORE_ERROR;
 	/* Once more after a SIGBUS: with a file that was cut off, rescue has to run. */
 	volatile int left = 2;
@@ -95,3 +106,99 @@ enum store_result guard_run(
 	/* Callers need not tell damage from other errors. */
 	return result == STORE_DAMAGED ? STORE_ERROR : result;
 }
+
+static void guard_open(struct store *store)
+{
+	((struct file *)store)->lock_fd = -1;
+	signals_prepare();
+	/* The confined helper can't read it later. */
+	meta_boot_id();
+}
+
+static void guard_close(struct store *store)
+{
+	file_close((struct file *)store);
+}
+
+static enum store_result guard_update(struct store *store, struct store_item *item, size_t items,
+    store_change *change, void *data, struct error *error)
+{
+	struct update update = {item, items, change, data};
+
+	return guard(store, update_run, &update, error);
+}
+
+static enum store_result guard_walk(
+    struct store *store, store_visit *visit, void *data, struct error *error)
+{
+	struct walk walk = {visit, data};
+
+	return guard(store, read_walk, &walk, error);
+}
+
+static enum store_result guard_import(
+    struct store *store, const struct store_import *import, struct error *error)
+{
+	struct store_maintenance unused = {.step = NULL};
+	struct compaction compaction = {import, &unused};
+
+	return guard(store, compact_run, &compaction, error);
+}
+
+static enum store_result guard_maintain(
+    struct store *store, struct store_maintenance *maintenance, struct error *error)
+{
+	struct compaction compaction = {NULL, maintenance};
+
+	if (maintenance->only_if_due && !compact_is_due((struct file *)store)) {
+		return STORE_OK;
+	}
+	return guard(store, compact_run, &compaction, error);
+}
+
+static enum store_result do_nothing(struct file *file, void *data, struct error *error)
+{
+	(void)file;
+	(void)data;
+	(void)error;
+	return STORE_OK;
+}
+
+/* Of the file as this process last saw it: nothing is needed but that it is open. */
+static enum store_result guard_status(
+    struct store *store, struct store_status *status, struct error *error)
+{
+	struct file *file = (struct file *)store;
+	enum store_result result = file->tdb ? STORE_OK : guard(store, do_nothing, NULL, error);
+
+	*status = (struct store_status){file->meta.secret, file->tdb ? tdb_map_size(file->tdb) : 0};
+	return result;
+}
+
+static void guard_recheck(struct store *store)
+{
+	((struct file *)store)->recheck = true;
+}
+
+static const char *guard_notice(struct store *store)
+{
+	struct file *file = (struct file *)store;
+	bool noticed = file->noticed;
+
+	file->noticed = false;
+	return noticed ? file->notice : NULL;
+}
+
+const struct store_backend store_tdb = {
+    .size = sizeof(struct file),
+    .open = guard_open,
+    .close = guard_close,
+    .update = guard_update,
+    .walk = guard_walk,
+    .import = guard_import,
+    .maintain = guard_maintain,
+    .status = guard_status,
+    .recheck = guard_recheck,
+    .notice = guard_notice,
+    .get = read_get,
+};

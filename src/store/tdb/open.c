@@ -4,7 +4,6 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "store/tdb/file.h"
-#include "store/tdb/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -45,139 +44,171 @@ bool file_has_complaint(const struct file *file)
 	return file->complaint < TDB_DEBUG_TRACE;
 }
 
+enum store_result file_error(enum store_result result, struct error *error, const char *path,
+    const char *what, const char *why)
+{
+	error_set(error, "%s: %s%s%s", path, what, why ? ": " : "", why ? why : "");
+	return result;
+}
+
 enum store_result file_failed(struct file *file, struct error *error, const char *what)
 {
 	enum TDB_ERROR code = file->tdb ? tdb_error(file->tdb) : TDB_SUCCESS;
-	bool forbidden = !file->tdb && (errno == EACCES || errno == EPERM || errno == EROFS);
+	const char *why = file->tdb ? tdb_errorstr(file->tdb) : strerror(errno);
+	enum store_result result = STORE_ERROR;
 
 	if (signals_alarm_rang || (code == TDB_ERR_LOCK && errno == EDEADLK)) {
 		error_set(error, "%s: another process has kept its lock for %lld ms",
 		    file->store.location, (long long)file->store.options.lock_timeout_ms);
 		return STORE_BUSY;
 	}
-	error_set(error, "%s: %s: %s", file->store.location, what,
-	    file->message[0] ? file->message
-		: file->tdb  ? tdb_errorstr(file->tdb)
-			     : strerror(errno));
-	return forbidden                                    ? STORE_FORBIDDEN
-	    : code == TDB_ERR_CORRUPT || code == TDB_ERR_IO ? STORE_DAMAGED
-							    : STORE_ERROR;
+	if (code == TDB_ERR_CORRUPT || code == TDB_ERR_IO) {
+		result = STORE_DAMAGED;
+	} else if (!file->tdb && (errno == EACCES || errno == EPERM || errno == EROFS)) {
+		result = STORE_FORBIDDEN;
+	}
+	return file_error(
+	    result, error, file->store.location, what, file->message[0] ? file->message : why);
+}
+
+void file_drop(struct tdb_context **tdb)
+{
+	if (*tdb) {
+		tdb_close(*tdb);
+		*tdb = NULL;
+	}
+}
+
+void file_unlock(struct file *file)
+{
+	int saved_errno = errno;
+
+	if (file->lock_fd >= 0) {
+		close(file->lock_fd);
+		file->lock_fd = -1;
+	}
+	errno = saved_errno;
 }
 
 void file_close(struct file *file)
 {
-	if (file->tdb) {
-		tdb_close(file->tdb);
-		file->tdb = NULL;
-	}
+	file_drop(&file->tdb);
+	file_drop(&file->new);
+	file_drop(&file->scratch);
+	file_unlock(file);
 	file->replaced = false;
 	file->compaction_due = false;
 	file->full_ms = 0;
 }
 
-/* Makes the :meta record of a file that has none. */
-static enum store_result make_meta(struct file *file, struct error *error)
-{
-	TDB_DATA key = file_data(META_KEY, strlen(META_KEY));
-	char bytes[META_SIZE];
-
-	if (meta_init(&file->meta, tdb_map_size(file->tdb), true)) {
-		return file_failed(file, error, "no random bytes");
-	}
-	meta_write(&file->meta, bytes);
-	if (tdb_store(file->tdb, key, file_data(bytes, META_SIZE), TDB_INSERT)) {
-		return file_failed(file, error, "its record :meta can't be written");
-	}
-	return STORE_OK;
-}
-
 static int take_meta(TDB_DATA key, TDB_DATA data, void *private)
 {
-	struct file *file = private;
-
 	(void)key;
-	return (int)meta_read(&file->meta, (const char *)data.dptr, data.dsize);
+	return (int)meta_read(private, data);
 }
 
-enum meta_result file_read_meta(struct file *file)
+bool file_stop_locking(struct file *file)
 {
-	int found =
-	    tdb_parse_record(file->tdb, file_data(META_KEY, strlen(META_KEY)), take_meta, file);
+	bool locked = !(tdb_get_flags(file->tdb) & TDB_NOLOCK);
 
+	if (locked) {
+		tdb_add_flags(file->tdb, TDB_NOLOCK);
+	}
+	return locked;
+}
+
+void file_lock_again(struct file *file, bool locked)
+{
+	if (locked) {
+		tdb_remove_flags(file->tdb, TDB_NOLOCK);
+	}
+}
+
+enum meta_result file_read_meta(struct file *file, struct meta *meta)
+{
+	bool locked = file_stop_locking(file);
+	int found = tdb_parse_record(file->tdb, key_meta(), take_meta, meta);
+
+	file_lock_again(file, locked);
 	return found < 0 ? META_BAD : (enum meta_result)found;
 }
 
 static enum store_result read_meta(struct file *file, struct error *error)
 {
-	TDB_DATA key = file_data(META_KEY, strlen(META_KEY));
 	bool locks = file->store.options.access != STORE_READ;
 	enum store_result result = STORE_OK;
 	enum meta_result found;
 
-	/* Who only reads takes no lock that could hold up others. */
-	if (locks && tdb_chainlock(file->tdb, key)) {
+	/* A process that only reads takes no lock that could hold up others. */
+	if (locks && tdb_chainlock(file->tdb, key_meta())) {
 		return file_failed(file, error, "can't be locked");
 	}
-	found = file_read_meta(file);
+	found = file_read_meta(file, &file->meta);
 	if (found == META_NEWER) {
-		error_set(error, "%s: it is of a newer version", file->store.location);
-		result = STORE_ERROR;
+		result = file_error(
+		    STORE_ERROR, error, file->store.location, "it is of a newer version", NULL);
 	} else if (found != META_OK) {
-		error_set(error, "%s: it has no record :meta", file->store.location);
-		result = STORE_DAMAGED;
+		result = file_error(
+		    STORE_DAMAGED, error, file->store.location, "it has no record :meta", NULL);
 	}
 	if (locks) {
-		tdb_chainunlock(file->tdb, key);
+		tdb_chainunlock(file->tdb, key_meta());
 	}
 	return result;
 }
 
-/*
- * tdb_open waits for a lock on the first byte of the file, which a TDB transaction holds while it
- * commits, and no signal ends that wait. So wait for it here, where the alarm does: a process
- * may lock again what it has locked, and tdb_open finds it free. Returns a descriptor to close
- * after tdb_open, or -1 and errno.
- */
-static int wait_for_open(const char *path, int open_flags)
+int file_open_locked(struct file *file, const char *path, int flags, off_t bytes)
 {
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
-	int fd = open(path, open_flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = bytes};
 
-	if (fd < 0 || open_flags == O_RDONLY) {
-		return fd;
+	file->lock_fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (file->lock_fd < 0) {
+		return -1;
 	}
-	while (fcntl(fd, F_SETLKW, &lock)) {
+	while (flags != O_RDONLY && fcntl(file->lock_fd, F_SETLKW, &lock)) {
 		if (errno != EINTR || signals_alarm_rang) {
-			int lock_errno = errno;
-
-			close(fd);
-			errno = lock_errno;
+			file_unlock(file);
 			return -1;
 		}
 	}
-	return fd;
+	return 0;
 }
 
-/* Whether an existing file may be used, and notes which one it is. Else errno and a message. */
-static bool is_usable(struct file *file, int fd)
+static void note_file(struct file *file, const struct stat *st)
+{
+	file->device = st->st_dev;
+	file->inode = st->st_ino;
+}
+
+void file_note_opened(struct file *file)
 {
 	struct stat st;
 
-	if (fstat(fd, &st)) {
+	if (fstat(tdb_fd(file->tdb), &st) == 0) {
+		note_file(file, &st);
+	}
+	/* It may have been replaced since it was opened: the first lock tells. */
+	file->recheck = true;
+}
+
+/* Whether an existing file may be used, and notes which one it is. Else errno and a message. */
+static bool is_usable(struct file *file)
+{
+	struct stat st;
+
+	if (fstat(file->lock_fd, &st)) {
 		return false;
 	}
-	file->device = st.st_dev;
-	file->inode = st.st_ino;
+	note_file(file, &st);
 	if (st.st_mode & S_IWOTH) {
-		snprintf(file->message, sizeof(file->message),
-		    "others may write it and may have done so; see what it holds, then "
-		    "chmod o-w");
+		strcpy(file->message,
+		    "others may write it and may have done so; see what it holds, then chmod o-w");
 		errno = ENOTSUP; /* none of those that mean damage */
 		return false;
 	}
 	/* TDB would wait for what a FIFO says. */
 	if (!S_ISREG(st.st_mode)) {
-		snprintf(file->message, sizeof(file->message), "it is not a regular file");
+		strcpy(file->message, "it is not a regular file");
 		errno = EBADF;
 		return false;
 	}
@@ -199,38 +230,48 @@ static struct tdb_context *open_tdb(
 	return tdb;
 }
 
+static void set_mode(const struct file *file, struct tdb_context *tdb)
+{
+	mode_t mode = file->store.options.mode;
+	struct stat st;
+
+	if (fstat(tdb_fd(tdb), &st) == 0 && (st.st_mode & 07777) != mode) {
+		(void)!fchmod(tdb_fd(tdb), mode);
+	}
+}
+
 struct tdb_context *file_make(struct file *file, const char *path, unsigned hash_size)
 {
 	struct tdb_context *tdb;
-	mode_t mode = file->store.options.mode;
-	struct stat st;
 
 	file_clear_complaint(file);
 	tdb = open_tdb(file, path, hash_size, O_RDWR | O_CREAT | O_EXCL);
 	/* Postfix's umask took permissions away that other accounts of the group may need. */
-	if (tdb && fstat(tdb_fd(tdb), &st) == 0 && (st.st_mode & 07777) != mode) {
-		(void)!fchmod(tdb_fd(tdb), mode);
+	if (tdb) {
+		set_mode(file, tdb);
 	}
 	return tdb;
 }
 
-/* Opens the file that is there. NULL, errno, maybe a message. */
+/*
+ * Opens the file that is there. NULL, errno, maybe a message.
+ *
+ * tdb_open waits for a lock on the first byte of the file, which a TDB transaction holds while it
+ * commits, and no signal ends that wait. So this waits for it first, where the alarm ends it: a
+ * process may lock again what it has locked, and tdb_open finds it free.
+ */
 static struct tdb_context *open_existing(struct file *file, int open_flags)
 {
 	struct tdb_context *tdb = NULL;
-	int gate, saved_errno;
 
 	file_clear_complaint(file);
-	gate = wait_for_open(file->store.location, open_flags);
-	if (gate < 0) {
+	if (file_open_locked(file, file->store.location, open_flags, 1)) {
 		return NULL;
 	}
-	if (is_usable(file, gate)) {
+	if (is_usable(file)) {
 		tdb = open_tdb(file, file->store.location, FILE_HASH_SIZE_NEW, open_flags);
 	}
-	saved_errno = errno;
-	close(gate);
-	errno = saved_errno;
+	file_unlock(file);
 	return tdb;
 }
 
@@ -248,24 +289,39 @@ static int rename_new(const char *from, const char *to)
 	return 0;
 }
 
-/* Notes which file is open, and in which state. */
-static void note_opened(struct file *file)
+/* Makes the file under a name of this process's own and gives it its real one. */
+static enum store_result make_and_rename(struct file *file, const char *path, struct error *error)
 {
-	struct stat st;
-
-	if (fstat(tdb_fd(file->tdb), &st) == 0) {
-		file->device = st.st_dev;
-		file->inode = st.st_ino;
+	file->tdb = file_make(file, path, FILE_HASH_SIZE_NEW);
+	if (!file->tdb) {
+		return file_failed(file, error,
+		    errno == ENOENT
+			? "can't be made; its folder must exist and belong to the account that "
+			  "the helper runs as"
+			: "can't be made");
 	}
-	file->seqnum = tdb_get_seqnum(file->tdb);
-	/* A compaction may have announced itself, and renamed, between opening and this. */
-	file->recheck = true;
+	if (meta_init(&file->meta, tdb_map_size(file->tdb), true)) {
+		return file_failed(file, error, "no random bytes");
+	}
+	if (meta_write(file->tdb, &file->meta, TDB_INSERT)) {
+		return file_failed(file, error, "its record :meta can't be written");
+	}
+	if (rename_new(path, file->store.location)) {
+		if (errno != EEXIST) {
+			return file_failed(file, error, "can't be made");
+		}
+		unlink(path);
+		file_close(file);
+		return STORE_OK;
+	}
+	file_note_opened(file);
+	return STORE_OK;
 }
 
 /*
- * Makes the file under a name of this process's own and then gives it its real one: nobody ever
- * sees half a file, and a file of some other kind is never written to, as tdb_open would do with
- * O_CREAT. STORE_OK, with nothing open, if another process was faster.
+ * Makes the file, so that nobody ever sees half of it, and a file of some other kind is never
+ * written to, as tdb_open would do with O_CREAT. STORE_OK, with nothing open, if another process
+ * was faster.
  */
 static enum store_result create_file(struct file *file, struct error *error)
 {
@@ -274,30 +330,15 @@ static enum store_result create_file(struct file *file, struct error *error)
 
 	if (snprintf(path, sizeof(path), "%s.%d", file->store.location, (int)getpid()) >=
 	    (int)sizeof(path)) {
-		error_set(error, "%s: the name is too long", file->store.location);
-		return STORE_ERROR;
+		return file_error(
+		    STORE_ERROR, error, file->store.location, "the name is too long", NULL);
 	}
 	unlink(path);
-	file->tdb = file_make(file, path, FILE_HASH_SIZE_NEW);
-	if (!file->tdb) {
-		result = file_failed(file, error,
-		    errno == ENOENT
-			? "can't be made; its folder must exist and belong to the account that "
-			  "the helper runs as"
-			: "can't be made");
+	result = make_and_rename(file, path, error);
+	if (result != STORE_OK) {
 		unlink(path);
-		return result;
+		file_close(file);
 	}
-	result = make_meta(file, error);
-	if (result == STORE_OK && rename_new(path, file->store.location) == 0) {
-		note_opened(file);
-		return STORE_OK;
-	}
-	if (result == STORE_OK && errno != EEXIST) {
-		result = file_failed(file, error, "can't be made");
-	}
-	unlink(path);
-	file_close(file);
 	return result;
 }
 
@@ -308,16 +349,14 @@ static enum store_result not_opened(struct file *file, struct error *error)
 	enum store_result result;
 
 	if (errno == ENOENT) {
-		error_set(error,
-		    "%s: can't be opened: it is not there; the helper makes it at its first "
-		    "request",
-		    file->store.location);
-		return STORE_ABSENT;
+		return file_error(STORE_ABSENT, error, file->store.location, "can't be opened",
+		    "it is not there; the helper makes it at its first request");
 	}
 	/* If TDB can't recover a TDB transaction it complains and leaves errno as it was. */
-	damaged = errno == EIO || errno == EINVAL || errno == 0 || file->complaint == TDB_DEBUG_FATAL;
+	damaged =
+	    errno == EIO || errno == EINVAL || errno == 0 || file->complaint == TDB_DEBUG_FATAL;
 	if ((errno == EIO || errno == 0) && !file->message[0]) {
-		snprintf(file->message, sizeof(file->message), "it is not a TDB file");
+		strcpy(file->message, "it is not a TDB file");
 	}
 	result = file_failed(file, error, "can't be opened");
 	return damaged && result == STORE_ERROR ? STORE_DAMAGED : result;
@@ -332,8 +371,8 @@ enum store_result file_open(struct file *file, struct error *error)
 		return STORE_OK;
 	}
 	if (file->cut_off && file->store.options.rescue) {
-		error_set(error, "%s: cut off while it was in use", file->store.location);
-		return STORE_DAMAGED;
+		return file_error(STORE_DAMAGED, error, file->store.location,
+		    "cut off while it was in use", NULL);
 	}
 	for (int i = 0; !file->tdb && i < FILE_TRIES; i++) {
 		file->tdb = open_existing(file, O_RDWR);
@@ -351,15 +390,10 @@ enum store_result file_open(struct file *file, struct error *error)
 	if (!file->tdb) {
 		return not_opened(file, error);
 	}
-	note_opened(file);
+	file_note_opened(file);
 	/* An administrator may have changed database_mode since the file was made. */
 	if (access == STORE_CREATE) {
-		struct stat st;
-
-		if (fstat(tdb_fd(file->tdb), &st) == 0 &&
-		    (st.st_mode & 07777) != file->store.options.mode) {
-			(void)!fchmod(tdb_fd(file->tdb), file->store.options.mode);
-		}
+		set_mode(file, file->tdb);
 	}
 	result = read_meta(file, error);
 	if (result != STORE_OK && result != STORE_DAMAGED) {
@@ -371,32 +405,26 @@ enum store_result file_open(struct file *file, struct error *error)
 /* Whether somebody has copied another file into this one. */
 static bool has_other_content(struct file *file)
 {
-	struct meta meta = file->meta;
-	bool other = file_read_meta(file) != META_OK ||
-	    memcmp(meta.secret, file->meta.secret, sizeof(meta.secret)) != 0;
+	struct meta meta;
 
-	file->meta = meta;
-	return other;
+	return file_read_meta(file, &meta) != META_OK ||
+	    memcmp(meta.secret, file->meta.secret, sizeof(meta.secret)) != 0;
 }
 
 bool file_is_replaced_by_name(struct file *file)
 {
 	struct stat named;
+	bool other;
 
 	file->recheck = false;
 	if (stat(file->store.location, &named)) {
 		file->replaced = errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
 		return file->replaced;
 	}
-	file->cut_off = (uint64_t)named.st_size < tdb_map_size(file->tdb);
-	file->replaced = file->device != named.st_dev || file->inode != named.st_ino ||
-	    (named.st_mode & S_IWOTH) || file->cut_off;
-	if (file->device != named.st_dev || file->inode != named.st_ino) {
-		file->cut_off = false;
-	}
-	if (!file->replaced) {
-		file->replaced = has_other_content(file);
-	}
+	other = file->device != named.st_dev || file->inode != named.st_ino;
+	file->cut_off = !other && (uint64_t)named.st_size < tdb_map_size(file->tdb);
+	file->replaced =
+	    other || file->cut_off || (named.st_mode & S_IWOTH) || has_other_content(file);
 	return file->replaced;
 }
 
@@ -407,7 +435,7 @@ bool file_is_replaced(struct file *file)
 	if (seqnum == file->seqnum && !file->recheck) {
 		return false;
 	}
-	/* Whoever raised the number may have been killed before it renamed. */
+	/* The process that raised the number may have been killed before it renamed. */
 	file->seqnum = seqnum;
 	return file_is_replaced_by_name(file);
 }
@@ -422,9 +450,11 @@ void file_announce_replacement(struct file *file)
 int file_new_path(
     const struct file *file, char real[PATH_MAX], char new[PATH_MAX], struct error *error)
 {
-	if (!realpath(file->store.location, real) ||
-	    snprintf(new, PATH_MAX, "%s.new", real) >= PATH_MAX) {
+	if (!realpath(file->store.location, real)) {
 		return error_set(error, "%s: %s", file->store.location, strerror(errno));
+	}
+	if (snprintf(new, PATH_MAX, "%s.new", real) >= PATH_MAX) {
+		return error_set(error, "%s: the name is too long", real);
 	}
 	return 0;
 }
@@ -447,7 +477,9 @@ unsigned file_hash_size(size_t keys)
 void file_reserve(struct tdb_context *tdb, uint64_t bytes)
 {
 	TDB_DATA key = file_data("", 1);
-	size_t size = bytes / 100 <= 100 * 1024 ? bytes / 100 : bytes / 2;
+	uint64_t share = bytes / 100 <= 100 * 1024 ? bytes / 100 : bytes / 2;
+	/* TDB gives the record a quarter more room than it asks for. */
+	size_t size = share > 64 ? (size_t)(share - 64) * 4 / 5 : 0;
 	char *filler = calloc(1, size + 1);
 
 	if (filler && tdb_store(tdb, key, file_data(filler, size), TDB_INSERT) == 0) {

@@ -5,14 +5,11 @@
  */
 #include "base/clock.h"
 #include "store/tdb/file.h"
-#include "store/tdb/scan.h"
-#include "store/tdb/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -26,31 +23,22 @@
 
 struct rescuing {
 	struct file *file;
-	struct tdb_context *to;
+	char real[PATH_MAX]; /* the damaged file */
+	char path[PATH_MAX]; /* of file->new */
+	uint64_t size; /* of the damaged file, in bytes */
 	struct meta meta; /* of the new file */
 	enum meta_result found; /* of the record :meta in the damaged file */
 	size_t saved;
 	size_t damaged;
 	bool new_secret; /* the damaged file's is lost, so each key gets another hash */
-	bool failed; /* the new file can't be written */
-	TDB_DATA current; /* a record that is compared with another copy of it */
+	bool failed; /* the new file can't be written, or memory is short */
 };
-
-/* Whether what is stored already is another copy of the record, from before it was moved. */
-static int is_older(TDB_DATA key, TDB_DATA data, void *private)
-{
-	const struct rescuing *rescuing = private;
-
-	(void)key;
-	return rescuing->file->store.codec->newer((const char *)rescuing->current.dptr,
-	    rescuing->current.dsize, (const char *)data.dptr, data.dsize);
-}
 
 /* Of several copies of :meta any will do: only one field matters, and it never changes. */
 static void save_meta(struct rescuing *rescuing, TDB_DATA data)
 {
 	struct meta meta;
-	enum meta_result found = meta_read(&meta, (const char *)data.dptr, data.dsize);
+	enum meta_result found = meta_read(&meta, data);
 
 	if (found == META_OK && rescuing->found == META_BAD) {
 		rescuing->meta = meta;
@@ -63,10 +51,13 @@ static void save_meta(struct rescuing *rescuing, TDB_DATA data)
 static void save_record(TDB_DATA key, TDB_DATA data, void *private)
 {
 	struct rescuing *rescuing = private;
-	const struct store_codec *codec = rescuing->file->store.codec;
+	struct file *file = rescuing->file;
+	const struct store_codec *codec = file->store.codec;
+	struct store_buffer *other = &file->store.txn.buffer[0];
 	char stored[KEY_STORED_MAX];
-	size_t key_length;
+	size_t key_length, other_size;
 	const char *original = key_original(key, &key_length);
+	char *record = (char *)data.dptr;
 
 	if (rescuing->failed) {
 		return;
@@ -75,54 +66,27 @@ static void save_record(TDB_DATA key, TDB_DATA data, void *private)
 		save_meta(rescuing, data);
 		return;
 	}
-	if (!original || !codec->repair(original, key_length, (char *)data.dptr, data.dsize)) {
+	if (!original || !codec->repair(original, key_length, record, data.dsize)) {
 		rescuing->damaged++;
 		return;
 	}
-	rescuing->current = data;
 	if (rescuing->new_secret) {
 		key = key_store(rescuing->meta.secret, original, key_length, stored);
 	}
-	if (tdb_exists(rescuing->to, key)) {
-		rescuing->failed =
-		    tdb_parse_record(rescuing->to, key, is_older, rescuing) == 1 &&
-		    tdb_store(rescuing->to, key, data, TDB_REPLACE);
-	} else {
-		rescuing->failed = file_write_new(rescuing->to, key, data);
+	switch (read_record(file->new, key, other, &other_size)) {
+	case READ_OK:
+		/* Another copy, from before the record was moved or after. */
+		rescuing->failed = codec->newer(record, data.dsize, other->bytes, other_size) &&
+		    tdb_store(file->new, key, data, TDB_REPLACE);
+		break;
+	case READ_ABSENT:
+		rescuing->failed = file_write_new(file->new, key, data);
 		rescuing->saved += !rescuing->failed;
+		break;
+	case READ_NO_MEMORY:
+		rescuing->failed = true;
+		break;
 	}
-}
-
-/* Waits for all others, with all of the file, which may be no TDB any more. -1: errno. */
-static int open_locked(const char *path)
-{
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW);
-
-	while (fd >= 0 && fcntl(fd, F_SETLKW, &lock)) {
-		if (errno != EINTR || signals_alarm_rang) {
-			int lock_errno = errno;
-
-			close(fd);
-			errno = lock_errno;
-			fd = -1;
-		}
-	}
-	return fd;
-}
-
-static size_t count_aside(const char *path)
-{
-	char pattern[PATH_MAX];
-	glob_t found;
-	size_t kept = 0;
-
-	if (snprintf(pattern, sizeof(pattern), "%s.damaged-*", path) < (int)sizeof(pattern) &&
-	    glob(pattern, GLOB_NOSORT, NULL, &found) == 0) {
-		kept = found.gl_pathc;
-		globfree(&found);
-	}
-	return kept;
 }
 
 /* Gives the damaged file a second name with the time. 0, or -1 and why not. */
@@ -130,11 +94,18 @@ static int keep_aside(const char *path, char aside[PATH_MAX], struct error *erro
 {
 	time_t now = (time_t)(clock_now_ms() / 1000);
 	char stamp[32], number[16] = "";
+	size_t others = 0;
+	glob_t found;
 	struct tm tm;
 
 	localtime_r(&now, &tm);
 	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%S", &tm);
-	if (count_aside(path) >= ASIDE_MAX) {
+	if (snprintf(aside, PATH_MAX, "%s.damaged-*", path) < PATH_MAX &&
+	    glob(aside, GLOB_NOSORT, NULL, &found) == 0) {
+		others = found.gl_pathc;
+		globfree(&found);
+	}
+	if (others >= ASIDE_MAX) {
 		return error_set(error, "there are %d already", ASIDE_MAX);
 	}
 	/* Another process may have had to do the same in the same second. */
@@ -153,77 +124,56 @@ static int keep_aside(const char *path, char aside[PATH_MAX], struct error *erro
 	return error_set(error, "%s", strerror(errno));
 }
 
-/* unkept: why the old file is not kept; or NULL, and its name. */
-static void leave_notice(
-    struct rescuing *rescuing, const char *why, const char *aside, const char *unkept)
-{
-	struct file *file = rescuing->file;
-
-	snprintf(file->notice, sizeof(file->notice),
-	    "%s: %zu records were saved into a new file, %zu are damaged; the old file is %s%s",
-	    why, rescuing->saved, rescuing->damaged, unkept ? "not kept: " : "kept as ",
-	    unkept ? unkept : aside);
-	file->noticed = true;
-}
-
 /* Makes PATH.new and scans the damaged file into it. */
-static enum store_result scan_into_new(struct rescuing *rescuing, int fd, uint64_t size,
-    const char *scratch, const char *new, struct error *error)
+static enum store_result scan_into_new(struct rescuing *rescuing, struct error *error)
 {
 	struct file *file = rescuing->file;
+	char scratch[PATH_MAX];
 
+	if (snprintf(scratch, sizeof(scratch), "%s.scan", rescuing->real) >= PATH_MAX) {
+		return file_error(STORE_ERROR, error, rescuing->real, "the name is too long", NULL);
+	}
 	rescuing->saved = rescuing->damaged = 0;
-	unlink(new);
-	rescuing->to = file_make(file, new, file_hash_size((size_t)(size / 1024)));
-	if (!rescuing->to) {
-		error_set(error, "%s: can't be made: %s", new, strerror(errno));
+	file_drop(&file->new);
+	unlink(rescuing->path);
+	file->new =
+	    file_make(file, rescuing->path, file_hash_size((size_t)(rescuing->size / 1024)));
+	if (!file->new) {
+		return file_error(
+		    STORE_ERROR, error, rescuing->path, "can't be made", strerror(errno));
+	}
+	if (scan_records(file, rescuing->size, scratch, save_record, rescuing, error)) {
 		return STORE_ERROR;
 	}
-	if (scan_records(fd, size, scratch, save_record, rescuing, error)) {
-		return STORE_ERROR;
-	}
-	if (rescuing->found == META_NEWER) {
-		error_set(error, "%s: it is of a newer version", file->store.location);
-		return STORE_ERROR;
-	}
-	return STORE_OK;
+	return rescuing->found == META_NEWER
+	    ? file_error(STORE_ERROR, error, file->store.location, "it is of a newer version", NULL)
+	    : STORE_OK;
 }
 
 /* With all of the old file locked: writes PATH.new. */
-static enum store_result write_rescued(struct rescuing *rescuing, int fd, uint64_t size,
-    const char *real, const char *new, struct error *error)
+static enum store_result write_rescued(struct rescuing *rescuing, struct error *error)
 {
 	struct file *file = rescuing->file;
-	char bytes[META_SIZE], scratch[PATH_MAX];
 	enum store_result result;
 
 	file_clear_complaint(file);
-	if (snprintf(scratch, sizeof(scratch), "%s.scan", real) >= (int)sizeof(scratch)) {
-		error_set(error, "%s: the name is too long", real);
-		return STORE_ERROR;
-	}
-	result = scan_into_new(rescuing, fd, size, scratch, new, error);
+	result = scan_into_new(rescuing, error);
 	if (result == STORE_OK && rescuing->found == META_BAD) {
 		rescuing->new_secret = true;
 		if (meta_init(&rescuing->meta, 0, true)) {
-			error_set(error, "%s: no random bytes", new);
-			return STORE_ERROR;
+			return file_error(
+			    STORE_ERROR, error, rescuing->path, "no random bytes", NULL);
 		}
-		tdb_close(rescuing->to);
-		result = scan_into_new(rescuing, fd, size, scratch, new, error);
+		result = scan_into_new(rescuing, error);
 	}
 	if (result != STORE_OK) {
 		return result;
 	}
-	meta_init(&rescuing->meta, tdb_map_size(rescuing->to), false);
-	meta_write(&rescuing->meta, bytes);
-	if (rescuing->failed ||
-	    tdb_store(rescuing->to, file_data(META_KEY, strlen(META_KEY)),
-		file_data(bytes, META_SIZE), TDB_INSERT) ||
-	    fdatasync(tdb_fd(rescuing->to))) {
-		error_set(error, "%s: can't be written: %s", new,
+	meta_init(&rescuing->meta, tdb_map_size(file->new), false);
+	if (rescuing->failed || meta_write(file->new, &rescuing->meta, TDB_INSERT) ||
+	    fdatasync(tdb_fd(file->new))) {
+		return file_error(STORE_ERROR, error, rescuing->path, "can't be written",
 		    file->message[0] ? file->message : strerror(errno));
-		return STORE_ERROR;
 	}
 	return STORE_OK;
 }
@@ -234,134 +184,118 @@ static bool is_damaged_file(const struct file *file, const struct stat *st)
 }
 
 /* With all of the file locked: a new one takes its name. */
-static enum store_result replace_file(struct rescuing *rescuing, int fd, uint64_t size,
-    const char *why, const char *real, const char *new, struct error *error)
+static enum store_result replace_file(
+    struct rescuing *rescuing, const char *why, struct error *error)
 {
 	struct file *file = rescuing->file;
-	enum store_result result = write_rescued(rescuing, fd, size, real, new, error);
+	enum store_result result = write_rescued(rescuing, error);
 	char aside[PATH_MAX];
 	struct error unkept;
 	bool kept;
 
 	if (result != STORE_OK) {
-		unlink(new);
+		unlink(rescuing->path);
 		return result;
 	}
 	/* A second name, before it loses its own. */
-	kept = keep_aside(real, aside, &unkept) == 0;
+	kept = keep_aside(rescuing->real, aside, &unkept) == 0;
 	if (file->tdb) {
 		file_announce_replacement(file);
 	}
-	if (rename(new, real)) {
-		error_set(error, "%s: %s", new, strerror(errno));
-		unlink(new);
+	if (rename(rescuing->path, rescuing->real)) {
+		result = file_error(STORE_ERROR, error, rescuing->path, strerror(errno), NULL);
+		unlink(rescuing->path);
 		if (kept) {
 			unlink(aside);
 		}
-		return STORE_ERROR;
+		return result;
 	}
-	leave_notice(rescuing, why, aside, kept ? NULL : unkept.text);
+	snprintf(file->notice, sizeof(file->notice),
+	    "%s: %zu records were saved into a new file, %zu are damaged; the old file is %s%s",
+	    why, rescuing->saved, rescuing->damaged,
+	    kept ? "kept as " : "not kept: ", kept ? aside : unkept.text);
+	file->noticed = true;
 	return STORE_OK;
 }
 
 static enum store_result rescue_file(struct file *file, const char *why, struct error *error)
 {
 	struct rescuing rescuing = {.file = file, .found = META_BAD};
-	enum store_result result = STORE_ERROR;
-	char real[PATH_MAX], new[PATH_MAX];
 	struct stat named, opened;
-	int fd;
 
-	if (file_new_path(file, real, new, error)) {
+	if (file_new_path(file, rescuing.real, rescuing.path, error)) {
 		return STORE_ERROR;
 	}
 	file_clear_complaint(file);
-	fd = open_locked(real);
-	if (fd < 0) {
+	/* With all of it, which may be no TDB any more. */
+	if (file_open_locked(file, rescuing.real, O_RDWR | O_NOFOLLOW, 0)) {
 		return file_failed(file, error, "can't be locked for a rescue");
 	}
-	if (stat(real, &named) || fstat(fd, &opened) || !is_damaged_file(file, &named) ||
-	    !is_damaged_file(file, &opened)) {
+	if (stat(rescuing.real, &named) || fstat(file->lock_fd, &opened) ||
+	    !is_damaged_file(file, &named) || !is_damaged_file(file, &opened)) {
 		/* Another process was faster. */
 		file->rescued_ms = 0;
-		result = STORE_OK;
-	} else if (!S_ISREG(opened.st_mode) || opened.st_uid != geteuid()) {
-		error_set(error, "%s: not rescued: it belongs to another account", real);
-	} else {
-		result = replace_file(
-		    &rescuing, fd, (uint64_t)opened.st_size, why, real, new, error);
+		return STORE_OK;
 	}
-	if (rescuing.to) {
-		tdb_close(rescuing.to);
+	if (!S_ISREG(opened.st_mode) || opened.st_uid != geteuid()) {
+		return file_error(STORE_ERROR, error, rescuing.real,
+		    "not rescued: it belongs to another account", NULL);
 	}
-	/* Unlocks; whoever waited finds that the file was replaced. */
-	close(fd);
-	return result;
+	rescuing.size = (uint64_t)opened.st_size;
+	return replace_file(&rescuing, why, error);
 }
 
 enum store_result rescue_run(struct file *file, const char *why, struct error *error)
 {
 	int64_t now_ms = clock_monotonic_ms();
-	enum store_result result;
+	enum store_result result = STORE_OK;
 	struct stat named;
+	/* Another process was faster, or an administrator. */
+	bool done =
+	    stat(file->store.location, &named) ? errno == ENOENT : !is_damaged_file(file, &named);
 
-	if (stat(file->store.location, &named) ? errno == ENOENT : !is_damaged_file(file, &named)) {
-		/* Another process was faster, or an administrator. */
-		file->cut_off = false;
-		file_close(file);
-		return STORE_OK;
-	}
-	if (file->rescued_ms && now_ms - file->rescued_ms < RESCUE_EVERY_MS) {
+	if (!done && file->rescued_ms && now_ms - file->rescued_ms < RESCUE_EVERY_MS) {
 		/* The same words as before, which are logged once. */
-		if (file->rescue_error.text[0]) {
-			*error = file->rescue_error;
-		} else {
-			error_set(error, "%s: damaged again", file->store.location);
+		*error = file->rescue_error;
+		result = STORE_ERROR;
+	} else if (!done) {
+		file->rescued_ms = now_ms;
+		file_error(
+		    STORE_ERROR, &file->rescue_error, file->store.location, "damaged again", NULL);
+		result = rescue_file(file, why, error);
+		if (result != STORE_OK) {
+			file->rescue_error = *error;
 		}
-		file_close(file);
-		return STORE_ERROR;
 	}
-	file->rescued_ms = now_ms;
-	file->rescue_error.text[0] = '\0';
-	result = rescue_file(file, why, error);
 	if (result == STORE_OK) {
 		file->cut_off = false;
-	} else {
-		file->rescue_error = *error;
 	}
 	file_close(file);
 	return result;
 }
 
-struct checking {
-	const struct store_codec *codec;
-	struct store_buffer copy;
-	size_t damaged;
-};
-
-/* tdb_check's function. */
+/* tdb_check's function: 0, or -1 if the record is damaged. */
 static int check_record(TDB_DATA key, TDB_DATA data, void *private)
 {
-	struct checking *checking = private;
+	struct file *file = private;
+	struct store_buffer *copy = &file->store.txn.buffer[0];
 	size_t key_length;
 	const char *original = key_original(key, &key_length);
 
 	if (key_is_meta(key)) {
 		return 0;
 	}
-	if (store_buffer_set(&checking->copy, data.dptr, data.dsize)) {
+	if (!original || store_buffer_set(copy, data.dptr, data.dsize)) {
 		return -1;
 	}
-	checking->damaged += !original ||
-	    !checking->codec->repair(original, key_length, checking->copy.bytes, data.dsize) ||
-	    memcmp(checking->copy.bytes, data.dptr, data.dsize) != 0;
-	return 0;
+	return file->store.codec->repair(original, key_length, copy->bytes, data.dsize) &&
+		memcmp(copy->bytes, data.dptr, data.dsize) == 0
+	    ? 0
+	    : -1;
 }
 
 enum store_result rescue_check(struct file *file, struct error *error)
 {
-	struct checking checking = {.codec = file->store.codec};
-	char bytes[META_SIZE];
 	bool sound;
 
 	if (tdb_lockall(file->tdb)) {
@@ -372,25 +306,19 @@ enum store_result rescue_check(struct file *file, struct error *error)
 		return STORE_STOP;
 	}
 	/* Another process may have been faster. */
-	if (file_read_meta(file) == META_OK && file->meta.boot_id == meta_boot_id()) {
+	if (file_read_meta(file, &file->meta) == META_OK && file->meta.boot_id == meta_boot_id()) {
 		tdb_unlockall(file->tdb);
 		return STORE_OK;
 	}
-	sound = tdb_check(file->tdb, check_record, &checking) == 0 && checking.damaged == 0;
-	free(checking.copy.bytes);
+	sound = tdb_check(file->tdb, check_record, file) == 0;
 	if (sound) {
 		file->meta.boot_id = meta_boot_id();
-		meta_write(&file->meta, bytes);
-		if (tdb_store(file->tdb, file_data(META_KEY, strlen(META_KEY)),
-			file_data(bytes, META_SIZE), TDB_REPLACE)) {
+		if (meta_write(file->tdb, &file->meta, TDB_REPLACE)) {
 			return file_failed(file, error, "its record :meta can't be written");
 		}
 	}
 	tdb_unlockall(file->tdb);
-	if (sound) {
-		return STORE_OK;
-	}
-	error_set(error, "%s: not left as it should be when the machine went down",
-	    file->store.location);
-	return STORE_DAMAGED;
+	return sound ? STORE_OK
+		     : file_error(STORE_DAMAGED, error, file->store.location,
+			   "not left as it should be when the machine went down", NULL);
 }

@@ -1,5 +1,5 @@
 /*
- * The scan of a damaged counter file: see scan.h.
+ * Finds the records of a damaged counter file, by TDB's own means: see file.h.
  *
  * tdb_rescue (lib/tdb/common/rescue.c of Samba) looks at every place of a file where a record
  * may start, and knows one by its magic number, its lengths and the hash of its key. But it
@@ -10,16 +10,14 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "store/tdb/scan.h"
+#include "store/tdb/file.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <tdb.h>
 #include <unistd.h>
 
 /* What the disk can't read is left out in pieces of this size. */
@@ -49,17 +47,6 @@ static void visit_record(TDB_DATA key, TDB_DATA data, void *private)
 
 	scan->found = true;
 	scan->visit(key, data, scan->private);
-}
-
-/* 0, or -1 and errno. */
-static int write_page(int to, const char *page, size_t size, uint64_t at)
-{
-	ssize_t n = pwrite(to, page, size, (off_t)at);
-
-	if (n >= 0 && (size_t)n != size) {
-		errno = ENOSPC;
-	}
-	return n >= 0 && (size_t)n == size ? 0 : -1;
 }
 
 /*
@@ -95,13 +82,14 @@ static int append_copy(int fd, uint64_t size, int to)
 	}
 	for (uint64_t at = 0; at < size; at += PAGE) {
 		size_t want = size - at < PAGE ? (size_t)(size - at) : PAGE;
-		ssize_t n = pread(fd, page, want, (off_t)at);
+		ssize_t got = pread(fd, page, want, (off_t)at);
+		ssize_t written;
 
-		if (n < 0) {
-			n = 0;
-		}
-		memset(page + n, 0, want - (size_t)n);
-		if (write_page(to, page, want, start + at)) {
+		got = got < 0 ? 0 : got;
+		memset(page + got, 0, want - (size_t)got);
+		written = pwrite(to, page, want, (off_t)(start + at));
+		if (written != (ssize_t)want) {
+			errno = written < 0 ? errno : ENOSPC;
 			return -1;
 		}
 	}
@@ -109,40 +97,40 @@ static int append_copy(int fd, uint64_t size, int to)
 	return ftruncate(to, (off_t)(end < SCRATCH_MAX ? end : SCRATCH_MAX));
 }
 
-static int scan_once(
-    int fd, uint64_t size, const char *scratch, int hash, struct scan *scan, struct error *error)
+static int scan_once(struct file *file, uint64_t size, const char *path, int hash,
+    struct scan *scan, struct error *error)
 {
-	struct tdb_context *tdb;
-	int result;
+	int flags = TDB_NOLOCK | TDB_NOSYNC | hash;
+	int result = -1;
 
 	/* Left by a process that was killed between the next two calls. */
-	unlink(scratch);
+	unlink(path);
 	/* One chain: the header and the table take as little as they can. */
-	tdb = tdb_open(scratch, 1, TDB_NOLOCK | TDB_NOSYNC | hash, O_RDWR | O_CREAT | O_EXCL, 0600);
-	if (!tdb) {
-		return error_set(error, "%s: can't be made: %s", scratch, strerror(errno));
+	file->scratch = tdb_open(path, 1, flags, O_RDWR | O_CREAT | O_EXCL, 0600);
+	if (!file->scratch) {
+		return error_set(error, "%s: can't be made: %s", path, strerror(errno));
 	}
-	unlink(scratch);
-	if (append_copy(fd, size, tdb_fd(tdb))) {
-		result = error_set(error, "%s: can't be written: %s", scratch, strerror(errno));
-	} else if (tdb_rescue(tdb, visit_record, scan)) {
-		result = error_set(error, "%s: out of memory", scratch);
+	unlink(path);
+	if (append_copy(file->lock_fd, size, tdb_fd(file->scratch))) {
+		error_set(error, "%s: can't be written: %s", path, strerror(errno));
+	} else if (tdb_rescue(file->scratch, visit_record, scan)) {
+		error_set(error, "%s: out of memory", path);
 	} else {
 		result = 0;
 	}
-	tdb_close(tdb);
+	file_drop(&file->scratch);
 	return result;
 }
 
-int scan_records(int fd, uint64_t size, const char *scratch, scan_visit *visit, void *private,
-    struct error *error)
+int scan_records(struct file *file, uint64_t size, const char *path, scan_visit *visit,
+    void *private, struct error *error)
 {
 	/* A file that tdbbackup(8) wrote has TDB's first hash function. */
 	static const int hash[] = {TDB_INCOMPATIBLE_HASH, TDB_DEFAULT};
 	struct scan scan = {.visit = visit, .private = private};
 
 	for (size_t i = 0; i < sizeof(hash) / sizeof(*hash) && !scan.found; i++) {
-		if (scan_once(fd, size, scratch, hash[i], &scan, error)) {
+		if (scan_once(file, size, path, hash[i], &scan, error)) {
 			return -1;
 		}
 	}

@@ -1,11 +1,10 @@
 /*
- * Signals and limits of this process: see signals.h.
+ * Signals and limits of this process: see file.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "store/tdb/signals.h"
+#include "store/tdb/file.h"
 
-#include <stddef.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 

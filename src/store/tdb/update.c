@@ -5,7 +5,6 @@
  */
 #include "base/clock.h"
 #include "store/tdb/file.h"
-#include "store/tdb/signals.h"
 
 #include <string.h>
 #include <sys/statvfs.h>
@@ -23,14 +22,12 @@ struct updating {
 	TDB_DATA key[STORE_ITEMS_MAX]; /* as stored */
 	/* Indices of the items in the ascending order of their chains. */
 	size_t order[STORE_ITEMS_MAX];
-	size_t current; /* item that take_record is to read */
-	bool failed; /* out of memory */
 };
 
 /* Blocking calls need the alarm; if all locks are free it costs nothing. */
-static void before_waiting(const struct updating *updating)
+static void before_waiting(const struct file *file)
 {
-	signals_alarm_ensure(updating->file->store.options.lock_timeout_ms);
+	signals_alarm_ensure(file->store.options.lock_timeout_ms);
 }
 
 static void sort_chains(struct updating *updating)
@@ -38,7 +35,8 @@ static void sort_chains(struct updating *updating)
 	unsigned hash_size = (unsigned)tdb_hash_size(updating->file->tdb);
 	unsigned chain[STORE_ITEMS_MAX];
 
-	for (size_t i = 0; i < updating->update->items; i++) {
+	updating->order[0] = 0;
+	for (size_t i = 0; updating->update->items > 1 && i < updating->update->items; i++) {
 		size_t at = i;
 
 		chain[i] = tdb_jenkins_hash(&updating->key[i]) % hash_size;
@@ -69,7 +67,7 @@ static int lock_chains(struct updating *updating)
 		if (tdb_chainlock_nonblock(tdb, key) == 0) {
 			continue;
 		}
-		before_waiting(updating);
+		before_waiting(updating->file);
 		if (tdb_chainlock(tdb, key)) {
 			unlock_chains(updating, i);
 			return -1;
@@ -78,51 +76,18 @@ static int lock_chains(struct updating *updating)
 	return 0;
 }
 
-/* Copies a record into the buffer of the current item. 1: it is as it was copied before. */
-static int take_record(TDB_DATA key, TDB_DATA data, void *private)
-{
-	struct updating *updating = private;
-	struct store_item *item = &updating->update->item[updating->current];
-	struct store_buffer *buffer = &updating->file->buffer[updating->current];
-
-	(void)key;
-	if (item->exists && item->size == data.dsize &&
-	    memcmp(item->data, data.dptr, data.dsize) == 0) {
-		return 1;
-	}
-	if (store_buffer_set(buffer, data.dptr, data.dsize)) {
-		updating->failed = true;
-		return -1;
-	}
-	item->exists = true;
-	item->data = buffer->bytes;
-	item->size = data.dsize;
-	return 0;
-}
-
 /* TDB calls a record absent that it can't get to, but has complained on the way. */
 static enum store_result damaged_chain(struct file *file, struct error *error)
 {
-	error_set(error, "%s: a record can't be read: %s", file->store.location, file->message);
-	return STORE_DAMAGED;
+	return file_error(
+	    STORE_DAMAGED, error, file->store.location, "a record can't be read", file->message);
 }
 
-static enum store_result out_of_memory(struct error *error)
+/* Whether a record that TDB has not found is absent and not damaged. */
+static enum store_result check_absent(struct file *file, struct error *error)
 {
-	error_set(error, "out of memory");
-	return STORE_ERROR;
-}
+	struct meta meta;
 
-/* An item without a record gets its initial bytes, if it really has none. */
-static enum store_result take_initial(struct updating *updating, struct error *error)
-{
-	struct store_item *item = &updating->update->item[updating->current];
-	struct file *file = updating->file;
-	struct store_buffer *buffer = &file->buffer[updating->current];
-
-	if (updating->failed) {
-		return out_of_memory(error);
-	}
 	if (tdb_error(file->tdb) != TDB_ERR_NOEXIST) {
 		return file_failed(file, error, "a record can't be read");
 	}
@@ -130,15 +95,10 @@ static enum store_result take_initial(struct updating *updating, struct error *e
 		return damaged_chain(file, error);
 	}
 	/* Where zeros came over the file no key is found, this one neither. */
-	if (!tdb_exists(file->tdb, file_data(META_KEY, strlen(META_KEY)))) {
-		error_set(error, "%s: it has no record :meta", file->store.location);
-		return STORE_DAMAGED;
+	if (file_read_meta(file, &meta) != META_OK) {
+		return file_error(
+		    STORE_DAMAGED, error, file->store.location, "it has no record :meta", NULL);
 	}
-	if (store_buffer_set(buffer, item->initial, item->initial_size)) {
-		return out_of_memory(error);
-	}
-	item->data = buffer->bytes;
-	item->size = item->initial_size;
 	return STORE_OK;
 }
 
@@ -146,25 +106,28 @@ static enum store_result read_items(struct updating *updating, struct error *err
 {
 	struct file *file = updating->file;
 	enum store_result result = STORE_OK;
-	/* TDB doesn't lock a file that is open for reading alone: read until nobody wrote. */
-	int tries = tdb_get_flags(file->tdb) & TDB_NOLOCK ? FILE_TRIES : 1;
 
 	file_clear_complaint(file);
 	for (size_t i = 0; i < updating->update->items && result == STORE_OK; i++) {
 		struct store_item *item = &updating->update->item[i];
-		int found = 0;
+		struct store_buffer *buffer = &file->store.txn.buffer[i];
+		enum read_result found =
+		    read_record(file->tdb, updating->key[i], buffer, &item->size);
 
-		updating->current = i;
-		item->exists = false;
+		item->exists = found == READ_OK;
 		item->action = STORE_KEEP;
 		item->expires_ms = 0;
-		for (int n = 0; n < tries && found == 0; n++) {
-			found = tdb_parse_record(file->tdb, updating->key[i], take_record, updating);
+		if (found == READ_ABSENT) {
+			result = check_absent(file, error);
+			item->size = item->initial_size;
+			if (store_buffer_set(buffer, item->initial, item->size)) {
+				found = READ_NO_MEMORY;
+			}
 		}
-		if (found < 0) {
-			item->exists = false;
-			result = take_initial(updating, error);
+		if (found == READ_NO_MEMORY) {
+			result = store_no_memory(error);
 		}
+		item->data = buffer->bytes;
 	}
 	return result;
 }
@@ -187,13 +150,12 @@ static enum store_result full(struct file *file, struct error *error)
 	file->compaction_due = true;
 	file_clear_complaint(file);
 	if (disk_is_full(file)) {
-		error_set(
-		    error, "%s: no room for a new counter: the disk is full", file->store.location);
-	} else {
-		error_set(error, "%s: no room for a new counter: database_max_size is %llu bytes",
-		    file->store.location, (unsigned long long)max_size);
-		file->full_ms = file->full_ms ? file->full_ms : clock_monotonic_ms();
+		return file_error(STORE_FULL, error, file->store.location,
+		    "no room for a new counter", "the disk is full");
 	}
+	error_set(error, "%s: no room for a new counter: database_max_size is %llu bytes",
+	    file->store.location, (unsigned long long)max_size);
+	file->full_ms = file->full_ms ? file->full_ms : clock_monotonic_ms();
 	return STORE_FULL;
 }
 
@@ -213,8 +175,8 @@ static enum store_result insert(struct updating *updating, size_t i, struct erro
 	if (tdb_map_size(file->tdb) > max_size || signals_bound_files(max_size)) {
 		return full(file, error);
 	}
-	failed = tdb_store(file->tdb, updating->key[i],
-	    file_data(item->initial, item->initial_size), TDB_INSERT);
+	failed = tdb_store(
+	    file->tdb, updating->key[i], file_data(item->initial, item->initial_size), TDB_INSERT);
 	signals_unbound_files();
 	if (!failed) {
 		uint64_t size = tdb_map_size(file->tdb);
@@ -233,32 +195,27 @@ static enum store_result insert(struct updating *updating, size_t i, struct erro
 
 static enum store_result write_items(struct updating *updating, struct error *error)
 {
+	const struct update *update = updating->update;
 	struct file *file = updating->file;
+	enum store_result result = STORE_OK;
 
 	/* Inserting is what can fail: with all keys there, the rest can't. */
-	for (size_t i = 0; i < updating->update->items; i++) {
-		const struct store_item *item = &updating->update->item[i];
-
-		if (item->action == STORE_PATCH && !item->exists) {
-			enum store_result result;
-
-			before_waiting(updating);
+	for (size_t i = 0; i < update->items && result == STORE_OK; i++) {
+		if (update->item[i].action == STORE_PATCH && !update->item[i].exists) {
+			before_waiting(file);
 			result = insert(updating, i, error);
-			if (result != STORE_OK) {
-				return result;
-			}
 		}
 	}
-	for (size_t i = 0; i < updating->update->items; i++) {
-		const struct store_item *item = &updating->update->item[i];
+	for (size_t i = 0; i < update->items && result == STORE_OK; i++) {
+		const struct store_item *item = &update->item[i];
 
 		if (item->action != STORE_KEEP &&
 		    tdb_store(file->tdb, updating->key[i], file_data(item->data, item->size),
 			TDB_REPLACE)) {
-			return file_failed(file, error, "a record can't be written");
+			result = file_failed(file, error, "a record can't be written");
 		}
 	}
-	return STORE_OK;
+	return result;
 }
 
 static bool wants_transaction(const struct update *update)
@@ -285,8 +242,8 @@ static enum store_result change_items(struct updating *updating, struct error *e
 	if (result != STORE_OK) {
 		return result;
 	}
-	file->txn.now_ms = 0;
-	result = update->change(update->data, &file->txn, update->item, update->items);
+	file->store.txn.now_ms = 0;
+	result = update->change(update->data, &file->store.txn, update->item, update->items);
 	if (result == STORE_OK && file_has_complaint(file)) {
 		/* The function asked for other records. */
 		result = damaged_chain(file, error);
@@ -300,7 +257,7 @@ static enum store_result run_in_transaction(struct updating *updating, struct er
 	struct file *file = updating->file;
 	enum store_result result;
 
-	before_waiting(updating);
+	before_waiting(updating->file);
 	if (tdb_transaction_start(file->tdb)) {
 		return file_failed(file, error, "can't start a transaction");
 	}
@@ -318,32 +275,27 @@ static enum store_result run_in_transaction(struct updating *updating, struct er
 
 enum store_result update_run(struct file *file, void *data, struct error *error)
 {
+	struct update *update = data;
 	/* Not initialized as a whole: most of it is room for many items. */
 	struct updating updating;
 	enum store_result result;
-	bool transaction = false;
+	bool transaction;
 
 	updating.file = file;
-	updating.update = data;
-	updating.failed = false;
-	file->txn.store = &file->store;
-	file->txn.item = updating.update->item;
-	file->txn.buffer = file->buffer;
-	for (size_t i = 0; i < updating.update->items; i++) {
-		const struct store_item *item = &updating.update->item[i];
-
-		updating.key[i] = key_store(
-		    file->meta.secret, item->key, item->key_length, file->stored_key[i]);
+	updating.update = update;
+	for (size_t i = 0; i < update->items; i++) {
+		updating.key[i] = key_store(file->meta.secret, update->item[i].key,
+		    update->item[i].key_length, file->stored_key[i]);
 	}
 	sort_chains(&updating);
 	if (lock_chains(&updating)) {
 		return file_failed(file, error, "can't be locked");
 	}
 	result = change_items(&updating, error);
-	if (result == STORE_OK) {
-		transaction = wants_transaction(updating.update);
-		result = transaction ? STORE_OK : write_items(&updating, error);
+	transaction = result == STORE_OK && wants_transaction(update);
+	if (result == STORE_OK && !transaction) {
+		result = write_items(&updating, error);
 	}
-	unlock_chains(&updating, updating.update->items);
+	unlock_chains(&updating, update->items);
 	return transaction ? run_in_transaction(&updating, error) : result;
 }

@@ -3,34 +3,20 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "unit.h"
+#include "engine.h"
 
-#include "config/file.h"
 #include "engine/limits.h"
-
-#include <unistd.h>
 
 static struct config config;
 static struct effective_limits *limits;
 
-static void print_complaint(void *data, const char *message)
-{
-	(void)data;
-	print_message("# %s\n", message);
-}
-
 /* A configuration with one rule of these options. */
 static void set_up(const char *options)
 {
-	char path[] = "/tmp/ratelimit-limits-XXXXXX";
-	int fd = mkstemp(path);
-	struct config_stamp stamp;
+	char text[1024];
 
-	check(fd >= 0 && dprintf(fd, "[rule r]\n%s", options) > 0, "no file");
-	close(fd);
-	check(config_load(path, &config, &stamp, print_complaint, NULL) == CONFIG_OK, "%s",
-	    options);
-	unlink(path);
+	snprintf(text, sizeof(text), "[rule r]\n%s", options);
+	load_config(&config, text);
 	limits = effective_limits_new(&config);
 	check(limits != NULL, "no limits");
 }
@@ -130,8 +116,8 @@ static void test_with_exception(void **state)
 		check_string(error.text, cases[i].error, name);
 		check(!with == (cases[i].error[0] != '\0'), "%s: limits or none", name);
 		check(!with || with->layout.windows == cases[i].windows, "%s: windows", name);
-		check(!with ||
-			with == effective_limits_with(limits, rule, file, &exception, &error),
+		check(
+		    !with || with == effective_limits_with(limits, rule, file, &exception, &error),
 		    "%s: compiled twice", name);
 	}
 	clean_up();

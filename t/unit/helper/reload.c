@@ -10,6 +10,7 @@
 #include "helper/confine.h"
 #include "helper/reload.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
@@ -30,6 +31,7 @@ static unsigned long allowed = ULONG_MAX; /* further ones fail */
 
 static bool has_memory(void)
 {
+	errno = allocations < allowed ? errno : ENOMEM;
 	return allocations++ < allowed;
 }
 
@@ -84,7 +86,6 @@ bool confine_reaches_log(const char *path)
 static struct {
 	char path[64], config[128], log[128];
 	struct reload reload;
-	struct troubles troubles;
 } test;
 
 /* A configuration that answers "WARN NAME", with its files in a folder of that name. */
@@ -198,7 +199,7 @@ static void test_reload_out_of_memory(void **state)
 {
 	(void)state;
 	set_up("one");
-	reload_start(&test.reload, test.config, &test.troubles);
+	reload_start(&test.reload, test.config);
 	check_in_force("one", "at the start");
 	check(take_up_with_little_memory("one", "two") >= 3, "a store and a judge need memory");
 	check_in_force("two", "once there is memory");
@@ -210,7 +211,7 @@ static void test_says_that_the_old_one_stays(void **state)
 {
 	(void)state;
 	set_up("one");
-	reload_start(&test.reload, test.config, &test.troubles);
+	reload_start(&test.reload, test.config);
 	write_config("two");
 	allow_memory(config_allocations());
 	recheck();
@@ -229,7 +230,7 @@ static void test_kept_places_out_of_memory(void **state)
 
 	(void)state;
 	set_up("one");
-	reload_start(&test.reload, test.config, &test.troubles);
+	reload_start(&test.reload, test.config);
 	reachable = false;
 	check(take_up_with_little_memory("one", "two") >= 5, "kept paths need memory too");
 	reachable = true;
@@ -248,7 +249,7 @@ static void test_start_out_of_memory(void **state)
 	(void)state;
 	set_up("one");
 	allow_memory(config_allocations());
-	reload_start(&test.reload, test.config, &test.troubles);
+	reload_start(&test.reload, test.config);
 	allow_memory(ULONG_MAX);
 	setup = reload_setup(&test.reload);
 	check(!setup->judge && !setup->store, "nothing judges");
@@ -268,7 +269,7 @@ static void test_start_without_config(void **state)
 	for (size_t i = 0; i < COUNT_OF(allocations_left); i++) {
 		set_up("one");
 		allow_memory(allocations_left[i]);
-		reload_start(&test.reload, test.config, &test.troubles);
+		reload_start(&test.reload, test.config);
 		allow_memory(ULONG_MAX);
 		check(!reload_setup(&test.reload)->judge, "%lu allocations suffice",
 		    allocations_left[i]);
@@ -280,18 +281,18 @@ static void test_start_without_config(void **state)
 
 static void test_trouble(void **state)
 {
-	static struct troubles troubles;
+	static struct reload reload;
 	char text[1000];
 
 	(void)state;
-	check(trouble_is_news(&troubles, "one"), "the first time");
-	check(trouble_is_news(&troubles, "two"), "another one");
-	check(!trouble_is_news(&troubles, "one"), "the second time");
-	check(!trouble_is_news(&troubles, "two"), "in turns");
+	check(reload_is_news(&reload, "one"), "the first time");
+	check(reload_is_news(&reload, "two"), "another one");
+	check(!reload_is_news(&reload, "one"), "the second time");
+	check(!reload_is_news(&reload, "two"), "in turns");
 	memset(text, 'x', sizeof(text) - 1);
 	text[sizeof(text) - 1] = '\0';
-	check(trouble_is_news(&troubles, text), "a long one");
-	check(!trouble_is_news(&troubles, text), "a long one again");
+	check(reload_is_news(&reload, text), "a long one");
+	check(!reload_is_news(&reload, text), "a long one again");
 }
 
 int main(void)

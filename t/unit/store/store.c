@@ -6,6 +6,7 @@
  */
 #include "unit.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "store/store.h"
@@ -43,9 +44,12 @@ static bool newer(const char *a, size_t a_size, const char *b, size_t b_size)
 	return memcmp(a, b, a_size < b_size ? a_size : b_size) > 0;
 }
 
+static int64_t kept_at_ms; /* the time that the last call was given */
+
 static bool keep(const char *key, size_t key_length, char *data, size_t size, int64_t now_ms)
 {
 	check(now_ms > 0, "no time");
+	kept_at_ms = now_ms;
 	if (size > 1 && data[1] == 'a') {
 		data[1] = 'A';
 	}
@@ -110,6 +114,7 @@ struct wish {
 	const char *text[64]; /* NULL: left as it is */
 	enum store_result result;
 	int calls;
+	int64_t now_ms;
 	bool stored[64];
 	char seen[64][32];
 };
@@ -120,6 +125,7 @@ static enum store_result grant(
 	struct wish *wish = data;
 
 	wish->calls++;
+	wish->now_ms = store_txn_now_ms(txn);
 	for (size_t i = 0; i < items; i++) {
 		const char *text = wish->text[i];
 
@@ -141,10 +147,8 @@ static enum store_result grant(
 
 static enum store_result put_one(struct store *store, const char *key, const char *text)
 {
-	struct store_item item = {.key = key,
-	    .key_length = strlen(key),
-	    .initial = text,
-	    .initial_size = strlen(text)};
+	struct store_item item = {
+	    .key = key, .key_length = strlen(key), .initial = text, .initial_size = strlen(text)};
 	struct wish wish = {.text = {text}};
 	struct error error = {""};
 
@@ -601,8 +605,8 @@ static void test_maintain(void **state)
 	put(store, "a", "+a1");
 	n = fill(store);
 	check(store_maintain(store, &maintenance, &error) == STORE_OK, "%s", error.text);
-	check(maintenance.records == (size_t)n + 1 && maintenance.kept == 1, "%zu records, %zu kept",
-	    maintenance.records, maintenance.kept);
+	check(maintenance.records == (size_t)n + 1 && maintenance.kept == 1,
+	    "%zu records, %zu kept", maintenance.records, maintenance.kept);
 	check(steps > (size_t)n, "no progress");
 	check(maintenance.size_after < maintenance.size_before, "it did not shrink");
 	check(store_size(store, &size, &error) == STORE_OK && size == maintenance.size_after,
@@ -883,6 +887,49 @@ static void test_maintain_memory(void **state)
 	on_memory(test_maintain, state);
 }
 
+static bool time_visit(void *data, struct store_txn *txn, const char *key, size_t key_length,
+    const char *record, size_t size)
+{
+	(void)key;
+	(void)key_length;
+	(void)record;
+	(void)size;
+	*(int64_t *)data = store_txn_now_ms(txn);
+	return true;
+}
+
+/* The time of an update, a walk and a compaction can be set, and set free. */
+static void test_clock_memory(void **state)
+{
+	static const int64_t times_ms[] = {1, 5000, 4000, 0};
+	struct store_item item = {.key = "a", .key_length = 1};
+	struct store_maintenance maintenance = {.step = NULL};
+	struct error error = {""};
+	struct store *store;
+
+	(void)state;
+	location = "memory:";
+	store = open_store(1 << 20, STORE_CREATE);
+	for (size_t i = 0; i < COUNT_OF(times_ms); i++) {
+		int64_t real_ms = clock_now_ms(), walk_ms = 0;
+		struct wish wish = {.text = {"+a"}};
+		int64_t *got[] = {&wish.now_ms, &walk_ms, &kept_at_ms};
+
+		store_memory_set_clock(store, times_ms[i]);
+		check(store_update(store, &item, 1, grant, &wish, &error) == STORE_OK &&
+			store_walk(store, time_visit, &walk_ms, &error) == STORE_OK &&
+			store_maintain(store, &maintenance, &error) == STORE_OK,
+		    "%s", error.text);
+		for (size_t j = 0; j < COUNT_OF(got); j++) {
+			check(times_ms[i] ? *got[j] == times_ms[i]
+					  : *got[j] >= real_ms && *got[j] <= clock_now_ms(),
+			    "time %zu, way %zu: %lld", i, j, (long long)*got[j]);
+		}
+	}
+	store_close(store);
+	location = path;
+}
+
 #define store_test(function) cmocka_unit_test_setup_teardown(function, make_folder, remove_folder)
 
 int main(void)
@@ -904,6 +951,7 @@ int main(void)
 	    store_test(test_import_memory),
 	    store_test(test_maintain),
 	    store_test(test_maintain_memory),
+	    store_test(test_clock_memory),
 	    store_test(test_rescue),
 	    store_test(test_damaged_key),
 	    store_test(test_copies),
