@@ -243,7 +243,7 @@ subtest 'reset and clean' => sub {
     like(ask($helper, 'users', 'bob'), qr{Limit of 9/hour}, 'running helpers follow');
     is(passing($other, 9, 'users', 'alice'), 4);
     is(passing($other, 9, 'users', 'fresh'), 7);
-    # Two days later nothing is left but what is set for good: and for 7 days whom it refused.
+    # Two days later nothing is left but what is set for good: and, for 7 days, who was denied.
     $t->ctl('reset', '--all');
     $t->set_clock($now + 2 * 86400);
     ($status, $out, $err) = $t->ctl('clean');
@@ -399,7 +399,7 @@ subtest 'a damaged record of limits is none' => sub {
     is(($t->ctl('dump'))[1], "users\tann\t2/hour\n");
     is(passing($helper, 9, 'users', 'bob'), 3, 'the rule holds');
     is(passing($helper, 9, 'users', 'ann'), 2);
-    is(($t->ctl('set', 'users', 'bob', '2/hour'))[0], 0, 'set mends it');
+    is(($t->ctl('set', 'users', 'bob', '2/hour'))[0], 0, 'set repairs it');
     like(ask($helper, 'users', 'bob'), qr{Limit of 2/hour});
 };
 

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # policyd-ratelimit-ctl check: silent where all is well; each fault is found, in one line,
-# alone, and gone when the line that mends it is followed. The real postconf on real folders.
+# alone, and gone when the line that repairs it is followed. The real postconf on real folders.
 # SPDX-License-Identifier: BSD-2-Clause
 use strict;
 use warnings;
@@ -48,7 +48,7 @@ my $data   = "smtpd_data_restrictions = $ask\n";
 my $relay  = 'smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, '
     . "reject_unauth_destination\n";
 
-# Postfix, and so postconf, waits for seconds if main.cf is new, lest it was not written to its end.
+# Postfix, and so postconf, waits for seconds if main.cf is new: it may be half written.
 sub spew_old {
     my ($file, $text) = @_;
     spew($file, $text);
@@ -75,7 +75,7 @@ sub silent {
 }
 
 # Does what a finding says.
-sub mend {
+sub repair {
     my ($line) = @_;
     my ($where, $rest) = $line =~ m{^(/[^:]*): (.*)$} or return;
     my ($service)  = $rest =~ /^(\S+): /;
@@ -112,8 +112,8 @@ sub finds {
     my ($status, $out, $err) = check(@folders);
     is("$status$err", '1', "$name: status");
     like($out, qr/\A$pattern[^\n]*; (?:write|run): [^\n]+\n\z/, $name);
-    mend($_) for split /\n/, $out;
-    silent("$name: mended", @folders);
+    repair($_) for split /\n/, $out;
+    silent("$name: repaired", @folders);
     return;
 }
 
@@ -332,8 +332,8 @@ subtest 'the lists' => sub {
     postfix("${limit}smtpd_data_restrictions = permit_mynetworks, $plain\n", $spawn . $smtp);
     my (undef, $two) = check();
     is(() = $two =~ /^\Q$main\E: smtpd_data_restrictions: /mg, 2, 'two faults of one check');
-    mend($_) for split /\n/, $two;
-    silent('two faults of one check: mended');
+    repair($_) for split /\n/, $two;
+    silent('two faults of one check: repaired');
     configure(rules => $rules . $bytes);
     postfix($limit . $data, $spawn . $smtp);
     finds('bytes are never counted',
@@ -537,8 +537,8 @@ SKIP: {
         is($out, "$config: 1 MiB are free on the disk of $database, and it may grow by 2 MiB: "
             . "new keys are not counted once the disk is full; "
             . "write: database_max_size = 512K\n", 'disk');
-        mend($out);
-        is_deeply([run(@ctl)], [0, '', ''], 'disk: mended');
+        repair($out);
+        is_deeply([run(@ctl)], [0, '', ''], 'disk: repaired');
     }
 
 SKIP: {

@@ -20,7 +20,7 @@ sub limiter {
         global => {log => 'denied'});
 }
 
-# Asks until refused; how many passed.
+# Asks until denied; how many passed.
 sub fill {
     my ($helper, $user) = @_;
     my $passed = 0;
@@ -32,7 +32,7 @@ sub fill {
 # also forward. `true` time is what a right clock would show. A stretch of a window's length
 # never has more than the limit, and once more for each step forward within it; of a fixed
 # window, whose end may lie in the stretch, once more for that, and for a step back by more
-# than 1/12 of it. Nobody is refused for longer than a window and its coarseness after his
+# than 1/12 of it. Nobody is denied for longer than a window and its coarseness after his
 # first try since the last step.
 sub walk {
     my ($strategy, $resolution, $forward, $seed) = @_;
@@ -124,7 +124,7 @@ subtest 'far ahead for ten minutes, then right again' => sub {
     }
 };
 
-subtest 'a counter that lies ahead is set right by the first request, whoever refuses that' => sub {
+subtest 'a counter that lies ahead is set right by the first request, even a denied one' => sub {
     for my $strategy (qw(sliding-window moving-window fixed-window)) {
         my $t = RateTest->new(rules => "[rule short]\nkey = everything\nlimit = 5/hour\n"
                 . "[rule long]\nkey = everything\nlimit = 5/2 hours\nstrategy = $strategy\n");
@@ -240,7 +240,7 @@ subtest 'fixed windows of more than one hour, day or week' => sub {
     POSIX::tzset();
 };
 
-subtest 'what came while the clock was ahead goes at the next rewrites' => sub {
+subtest 'what came while the clock was ahead goes at the next compactions' => sub {
     for my $strategy (qw(sliding-window moving-window fixed-window)) {
         my $t = limiter($strategy, '3/hour');
         $t->set_clock($start + $years);
@@ -254,13 +254,13 @@ subtest 'what came while the clock was ahead goes at the next rewrites' => sub {
         is(fill($helper, 'k1'), 2);
         $t->set_clock($start + 3600 + 301);
         like(($t->ctl('clean'))[1], qr/^2 records kept, 19 expired/,
-            'a window later they go; not the refused');
+            'a window later they go; not the denied one');
         $t->set_clock($start + 8 * 86400);
         like(($t->ctl('clean'))[1], qr/^0 records kept, 2 expired/, 'which go after their 7 days');
     }
 };
 
-subtest 'the file goes on being rewritten' => sub {
+subtest 'the file goes on being compacted' => sub {
     my $t = limiter('sliding-window', '3/hour');
     $t->set_clock($start + $years);
     my $helper = $t->helper;
@@ -287,7 +287,7 @@ subtest 'what is set and granted for a while' => sub {
     is(fill($helper), 7);
     is(($t->ctl('set', '--for', '2h', 'r', 'v', '1/hour'))[0], 0);
     is(fill($helper, 'v'), 1);
-    # The rewrite that is due after transactions, so that none comes while the clock is ahead.
+    # The compaction that is due after transactions, so that none comes while the clock is ahead.
     $t->set_clock($start + 60);
     is($helper->ask(sasl_username => 'w'), 'DUNNO') for 1 .. 2;
     $t->set_clock($start + 86400);
@@ -301,7 +301,7 @@ subtest 'what is set and granted for a while' => sub {
     $t->set_clock($start + 86400);
     is(($t->ctl('clean'))[0], 0);
     $t->set_clock($start + 2 * 3600 - 10);
-    unlike(($t->ctl('limits', '--json'))[1], qr/[{]/, 'unless the file was rewritten meanwhile');
+    unlike(($t->ctl('limits', '--json'))[1], qr/[{]/, 'unless the file was compacted meanwhile');
     is(fill($helper, 'v'), 0);
 };
 

@@ -1,5 +1,5 @@
 /*
- * Keys that lie on one chain of a TDB's hash table, as somebody may choose them who knows TDB's
+ * Keys that lie on one chain of a TDB's hash table, as an attacker may choose them who knows TDB's
  * hash function, which has no secret; and how long the chains of a file are. For t/collide.t.
  *
  *   collide keys PREFIX HASH_SIZE COUNT   prints COUNT keys, one a line: PREFIX and an address

@@ -17,7 +17,9 @@ my $program = build_dir() . '/t/collide';
 
 my $t = RateTest->new(
     rules  => "[rule users]\nkey = sender\nlimit = $limit/day\n",
-    global => {log => 'none', on_error => 'WARN trouble', database_max_size => '1G', lock_timeout => '60s'});
+    global => {
+        log => 'none', on_error => 'WARN trouble', database_max_size => '1G', lock_timeout => '60s'
+    });
 
 # One request for each of the senders; how often each answer came.
 my $requests = 0;
@@ -41,7 +43,8 @@ sub ask_all {
 sub chains {
     my ($file) = @_;
     my ($status, $out, $errors) = run($program, 'chains', $file);
-    my @chains = $out =~ /\A(\d+) keys, (\d+) chains, longest (\d+)\n\z/ or die "$status $out $errors";
+    my @chains = $out =~ /\A(\d+) keys, (\d+) chains, longest (\d+)\n\z/
+        or die "$status $out $errors";
     return @chains;
 }
 
@@ -55,7 +58,8 @@ sub check_file {
 }
 
 my $helper = $t->helper;
-is_deeply(ask_all($helper, map {"user$_\@a.example"} 1 .. $senders), {DUNNO => $senders}, 'ordinary senders');
+is_deeply(ask_all($helper, map {"user$_\@a.example"} 1 .. $senders), {DUNNO => $senders},
+    'ordinary senders');
 $helper->finish;
 is(($t->ctl('clean'))[0], 0, 'their file is compacted');
 
@@ -71,7 +75,8 @@ is(scalar(grep { !/\Ausers:[\x21-\x7e]+@[a-z2-7]+\z/ } @keys), 0, 'and are print
 spew("$t->{dir}/some", join '', map {"$_\n"} @keys[0 .. $stored - 1]);
 is((run({stdin => "$t->{dir}/some"}, $program, 'store', "$t->{dir}/plain.tdb", $hash_size))[0], 0,
     'a file of another program');
-is_deeply([chains("$t->{dir}/plain.tdb")], [$stored, $hash_size, $stored], 'has all of them on one chain');
+is_deeply([chains("$t->{dir}/plain.tdb")], [$stored, $hash_size, $stored],
+    'has all of them on one chain');
 
 # Several connections, as a client would have them.
 s/\Ausers:// for @keys;
@@ -87,7 +92,8 @@ check_file('after the flood');
 my @probes = (@keys[0, -1, map { int rand @keys } 1 .. 30], 'user1@a.example');
 my %probes = map { $_ => 1 } @probes;
 @probes = sort keys %probes;
-is_deeply(ask_all($_, @probes), {DUNNO => scalar @probes}, 'their limits hold: the last that passes')
+is_deeply(ask_all($_, @probes), {DUNNO => scalar @probes},
+    'their limits hold: the last that passes')
     for $helpers[0];
 is_deeply(ask_all($_, @probes), {DEFER_IF_PERMIT => scalar @probes}, 'and then none') for @helpers;
 is(join(' ', map { ($_->finish)[1] } @helpers), '0 0 0 0', 'the helpers end well');

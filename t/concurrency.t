@@ -48,7 +48,7 @@ for my $strategy (qw(sliding-window fixed-window moving-window)) {
         "$strategy: of $requests requests in $processes processes exactly $limit pass");
 }
 
-subtest 'many keys, several rules, new counters and rewrites at the same time' => sub {
+subtest 'many keys, several rules, new counters and compactions at the same time' => sub {
     my $t = RateTest->new(
         rules => "[rule user]\nkey = sasl_username\nlimit = 10/year\n"
             . "[rule sender]\nkey = sender\nlimit = 10/year\n"

@@ -205,7 +205,7 @@ sub becomes {
     return 0;
 }
 
-subtest 'a bad file, and one that is mended' => sub {
+subtest 'a bad file, and one that is repaired' => sub {
     my $t = RateTest->new;
     my %global = (global => {on_error => 'WARN broken'});
     my $good = "[rule r]\nkey = everything\nlimit = 0/hour\naction = REJECT good\n";
@@ -215,7 +215,7 @@ subtest 'a bad file, and one that is mended' => sub {
     my @lines = $t->log_text =~ /conf:\d+: (.*)/g;
     is(scalar @lines, 2, 'each mistake is logged once, not per request') or diag $t->log_text;
     $t->configure(%global, rules => $good);
-    ok(becomes($helper, 'REJECT good'), 'mended: no restart needed');
+    ok(becomes($helper, 'REJECT good'), 'repaired: no restart needed');
     my $before = length $t->log_text;
     $t->configure(rules => "[rule r\n");
     ok(becomes($helper, 'REJECT good'), 'a running helper keeps the last good one');
@@ -243,10 +243,12 @@ subtest 'a changed file for which there is no memory' => sub {
     my ($size) = slurp("/proc/$helper->{pid}/status") =~ /^VmSize:\s+(\d+) kB/m;
     plan skip_all => 'a sanitizer takes all addresses there are' if $size > 1 << 30;
     plan skip_all => 'needs prlimit (Debian: util-linux)' if ($limit->($size << 10))[0];
-    $t->configure(rules => $good =~ s/good/large/r . join '', map {"exempt = user$_\@example.com\n"} 1 .. 20_000);
+    $t->configure(rules => $good =~ s/good/large/r
+        . join '', map {"exempt = user$_\@example.com\n"} 1 .. 20_000);
     my $end = time + 10;
     sleep 0.02 while $helper->ask eq 'REJECT good' && $t->log_text !~ /last good/ && time < $end;
-    like($t->log_text, qr/\Q$t->{config}\E: out of memory\n.*last good one stays in force/, 'the log says so');
+    like($t->log_text, qr/\Q$t->{config}\E: out of memory\n.*last good one stays in force/,
+        'the log says so');
     is($helper->ask, 'REJECT good', 'the old one stays in force');
     $limit->('unlimited');
     ok(becomes($helper, 'REJECT large'), 'memory is back: the file is taken up as it is');

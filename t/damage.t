@@ -50,7 +50,7 @@ sub ask {
     $charged->{$user}++ if $charged && $answer eq 'DUNNO';
     return "$user: $answer"
         if $answer !~ /\A(?:DUNNO|WARN trouble|DEFER_IF_PERMIT 4\.7\.1 Limit of .*)\z/;
-    # Whoever salvages waits for the disk too, which may have others to serve.
+    # The process that rescues also waits for the disk, which may be busy.
     return sprintf '%s: after %.1f s', $user, $took if $took > $timeout + 15;
     return;
 }
@@ -64,7 +64,7 @@ sub used {
 }
 
 # The lines about damage, each as [saved, damaged, name of the kept file].
-sub salvages { my ($t) = @_; return map { [/$saved/] } grep {/$saved/} split /\n/, $t->log_text }
+sub rescues { my ($t) = @_; return map { [/$saved/] } grep {/$saved/} split /\n/, $t->log_text }
 
 # Changes bytes of the file in place.
 sub overwrite {
@@ -128,18 +128,18 @@ sub survives {
     }
     # Every key is asked for, so that every damaged record is come across.
     push @problems, ask($helpers[0], "k$_", $charged) for 1 .. $keys;
-    my @salvages = salvages($t);
+    my @rescues = rescues($t);
     push @problems,
           'not '
-        . ($expect{salvages} // 1) . ' but '
-        . @salvages
+        . ($expect{rescues} // 1) . ' but '
+        . @rescues
         . ' lines in the log: '
         . $t->log_text
-        if $expect{any} ? @salvages > $expect{any} : @salvages != ($expect{salvages} // 1);
+        if $expect{any} ? @rescues > $expect{any} : @rescues != ($expect{rescues} // 1);
     push @problems, 'kept: ' . join ' ', glob "$t->{database}.*"
-        if @salvages != (() = glob "$t->{database}.damaged-*");
+        if @rescues != (() = glob "$t->{database}.damaged-*");
     push @problems, 'not kept as it was'
-        if @salvages && slurp($salvages[0][2] // '/') eq '' && length $after;
+        if @rescues && slurp($rescues[0][2] // '/') eq '' && length $after;
     my ($shown, $used) = used($t);
     push @problems, "show: $shown" if $shown ne '0';
     for my $rule (qw(r move)) {
@@ -247,7 +247,7 @@ subtest 'a transaction that nobody can bring to its end' => sub {
         my ($t) = @_;
         $broken->($t);
         my $helper = $t->helper;
-        is($helper->ask(sasl_username => 'other'), 'DUNNO', 'who starts then salvages');
+        is($helper->ask(sasl_username => 'other'), 'DUNNO', 'who starts then rescues');
         $helper->finish;
     });
 };
@@ -293,7 +293,7 @@ subtest 'another counter file by cp, in place' => sub {
         my @problems = map { ask($_, 'copied') } @helpers, $t->helper;
         is_deeply(\@problems, [], 'is used');
         is((used($t))[1]{r}{copied}, 6, 'with what it has');
-        cmp_ok(scalar(salvages($t)), '<=', 1, 'looked at once at the most');
+        cmp_ok(scalar(rescues($t)), '<=', 1, 'looked at once at the most');
     }
 };
 
@@ -349,11 +349,11 @@ subtest 'records of a newer version' => sub {
     is($helper->ask(sasl_username => 'k2'), 'WARN trouble', 'are not used');
     like($t->log_text, qr/the record of "r:k2" is of a newer version$/m, 'the log says why');
     is($helper->ask(sasl_username => 'bad'), 'DUNNO', 'another record is damaged') for 1 .. 2;
-    is(scalar(salvages($t)), 1, 'so that the file is salvaged');
+    is(scalar(rescues($t)), 1, 'so that the file is rescued');
     my $records = $t->records;
     like($records->{'r:k2'}, qr/\A3 s12 r8 1h\|/, 'they stay');
-    like($records->{':set:r:k3'}, qr/\A2 /, 'an allowance too');
-    is(($t->ctl('clean'))[0], 0, 'a rewrite');
+    like($records->{':set:r:k3'}, qr/\A2 /, 'an exception too');
+    is(($t->ctl('clean'))[0], 0, 'a compaction');
     $records = $t->records;
     like($records->{'r:k2'}, qr/\A3 s12 r8 1h\|/, 'leaves them');
     like($records->{':set:r:k3'}, qr/\A2 /, 'both');
@@ -372,7 +372,7 @@ subtest 'several helpers come across the same damage' => sub {
         is_deeply([map { $_->answer } @helpers], [('DUNNO') x 6], 'all are answered');
         # The line comes after the answer, but before the next one.
         ask($_, 'k2') for @helpers;
-        is(scalar(salvages($t)), 1, 'the log says it once') or diag $t->log_text;
+        is(scalar(rescues($t)), 1, 'the log says it once') or diag $t->log_text;
         sleep 2.1;
     }
     is(scalar(my @aside = glob "$t->{database}.damaged-*"), 3, 'each file is kept once');
@@ -391,12 +391,12 @@ subtest 'damaged again and again' => sub {
     is(scalar @aside, 8, 'eight files are kept, also if they come within a second');
     my %different = map { slurp($_) => 1 } @aside;
     is(scalar keys %different, 8, 'all of them');
-    is((grep { defined $_->[3] } salvages($t))[0][3], 'there are 8 already',
+    is((grep { defined $_->[3] } rescues($t))[0][3], 'there are 8 already',
         'the log tells that the ninth is not');
     my $helper = $t->helper;
     ask($helper, 'k1') for 1 .. 2;
     spew($t->{database}, 'damage');
-    is($helper->ask(sasl_username => 'k1'), 'DUNNO', 'a helper that has not salvaged lately does');
+    is($helper->ask(sasl_username => 'k1'), 'DUNNO', 'a helper that has not rescued lately does');
     spew($t->{database}, 'damage');
     is($helper->ask(sasl_username => 'k1'), 'WARN trouble', 'but not at once again') for 1 .. 3;
     is(scalar(() = $t->log_text =~ /damaged again/g), 1, 'which is said once');
@@ -420,9 +420,9 @@ subtest 'a backup that is damaged' => sub {
     rename "$t->{database}.bak", $t->{database} or die $!;
     overwrite($t, 0, "\0" x 168);
     spew("$t->{database}.scan", 'of a process that was killed');
-    is(ask($t->helper, 'other', $charged), undef, 'is salvaged');
+    is(ask($t->helper, 'other', $charged), undef, 'is rescued');
     is_deeply([glob "$t->{database}.scan*"], [], 'and what a killed process left is gone');
-    is(scalar(salvages($t)), 1, 'once') or diag $t->log_text;
+    is(scalar(rescues($t)), 1, 'once') or diag $t->log_text;
     is_deeply((used($t))[1]{r}, $charged, 'with every counter');
 };
 

@@ -53,7 +53,7 @@ sub damage {
 
 sub lines { my ($t, $what) = @_; return scalar(() = $t->log_text =~ /$what/g) }
 
-subtest 'a disk that is full while a damaged file is to be salvaged' => sub {
+subtest 'a disk that is full while a damaged file has to be rescued' => sub {
     my $t = on_disk('-t', 'tmpfs', '-o', 'size=600k', 'none') or plan skip_all => 'no tmpfs here';
     my @helpers = map { $t->helper } 1 .. 2;
     ask($helpers[0], "k$_") for 1 .. 150;
@@ -70,7 +70,7 @@ subtest 'a disk that is full while a damaged file is to be salvaged' => sub {
     is_deeply([glob "$t->{disk}/folder/*"], [$t->{database}], 'nothing half done stays behind');
     unlink "$t->{disk}/filler" or die $!;
     sleep 2.1;
-    is(ask($_, 'bad'), 'DUNNO', 'with room it is salvaged') for (@helpers) x 2;
+    is(ask($_, 'bad'), 'DUNNO', 'with room it is rescued') for (@helpers) x 2;
     is(lines($t, $saved), 1, 'once') or diag $t->log_text;
     my $used = used($t);
     is($used->{bad}, 4, 'the damaged counter starts anew');
@@ -125,7 +125,7 @@ subtest 'a damaged file on a disk that is read-only' => sub {
     my $helper = $t->helper;
     is(ask($helper, 'k1'), 'WARN trouble', 'on_error') for 1 .. 2;
     is((run('mount', '-o', 'remount,rw', $t->{disk}))[0], 0);
-    is(ask($helper, 'k1'), 'DUNNO', 'salvaged when it can be') for 1 .. 2;
+    is(ask($helper, 'k1'), 'DUNNO', 'rescued when it can be') for 1 .. 2;
     is(lines($t, $saved), 1, 'once') or diag $t->log_text;
 };
 

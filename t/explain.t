@@ -94,7 +94,7 @@ END
 
     # Whatever explain says of a request, the helper does; and explain counts nothing.
     my ($compared, $denied) = (0, 0);
-    # So that the helper has no reason to rewrite the file meanwhile.
+    # So that the helper has no reason to compact the file meanwhile.
     is(($t->ctl('clean'))[0], 0);
     for my $rule (@names) {
         for my $key ('bob', 'alice', 'boss@example.com', '') {

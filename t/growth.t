@@ -91,7 +91,7 @@ sub run_case {
     # All but the known ones expire.
     $t->set_clock($start + 3600 + 301);
     my $again = flood_and($t, 'second', $fits ? $keys : 500 * int($passed / 250), sub { });
-    # Requests until the end of the rewrite that makes room are answered on_error.
+    # Requests until the end of the compaction that makes room are answered on_error.
     cmp_ok($again->{DUNNO} // 0, '>=', $passed * 0.5, 'the space comes back as keys expire');
     cmp_ok($again->{'WARN trouble'} // 0, '<=', 2 * $processes, 'at once') if $fits;
     cmp_ok(-s $t->{database}, '<=', $max, "the file keeps within $max_size");

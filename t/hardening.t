@@ -43,7 +43,8 @@ for my $program (qw(policyd-ratelimit policyd-ratelimit-ctl)) {
         like($segments, qr/ GNU_RELRO /, 'relocations are read-only');
         like($segments, qr/ GNU_STACK .* RW /, 'the stack is not executable');
         my $dynamic = output_of('readelf', '-dW', $path);
-        like($dynamic, qr/\(FLAGS\).*BIND_NOW/,   'all of them, since symbols are bound at the start');
+        like($dynamic, qr/\(FLAGS\).*BIND_NOW/,
+            'all of them, since symbols are bound at the start');
         like($dynamic, qr/\(FLAGS_1\).*\bPIE\b/, 'linked as a program');
         my $symbols = output_of('nm', '-D', $path);
         like($symbols, qr/ __stack_chk_fail\b/, 'the stack is protected');

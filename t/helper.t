@@ -12,7 +12,7 @@ my $next = 0;
 # A new transaction's instance.
 sub instance { return 'i' . ++$next . '.0' }
 
-# Asks each of the requests of one transaction in turn; the actions, D for DUNNO, R for refused.
+# Asks each of the requests of one transaction in turn; the actions, D for DUNNO, R for denied.
 sub transaction {
     my ($helper, %common) = @_;
     my $requests = delete $common{requests};
@@ -43,7 +43,7 @@ my @counting = (
         [[rcpt(1 .. 2), data(2)], 'DDD'], [[rcpt(1)], 'R']],
     ['DATA charges the recipients that RCPT did not see', 'limit = 5/hour',
         [[rcpt(1, 2), data(5)], 'DDD'], [[rcpt(1)], 'R']],
-    ['a refused recipient does not come back at DATA', 'limit = 2/hour',
+    ['a denied recipient does not come back at DATA', 'limit = 2/hour',
         [[rcpt(1 .. 3), data(2)], 'DDRD']],
     ['recipients that Postfix refused later give nothing back', 'limit = 3/hour',
         [[rcpt(1 .. 3), data(1)], 'DDDD'], [[rcpt(1)], 'R']],
@@ -135,7 +135,7 @@ subtest 'count_denied' => sub {
     is(transaction($helper, requests => [rcpt(1, 2)]), 'DD', 'a minute of silence later');
 };
 
-subtest 'count_denied: a refused request that is sent again stays refused' => sub {
+subtest 'count_denied: a denied request that is sent again stays denied' => sub {
     for my $strategy (qw(sliding-window fixed-window moving-window)) {
         my $t = RateTest->new(
             rules => "[rule r]\nkey = sasl_username\nlimit = 3/hour\ncount_denied = yes\n"
@@ -147,7 +147,7 @@ subtest 'count_denied: a refused request that is sent again stays refused' => su
     }
 };
 
-subtest 'count_denied: a refused request that passes later is charged once' => sub {
+subtest 'count_denied: a denied request that passes later is charged once' => sub {
     my $t = RateTest->new(
         rules => "[rule r]\nkey = sasl_username\nlimit = 2/minute, 100/hour\n"
             . "count_denied = yes\nstrategy = moving-window\n",
@@ -226,7 +226,7 @@ END
         'REJECT second', 'REJECT second']);
     my (undef, @rows) = $t->show;
     my %used = map { $_->{rule} => $_->{used} } @rows;
-    is($used{third}, 3, 'a refused request is counted by no rule');
+    is($used{third}, 3, 'a denied request is counted by no rule');
     is($used{second}, 3);
 };
 

@@ -25,7 +25,7 @@ sub client {
     my ($killed, $n, $errors, %charged) = (0, 0, 0);
     my $helper = $t->helper;
     while ($killed < $kills / $processes) {
-        # Old keys and new ones, so that inserts and rewrites are hit as well.
+        # Old keys and new ones, so that inserts and compactions are hit as well.
         my $key =
               rand() < 0.3 ? "new$number.$n"
             : rand() < 0.1 ? 'boss' . int rand 20

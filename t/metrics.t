@@ -238,7 +238,8 @@ subtest 'a window that set added' => sub {
 };
 
 subtest 'damaged records' => sub {
-    is((run('tdbtool', $t->{database}, 'store', '00000000 :set:users:f', '1 0 5/hour|00000000000'))[0], 0);
+    my @store = ('store', '00000000 :set:users:f', '1 0 5/hour|00000000000');
+    is((run('tdbtool', $t->{database}, @store))[0], 0);
     is((run('tdbtool', $t->{database}, 'store', '00000000 users:g', 'damaged'))[0], 0);
     my ($sample) = metrics();
     is($sample->{policyd_ratelimit_database_damaged_records}, 2, 'are counted, in silence');

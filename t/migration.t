@@ -40,12 +40,12 @@ sub seconds {
 
 my $next = 0;
 
-# Asks n times, for another message each time; the answers, D for DUNNO, R for the refusal.
+# Asks n times, for another message each time; the answers, D for DUNNO, R for the denial.
 sub answers {
-    my ($helper, $refusal, $n, %attributes) = @_;
+    my ($helper, $denial, $n, %attributes) = @_;
     return join '', map {
         my $action = $helper->ask(instance => 'i' . ++$next . '.0', %attributes) // 'none';
-        $action eq 'DUNNO' ? 'D' : $action =~ $refusal ? 'R' : "<$action>"
+        $action eq 'DUNNO' ? 'D' : $action =~ $denial ? 'R' : "<$action>"
     } 1 .. $n;
 }
 
@@ -61,7 +61,7 @@ sub message {
     return (protocol_state => 'DATA', recipient => '', recipient_count => $recipients, @attributes);
 }
 
-my %refusal = (
+my %denial = (
     'postfixlimit'                => qr/^DEFER 4\.7\.1 \S+@\S+ may send \d+\/(?:\d+ )?[a-z]+$/,
     'policyd-rate-limit (Python)' =>
         qr/^DEFER_IF_PERMIT 4\.7\.1 Too much mail, try again in (?:\d+[smhd]|never)$/,
@@ -86,7 +86,7 @@ sub decides {
         my ($when, $attributes, $letters) = @$step;
         $t->set_clock(seconds($when));
         $helper //= $t->helper;
-        push @got,  "$when " . answers($helper, $refusal{$tool}, length $letters, @$attributes);
+        push @got,  "$when " . answers($helper, $denial{$tool}, length $letters, @$attributes);
         push @want, "$when $letters";
     }
     is_deeply(\@got, \@want, "$tool: $name");
@@ -158,17 +158,17 @@ for my $tool (@sections) {
     my $t = decides(
         $tool, 'transparent', 'UTC', [['[rule senders]', "[rule senders]\nmode = observe"]],
         ['2026-03-10 10:00:00', \@ann, 'DDDDDDD']);
-    is(() = $t->log_text =~ /status=observed/g, 2, 'what would have been refused is logged');
+    is(() = $t->log_text =~ /status=observed/g, 2, 'what would have been denied is logged');
 
     $t = decides($tool, 'before a reset', 'UTC', [],
         ['2026-03-10 10:00:00', \@ann,                       'DDDDDR'],
         ['2026-03-10 10:00:00', [sender('joe@example.com')], 'DDDDDR']);
     $t->ctl('reset', 'ann@example.com');
     my $helper = $t->helper;
-    is(answers($helper, $refusal{$tool}, 1, @ann), 'D', 'reset KEY');
-    is(answers($helper, $refusal{$tool}, 1, sender('joe@example.com')), 'R', 'of that one alone');
+    is(answers($helper, $denial{$tool}, 1, @ann), 'D', 'reset KEY');
+    is(answers($helper, $denial{$tool}, 1, sender('joe@example.com')), 'R', 'of that one alone');
     $t->ctl('reset', '--all');
-    is(answers($helper, $refusal{$tool}, 1, sender('joe@example.com')), 'D', 'reset ALL');
+    is(answers($helper, $denial{$tool}, 1, sender('joe@example.com')), 'D', 'reset ALL');
 }
 
 # --- policyd-rate-limit in Python: exact windows, all of which hold.
@@ -186,7 +186,7 @@ for my $tool (@sections) {
         ['2026-03-11 10:00:01', [message(10, @bob)], 'DR'],
         ['2026-03-11 10:01:00', [message(1,  @bob)], 'R']);
     decides(
-        $tool, 'a message passes whole or not at all, and refused ones are not counted', 'UTC', [],
+        $tool, 'a message passes whole or not at all, and denied ones are not counted', 'UTC', [],
         ['2026-03-10 10:00:00', [message(8,  @bob)], 'D'],
         ['2026-03-10 10:00:01', [message(3,  @bob)], 'RR'],
         ['2026-03-10 10:00:02', [message(2,  @bob)], 'DR'],
@@ -263,7 +263,7 @@ for my $tool (@sections) {
     is($t->helper->ask(message(1, @bob)), 'DEFER 4.3.0 Try again later', 'db_error_action');
 }
 
-# --- policyd-rate-limit in Rust: each request is one, refused ones too.
+# --- policyd-rate-limit in Rust: each request is one, denied ones too.
 {
     my $tool = 'policyd-rate-limit (Rust)';
     my @bob  = user('bob@example.com');
@@ -273,7 +273,7 @@ for my $tool (@sections) {
         ['2026-03-10 12:00:00', \@bob, 'R'],
         ['2026-03-10 23:59:59', \@bob, 'R'],
         ['2026-03-11 00:00:00', \@bob, 'DDDR']);
-    decides($tool, 'what the hour refuses uses up the day', 'Europe/Berlin', [],
+    decides($tool, 'what the hour denies uses up the day', 'Europe/Berlin', [],
         ['2026-03-10 10:00:00', \@bob, 'DDDRR'],
         ['2026-03-10 10:59:59', \@bob, 'R'],
         ['2026-03-10 11:00:00', \@bob, 'R'],

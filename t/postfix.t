@@ -52,7 +52,7 @@ sub accepted_ok {
     return;
 }
 
-sub refused_ok {
+sub denied_ok {
     my ($reply, $where, $limit, $name) = @_;
     my $text = "Limit of $limit reached for alice\@example.org, try again in ";
     like($reply, qr/^450 4\.7\.1 <\Q$where\E>: .*: \Q$text\E(?:6[0-5]m|[12]h)$/, $name);
@@ -95,10 +95,10 @@ subtest 'smtpd_recipient_restrictions' => sub {
     use_postfix(rule('5/hour', 'recipients'), recipient => $service);
     my $result = mail(6);
     accepted_ok($result, 5, 'message to six');
-    refused_ok($result->{rcpt}[5], 'r6@example.com', '5/hour', 'the sixth is refused');
+    denied_ok($result->{rcpt}[5], 'r6@example.com', '5/hour', 'the sixth is denied');
     delivered_ok($result, 5, 'message to six');
     accepted_ok(mail(1, user => 'bob'), 1, 'another user');
-    refused_ok(mail(1)->{rcpt}[0], 'r1@example.com', '5/hour', 'refused in the next connection');
+    denied_ok(mail(1)->{rcpt}[0], 'r1@example.com', '5/hour', 'denied in the next connection');
     logged_ok((map {"allowed $_/5"} 1 .. 5), 'denied 6/5', 'allowed 1/5', 'denied 6/5');
 };
 
@@ -107,9 +107,9 @@ subtest 'smtpd_data_restrictions' => sub {
     accepted_ok(mail(3), 3, 'message to three');
     my $result = mail(3);
     is($result->{accepted}, 3, 'recipients are not judged alone');
-    refused_ok($result->{data}, 'DATA', '5/hour', 'refused as a whole');
+    denied_ok($result->{data}, 'DATA', '5/hour', 'denied as a whole');
     accepted_ok(mail(2), 2, 'a smaller one fits: nothing was charged');
-    refused_ok(mail(1)->{data}, 'DATA', '5/hour', 'then it is full');
+    denied_ok(mail(1)->{data}, 'DATA', '5/hour', 'then it is full');
     logged_ok('allowed 3/5', 'denied 6/5', 'allowed 5/5', 'denied 6/5');
 };
 
@@ -117,20 +117,20 @@ subtest 'smtpd_end_of_data_restrictions, recipients' => sub {
     use_postfix(rule('5/hour', 'recipients'), end_of_data => $service);
     accepted_ok(mail(3), 3, 'message to three');
     my $result = mail(3);
-    refused_ok($result->{end}, 'END-OF-MESSAGE', '5/hour', 'refused as a whole');
+    denied_ok($result->{end}, 'END-OF-MESSAGE', '5/hour', 'denied as a whole');
     $result = mail(2);
     accepted_ok($result, 2, 'a smaller one fits: nothing was charged');
     delivered_ok($result, 2, 'the smaller one');
-    refused_ok(mail(1)->{end}, 'END-OF-MESSAGE', '5/hour', 'then it is full');
+    denied_ok(mail(1)->{end}, 'END-OF-MESSAGE', '5/hour', 'then it is full');
 };
 
 subtest 'smtpd_end_of_data_restrictions, bytes' => sub {
     use_postfix(rule('30k/hour', 'bytes'), end_of_data => $service);
     accepted_ok(mail(2, size => 10_000), 2, 'first third');
     accepted_ok(mail(1, size => 10_000), 1, 'second third');
-    refused_ok(mail(1, size => 10_001)->{end}, 'END-OF-MESSAGE', '30k/hour', 'a byte too much');
+    denied_ok(mail(1, size => 10_001)->{end}, 'END-OF-MESSAGE', '30k/hour', 'a byte too much');
     accepted_ok(mail(1, size => 10_000), 1, 'last third');
-    refused_ok(mail(1)->{end}, 'END-OF-MESSAGE', '30k/hour', 'then it is full');
+    denied_ok(mail(1)->{end}, 'END-OF-MESSAGE', '30k/hour', 'then it is full');
     logged_ok(map {"$_/30000"} 'allowed 10000', 'allowed 20000', 'denied 30001', 'allowed 30000',
         'denied 30200');
 };
@@ -153,7 +153,7 @@ for my $case (
         is(scalar(helpers()), $helpers, "helpers: $helpers");
         my $result = mail(2);
         accepted_ok($result, 1, 'third message');
-        refused_ok($result->{rcpt}[1], 'r2@example.com', '5/hour', 'its second is refused');
+        denied_ok($result->{rcpt}[1], 'r2@example.com', '5/hour', 'its second is denied');
     };
 }
 
@@ -163,7 +163,7 @@ subtest 'a message counts once' => sub {
     accepted_ok(mail(4), 4, 'second message');
     my $result = mail(2);
     is($result->{accepted}, 0, 'third message: no recipient is accepted');
-    refused_ok($result->{rcpt}[$_ - 1], "r$_\@example.com", '2/hour', "recipient $_ is refused")
+    denied_ok($result->{rcpt}[$_ - 1], "r$_\@example.com", '2/hour', "recipient $_ is denied")
         for 1, 2;
 };
 
@@ -171,7 +171,7 @@ subtest 'several messages in one connection' => sub {
     use_postfix(rule('5/hour', 'recipients'), recipient => $service);
     my @result = $postfix->send(user => 'alice', recipients => recipients(1), messages => 6);
     accepted_ok($result[$_ - 1], 1, "message $_") for 1 .. 5;
-    refused_ok($result[5]{rcpt}[0], 'r1@example.com', '5/hour', 'the sixth is refused');
+    denied_ok($result[5]{rcpt}[0], 'r1@example.com', '5/hour', 'the sixth is denied');
     logged_ok((map {"allowed $_/5"} 1 .. 5), 'denied 6/5');
     is(scalar(helpers()), 1, 'by one helper');
 };
@@ -206,7 +206,7 @@ subtest 'the helper is killed between two requests' => sub {
     is(scalar(helpers()), 2, 'by another helper');
     $result = $client->message(recipients => recipients(2));
     accepted_ok($result, 1, 'next message');
-    refused_ok($result->{rcpt}[1], 'r2@example.com', '3/hour', 'its second is refused');
+    denied_ok($result->{rcpt}[1], 'r2@example.com', '3/hour', 'its second is denied');
     $client->quit;
 };
 

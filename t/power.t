@@ -104,7 +104,7 @@ sub record_moments {
     for my $round (1 .. 12) {
         if ($round % 4 == 1) {
             is(($t->ctl('set', 'slide', "user$round", '2000/hour, 3000/day'))[0], 0,
-                'an allowance');
+                'an exception');
             my @grant = $t->ctl(qw(grant --for 1d fix user2 +50));
             is("@grant[0, 2]", "0 ", "a grant");
         } elsif ($round % 4 == 2) {
@@ -167,11 +167,11 @@ sub problems {
     push @problems, "ctl show: $shown" if $shown ne '0';
     push @problems, map {"$_: $used->{$_} of " . ($charged{$_} // 0)}
         grep { $used->{$_} > ($charged{$_} // 0) } sort keys %$used;
-    my $salvages = () = $t->log_text =~ /$saved/g;
-    push @problems, "not found out: $check" if !$sound && !$salvages;
-    push @problems, 'salvaged more than once: ' . $t->log_text if $salvages > 1;
-    push @problems, 'no file is kept' if $salvages && 1 != (() = glob "$t->{database}.damaged-*");
-    $sums->{$salvages ? 'salvaged' : 'sound'}++;
+    my $rescues = () = $t->log_text =~ /$saved/g;
+    push @problems, "not found out: $check" if !$sound && !$rescues;
+    push @problems, 'rescued more than once: ' . $t->log_text if $rescues > 1;
+    push @problems, 'no file is kept' if $rescues && 1 != (() = glob "$t->{database}.damaged-*");
+    $sums->{$rescues ? 'rescued' : 'sound'}++;
     $sums->{counters} += keys %charged;
     $sums->{gone} += grep { !$used->{$_} } keys %charged;
     $sums->{lower} += grep { $used->{$_} && $used->{$_} < $charged{$_} } keys %charged;
@@ -182,7 +182,7 @@ diag("seed $seed") if $ENV{RATELIMIT_LONG};
 note("seed $seed: POWER_SEED=$seed does the same again");
 srand $seed;
 my $moments = record_moments();
-# A rewrite makes another file: a crash never mixes pages of two.
+# A compaction makes another file: a crash never mixes pages of two.
 my @pairs = grep { $moments->[$_->[0]]{inode} == $moments->[$_->[1]]{inode} }
     map { my $j = $_; map { [$_, $j] } 0 .. $j } 0 .. $#$moments;
 ok((grep { length $moments->[$_->[0]]{bytes} < length $moments->[$_->[1]]{bytes} } @pairs),
@@ -240,9 +240,9 @@ for my $case (1 .. $cases) {
 }
 is_deeply([splice @broken, 0, 5], [], "$cases cases") or diag("POWER_SEED=$seed shows it again");
 my $line =
-    sprintf '%d cases in %.0f s: %d sound, %d salvaged; of %d counters %d are gone, %d lower',
-    $cases, time - $start, map { $sums{$_} // 0 } qw(sound salvaged counters gone lower);
+    sprintf '%d cases in %.0f s: %d sound, %d rescued; of %d counters %d are gone, %d lower',
+    $cases, time - $start, map { $sums{$_} // 0 } qw(sound rescued counters gone lower);
 $ENV{RATELIMIT_LONG} ? diag($line) : note($line);
-cmp_ok($sums{salvaged} // 0, '>', $cases / 4, 'many were found out');
+cmp_ok($sums{rescued} // 0, '>', $cases / 4, 'many were found out');
 
 done_testing;

@@ -327,7 +327,7 @@ sub run_one {
             return join "\n", $wrong, $text, @trace[$from .. $#trace];
         }
         $transaction->{accepted}++ if $answer eq 'DUNNO' && $request->{state} eq 'RCPT';
-        # Without recipients, or refused as a whole, it is over.
+        # Without recipients, or denied as a whole, it is over.
         my $over =
             !@{$transaction->{states}} || ($answer ne 'DUNNO' && $request->{state} ne 'RCPT');
         splice @open, $i, 1 if $over;
@@ -345,11 +345,11 @@ for my $run (1 .. $runs) {
 }
 is(scalar @wrong, 0, 'every answer is as the exact log says')
     or diag "SEED=$seed\n", join "\n\n", @wrong;
-my $refused = 0;
-$refused += $seen{$_} for grep {/^REJECT/} keys %seen;
-note "$seen{DUNNO} passed, $refused were refused, $seen{again} were sent again";
+my $denied = 0;
+$denied += $seen{$_} for grep {/^REJECT/} keys %seen;
+note "$seen{DUNNO} passed, $denied were denied, $seen{again} were sent again";
 if ($runs >= 40 && !@wrong) {
-    cmp_ok($refused,     '>', 500, 'enough was refused for this to mean something');
+    cmp_ok($denied,     '>', 500, 'enough was denied for this to mean something');
     cmp_ok($seen{DUNNO}, '>', 500, 'and enough passed');
 }
 

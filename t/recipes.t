@@ -57,7 +57,7 @@ sub message {
     return $action eq 'DUNNO' ? 'passes' : $action;
 }
 
-# How many recipients of one message get through until one is refused; so many are tried.
+# How many recipients of one message get through until one is denied; so many are tried.
 sub passing {
     my ($helper, $most, %attributes) = @_;
     my %common = (instance => 'i' . ++$next, protocol_state => 'RCPT', %attributes);
@@ -190,7 +190,7 @@ subtest 'mail that comes in' => sub {
 
 subtest 'try it out first' => sub {
     my ($t, $helper) = start('Try it out first');
-    is(passing($helper, 130, sasl_username => 'bob'), 130, 'nobody is refused');
+    is(passing($helper, 130, sasl_username => 'bob'), 130, 'nobody is denied');
     is(passing($helper, 100, sasl_username => 'alice'), 100);
     is(logged($t, 'observed'), 30, 'those above the limit are in the log');
     is(() = $t->log_text =~ m{, key=bob, used=1[0-3]\d/100, window=3600, status=observed,}g, 30);

@@ -93,7 +93,7 @@ subtest '--json' => sub {
 
 subtest '--since' => sub {
     is(keys_of('--since', '1h'), '0 users:ann closed:192.0.2.66 users:a? users:a?',
-        'by the last refusal');
+        'by the last denial');
     is(keys_of('--since', '@' . ($now - 60)), '0 users:ann closed:192.0.2.66 users:a? users:a?',
         'at that moment');
     is(keys_of('--since', '@' . ($now - 59)), '0 closed:192.0.2.66 users:a? users:a?',
@@ -183,9 +183,8 @@ subtest 'the message' => sub {
     is($field->{'Content-Transfer-Encoding'}, '8bit');
     is($field->{'Auto-Submitted'}, 'auto-generated');
     my (undef, $table) = $t->ctl('report');
-    like($body,
-        qr/\AOn [\w.-]+ 5 keys hit a limit since 2026-11-20 00:00\.\n\n\Q$table\E\nDENIED is the number /,
-        'the text');
+    my $head = qr/\AOn [\w.-]+ 5 keys hit a limit since 2026-11-20 00:00\./;
+    like($body, qr/$head\n\n\Q$table\E\nDENIED is the number /, 'the text');
     like($body, qr/policyd-ratelimit-ctl $_\b/, "names the command $_") for qw(show explain reset);
     is(join('', grep { length > 78 } split /\n/, $body =~ s/\Q$table\E//r), '', 'short lines');
     my $first = $field->{'Message-ID'};
@@ -306,7 +305,7 @@ subtest 'addresses' => sub {
     for my $bad (@bad) {
         my ($status, $out, $err) =
             do { local $ENV{PATH} = "$bin:$path"; $t->ctl('report', '--mail', $bad) };
-        is("$status$out", '64', "refused: $bad" =~ s/[^ -~]/?/gr);
+        is("$status$out", '64', "not accepted: $bad" =~ s/[^ -~]/?/gr);
         like($err, qr/\Apolicyd-ratelimit-ctl: --mail: [^\x00-\x1f]+\n\z/);
     }
     ok(!-e "$t->{dir}/sent.argv", 'and sendmail never started');

@@ -10,7 +10,7 @@ use RateTest;
 
 my $next = 0;
 
-# A letter for each request: D if it passed, R if the rule refused it.
+# A letter for each request: D if it passed, R if the rule denied it.
 sub letters {
     my ($helper, @requests) = @_;
     return join '', map {
@@ -39,7 +39,7 @@ sub pair {
     return map { {$name => $_->[0], $other => $_->[1]} } @pairs;
 }
 
-# Under 1/hour: the first of each key passes, another one is refused.
+# Under 1/hour: the first of each key passes, another one is denied.
 my $users_first = "key = sasl_username, client_address";
 my $both        = 'key = sasl_username+client_address';
 my @keys = (
@@ -389,7 +389,7 @@ END
     my %rows = map { ($_->{rule} => $_) } @rows;
     is($rows{watched}{used}, 4, 'counts on above the limit');
     is($rows{held}{used}, 4);
-    is($rows{watched}{denied}, 0, 'and has refused nothing');
+    is($rows{watched}{denied}, 0, 'and has denied nothing');
 };
 
 subtest 'observe: other strategies' => sub {

@@ -10,7 +10,7 @@
  * steps of the kind syscall after that.
  * syscall      each entry into and each return from a system call
  * instruction  each machine instruction
- * change       instructions after which the database, the file that it is rewritten to or
+ * change       instructions after which the database, its compacted copy or
  *              one that is being made differs from what it was before; only up to the next
  *              system call
  *
@@ -18,7 +18,7 @@
  * of file after what it is to read. It is killed after step N, or stopped there as by SIGSTOP.
  * First lines: "killed"; "ended after STEPS steps" if there is no such step, but
  * for kind change it has been killed then too; "stopped PID": then
- * stepper waits until the program, continued or killed by somebody, has ended.
+ * stepper waits until the program, continued or killed by another one, has ended.
  *
  * With look, the program runs to its end. First line: "ended after STEPS steps, changes at A,
  * the database at D": the first steps of the kind syscall after which any of the files of kind

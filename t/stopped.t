@@ -7,7 +7,7 @@ use strict;
 use warnings;
 use Test::More;
 use Time::HiRes qw(time);
-use RateTest qw(slurp);
+use RateTest qw(slurp spew);
 use Steps;
 
 # What others get while a process is stopped at a step, and when it goes on or is killed. What
@@ -38,7 +38,7 @@ sub try_stop {
     1 while readline $rest;
     close $rest;
     for my $asker ($witness, $t->helper) {
-        # A file that was full takes a rewrite more.
+        # A file that was full takes one more compaction.
         my ($answer) = grep { $_ eq 'DUNNO' }
             map { $asker->ask(sasl_username => 'u', instance => 'after') // 'none' } 1 .. 2;
         push @wrong, "$signal: no answer after it" if !$answer;
@@ -52,7 +52,7 @@ sub try_stop {
 }
 
 for my $scenario (
-    grep { $_->[0] =~ /^(?:a charge|a helper's rewrite|set, for a key that has|load|clean)$/ }
+    grep { $_->[0] =~ /^(?:a charge|a helper's compaction|set, for a key that has|load|clean)$/ }
     @scenarios)
 {
     my ($name, %option) = @$scenario;
@@ -61,10 +61,14 @@ for my $scenario (
         my $full = $option{after} ? '300K' : '256M';
         $t->configure(rules => $rules,
             global => {%global, lock_timeout => '100ms', database_max_size => $full});
+        # Tracing is slow: without the alarm each run takes the same steps.
+        $option{config} = "$t->{dir}/patient.conf";
+        spew($option{config},
+            slurp($t->{config}) =~ s/^lock_timeout = \K100ms$/$global{lock_timeout}/mr);
         my $bytes = slurp($t->{database});
         my ($steps, undef, $writing) = look($t, \%option, $bytes);
         # Where it is about to write it has its locks for certain.
-        # The witness, or an alarm on a slow machine, can move that by a step or two.
+        # The witness can move that by a step or two.
         my ($wrong, $troubles) = ('', 0);
         for my $back (1 .. 10) {
             ($wrong, $troubles) = try_stop($t, \%option, $bytes, $writing - $back, 'CONT');
@@ -83,7 +87,7 @@ for my $scenario (
     };
 }
 
-subtest 'the clock is set forward in the middle of a rewrite' => sub {
+subtest 'the clock is set forward in the middle of a compaction' => sub {
     my $t = prepare({});
     $t->set_clock(time);
     my %option = (command => ['clean']);
@@ -99,9 +103,9 @@ subtest 'the clock is set forward in the middle of a rewrite' => sub {
     cmp_ok($took, '<', 3600 * 1000, 'it is not thought to have taken years');
 };
 
-# A rewrite of a large file takes seconds: what others charge meanwhile is of a later time than
+# A compaction of a large file takes seconds: what others charge meanwhile is of a later time than
 # when it began, and no clock was set back.
-subtest 'the clock goes on during a rewrite' => sub {
+subtest 'the clock goes on during a compaction' => sub {
     my $rules = "[rule r]\nkey = sasl_username\nlimit = 2/hour\n";
     my $t     = RateTest->new(global => {%global, lock_timeout => '300ms'}, rules => $rules);
     my $start = 1_800_000_000;

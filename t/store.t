@@ -21,7 +21,7 @@ sub ask { my ($helper, $user) = @_; return $helper->ask(sasl_username => $user /
 
 sub lines { my ($t, $what) = @_; return scalar(() = $t->log_text =~ /$what/g) }
 
-# Makes keys until there is no room, also not after a rewrite; how many went in.
+# Makes keys until there is no room, also not after a compaction; how many went in.
 sub fill {
     my ($helper) = @_;
     my $n = 0;
@@ -196,7 +196,7 @@ subtest 'a name that is a symbolic link' => sub {
     my ($one, $two) = ($t->helper, $t->helper);
     is(ask($two), 'DUNNO', 'is followed');
     fill($one);
-    ok(-l $real, 'a rewrite leaves it');
+    ok(-l $real, 'a compaction leaves it');
     like(ask($_), qr/Limit of 3/, 'and what is counted') for $one, $two;
     is((run('cp', '-p', "$t->{dir}/real/counters.tdb", "$t->{dir}/other.tdb"))[0], 0);
     is((run('cp', '-p', $real, "$t->{dir}/real/copy"))[0], 0);
@@ -324,7 +324,7 @@ subtest 'database_max_size' => sub {
         ),
         'WARN  WARN  DEFER DEFER', 'new keys of one rule do not switch off another one');
     $t->set_clock(1_700_000_000 + 3600 + 301);
-    # Whichever of the two helpers rewrites the file, the other one goes on meanwhile.
+    # Whichever of the two helpers compacts the file, the other one goes on meanwhile.
     my $answer = '';
     for (my $until = time + 10; time < $until && $answer ne 'DUNNO';) {
         $answer = ask($helper, 'late');
@@ -333,13 +333,13 @@ subtest 'database_max_size' => sub {
     cmp_ok(-s $t->{database}, '<=', 300 * 1024);
 };
 
-subtest 'the file is rewritten when it has doubled' => sub {
+subtest 'the file is compacted when it has doubled' => sub {
     my $t = limiter();
     $t->set_clock(1_700_000_000);
     my ($one, $two) = ($t->helper, $t->helper);
     ask($two, 'early') for 1 .. 2;
     my $inode = (stat $t->{database})[1];
-    spew("$t->{database}.new", 'left by a rewrite that was killed');
+    spew("$t->{database}.new", 'left by a compaction that was killed');
     ask($one, "a$_") for 1 .. 2000;
     isnt((stat $t->{database})[1], $inode, 'a new file');
     ok(!-e "$t->{database}.new", 'in its place');
@@ -355,7 +355,7 @@ subtest 'the file is rewritten when it has doubled' => sub {
         ask($one, "b$round.$_") for 1 .. 2000;
     }
     cmp_ok(-s $t->{database}, '<', 2.5 * $size, 'with expired keys it stops growing');
-    is(scalar keys %{used($t)}, 2001, 'which are not shown, but for one with a refusal');
+    is(scalar keys %{used($t)}, 2001, 'which are not shown, but for one with a denial');
     cmp_ok(-s $t->{database}, '<', 900 * 2 * 2000 + 300_000, 'nor kept');
     is($t->log_text, '' . join('', grep {/status=denied/} split /^/, $t->log_text),
         'without any trouble');

@@ -304,7 +304,7 @@ subtest 'the counters are gone for a while' => sub {
         'said, and the old ones stay');
     rename "$t->{database}.away", $t->{database};
     shows(qr/^8 counters/m, 'it goes on');
-    # As a rewrite does.
+    # As a compaction does.
     spew("$t->{database}.copy", slurp($t->{database}));
     rename "$t->{database}.copy", $t->{database};
     message('dan', 1, 0, '');

@@ -7,7 +7,7 @@ use Test::More;
 use POSIX qw(mktime);
 use RateTest;
 
-# Asks until refused; how many passed.
+# Asks until denied; how many passed.
 sub fill {
     my ($helper) = @_;
     my $passed = 0;
@@ -53,7 +53,7 @@ for my $case (['sliding-window', 12], ['sliding-window', 1], ['sliding-window', 
         push @passed, $now if $answer eq 'DUNNO';
     }
     is_deeply(\@over, [], "$strategy $resolution: never more than the limit in any stretch");
-    is_deeply(\@late, [], "$strategy $resolution: no refusal longer than it may last");
+    is_deeply(\@late, [], "$strategy $resolution: no denial longer than it may last");
     cmp_ok(scalar @passed, '>', 100, 'enough passed for this to mean something');
 }
 

@@ -72,7 +72,7 @@ static void check_action(const struct verdict *verdict, const struct config *con
 	must(is_clean(action, strlen(action), strchr(template, '\t') ? "\t" : ""),
 	    "\"%s\" is not printable", action);
 	if (verdict->status != VERDICT_DENIED) {
-		must(strcmp(action, "DUNNO") == 0, "\"%s\" though nothing was refused", action);
+		must(strcmp(action, "DUNNO") == 0, "\"%s\" though nothing was denied", action);
 		return;
 	}
 	/* No value chooses what Postfix does, and none makes a bare number of it, which is OK. */

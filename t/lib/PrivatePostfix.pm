@@ -167,7 +167,7 @@ smtpd_relay_restrictions = permit_sasl_authenticated, reject
 
 policy_time_limit = 3600
 END
-    # Postfix waits for seconds if the file is new, lest it was not written to its end.
+    # Postfix waits for seconds if the file is new: it may be half written.
     utime time - 60, time - 60, $file;
     return;
 }
@@ -223,7 +223,7 @@ sub start {
 }
 
 # With -w, master(8) returns when all its sockets listen; -e is for when we get killed.
-# A signal has to wait until then, lest a master that is starting is missed.
+# A signal has to wait until then, so that it does not miss a master that is starting.
 sub run_master {
     my ($self) = @_;
     my $signal;

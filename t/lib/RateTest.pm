@@ -240,7 +240,7 @@ sub records {
     return \%record;
 }
 
-# Somebody has replaced the counter file by hand: running helpers notice within 250 ms.
+# After the counter file was replaced by hand: running helpers notice within 250 ms.
 sub await_recheck { select undef, undef, undef, 0.3; return }
 
 # A key as it stands in the counter file, with its hash.

@@ -62,7 +62,7 @@ sub request {
         size => 1000, @_)
 }
 
-# All that can be seen: use and refusals of each window, what is set, whether anything is damaged.
+# All that can be seen: use and denials of each window, what is set, whether anything is damaged.
 sub state {
     my ($t) = @_;
     my ($shown, @rows) = $t->show;
@@ -115,6 +115,7 @@ sub leftovers {
 #   after      called when the file has been prepared
 #   new        starts without a file
 #   not_twice  it may not be done again when it was done
+#   config     the configuration of the program that is traced, if not that of the others
 our @scenarios = (
     ['a charge', request => [sasl_username => 'u', instance => 'i'], each => 1],
     [
@@ -140,7 +141,7 @@ our @scenarios = (
         }
     ],
     [
-        "a helper's rewrite", request => [sasl_username => 'later', instance => 'i'], each => 1,
+        "a helper's compaction", request => [sasl_username => 'later', instance => 'i'], each => 1,
         after => \&fill_up
     ],
     ['reset',  command => ['reset', 'u'], each => 1, not_twice => 1],
@@ -180,6 +181,9 @@ sub fill_up {
 sub prepare {
     my ($option) = @_;
     my $t = RateTest->new(global => \%global, rules => $rules);
+    # The clock stands still: a compaction is due some time after the one before, and would come
+    # in some of the runs only.
+    $t->set_clock(time);
     if (!$option->{new}) {
         is(($t->ctl('set', 'slide', 'other', '60/hour'))[0], 0) or diag 'set';
         my $asker = $t->helper;
@@ -203,7 +207,7 @@ sub do_it {
         $asker->write(request(@{$warm}));
         $asker->answer;
     }
-    # The file may be full until the rewrite that the helper does then.
+    # The file may be full until the compaction that the helper does then.
     for (1 .. 3) {
         $asker->write(request(@{$option->{request}}));
         $answer = $asker->answer // 'none';
@@ -215,10 +219,9 @@ sub do_it {
 # The program of a scenario, as step runs it.
 sub program_to {
     my ($t, $option, @how) = @_;
+    my @config  = ('-c', $option->{config} // $t->{config});
     my @program =
-        $option->{command}
-        ? ($ctl, '-c', $t->{config}, @{$option->{command}})
-        : ($helper, '-c', $t->{config});
+        $option->{command} ? ($ctl, @config, @{$option->{command}}) : ($helper, @config);
     my $input = $option->{command} ? $option->{input} // ''
         : join '', map { request(@{$_}) } @{$option->{warm} // []}, $option->{request};
     return step($t, \@how, $input, @program);
