@@ -162,6 +162,9 @@ void file_note_opened(struct file *file)
 		note_file(file, &st);
 	}
 	file->seqnum = tdb_get_seqnum(file->tdb);
+	/* Another process may have replaced it since it was opened, and raised the number before.
+	 */
+	file->recheck = true;
 }
 
 /* Whether an existing file may be used, and notes which one it is. Else errno and a message. */
@@ -375,7 +378,6 @@ bool file_is_replaced_by_name(struct file *file)
 	struct stat named;
 	bool other;
 
-	file->recheck = false;
 	/* Reading :meta waits for its lock. */
 	signals_alarm_ensure(file);
 	if (stat(file->store.location, &named)) {
@@ -398,6 +400,7 @@ bool file_is_replaced(struct file *file)
 	}
 	/* The process that raised the number may have been killed before it renamed. */
 	file->seqnum = seqnum;
+	file->recheck = false;
 	return file_is_replaced_by_name(file);
 }
 
