@@ -161,6 +161,7 @@ void file_note_opened(struct file *file)
 	if (fstat(tdb_fd(file->tdb), &st) == 0) {
 		note_file(file, &st);
 	}
+	file->seqnum = tdb_get_seqnum(file->tdb);
 	/* It may have been replaced since it was opened: the first lock tells. */
 	file->recheck = true;
 }
@@ -376,7 +377,6 @@ bool file_is_replaced_by_name(struct file *file)
 	struct stat named;
 	bool other;
 
-	file->recheck = false;
 	/* Reading :meta waits for its lock. */
 	signals_alarm_ensure(file);
 	if (stat(file->store.location, &named)) {
@@ -399,6 +399,7 @@ bool file_is_replaced(struct file *file)
 	}
 	/* The process that raised the number may have been killed before it renamed. */
 	file->seqnum = seqnum;
+	file->recheck = false;
 	return file_is_replaced_by_name(file);
 }
 
