@@ -129,9 +129,8 @@ void netaddr_mask(struct netaddr *address, unsigned prefix)
 		return;
 	}
 	address->prefix = (uint8_t)prefix;
-	for (unsigned i = prefix; i < 8 * sizeof(address->bytes); i++) {
-		address->bytes[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
-	}
+	address->bytes[prefix / 8] &= (uint8_t) ~(0xff >> prefix % 8);
+	memset(address->bytes + prefix / 8 + 1, 0, sizeof(address->bytes) - prefix / 8 - 1);
 }
 
 bool netaddr_contains(const struct netaddr *outer, const struct netaddr *inner)
