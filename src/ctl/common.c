@@ -99,12 +99,3 @@ void *ctl_must(void *memory)
 	}
 	return memory;
 }
-
-void *ctl_grow(void *array, size_t n, size_t *room, size_t element_size)
-{
-	if (n < *room) {
-		return array;
-	}
-	*room = *room ? *room * 2 : 32;
-	return ctl_must(reallocarray(array, *room, element_size));
-}

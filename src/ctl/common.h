@@ -68,10 +68,4 @@ const struct rule *ctl_rule_of(
 /* The memory. Ends the process if it is NULL. */
 void *ctl_must(void *memory);
 
-/*
- * An array of *room elements, the first n of them in use, with room for one more: moved and *room
- * increased if necessary. Ends the process if memory runs out.
- */
-void *ctl_grow(void *array, size_t n, size_t *room, size_t element_size);
-
 #endif

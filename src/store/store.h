@@ -104,8 +104,8 @@ int64_t store_txn_now_ms(struct store_txn *txn);
 
 /*
  * Another record than those of the update: a copy that lasts until the next store_txn_get. NULL
- * if there is none. Whoever writes such a record names in the same update one of the records
- * that this update names, so that it can't change meanwhile.
+ * if there is none. A process that writes such a record names in the same update one of the
+ * records that this update names, so that it can't change meanwhile.
  */
 const char *store_txn_get(struct store_txn *txn, const char *key, size_t key_length, size_t *size);
 
@@ -166,7 +166,7 @@ struct store_import {
 enum store_result store_import(
     struct store *store, const struct store_import *import, struct error *error);
 
-/* Gets rid of records that nobody needs any more. */
+/* Removes records that nobody needs any more. */
 struct store_maintenance {
 	bool only_if_due; /* do nothing unless it pays now, or while another process does it */
 	void (*step)(void *data, size_t records); /* for progress; NULL: none */
@@ -191,8 +191,8 @@ enum store_result store_secret(struct store *store, const uint8_t **secret, stru
 enum store_result store_size(struct store *store, uint64_t *bytes, struct error *error);
 
 /*
- * Lets the next call find out whether somebody has replaced the database by hand. A process that
- * goes on calls it several times a second.
+ * Makes the next call check whether an administrator has replaced the database. A process that
+ * keeps running calls it several times a second.
  */
 void store_recheck(struct store *store);
 

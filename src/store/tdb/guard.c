@@ -1,6 +1,6 @@
 /*
- * The backend "tdb" of the store: runs its operations on the counter file, whatever happens to it
- * meanwhile. See store.h and file.h.
+ * The backend "tdb" of the store: runs operations on the counter file, which may be replaced, cut
+ * off or damaged at any time. See store.h and file.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -86,7 +86,7 @@ static enum store_result guard(
 {
 	struct file *file = (struct file *)store;
 	enum store_result result = STORE_ERROR;
-	/* Once more after a SIGBUS: with a file that was cut off, rescue has to run. */
+	/* Again after a SIGBUS: a file that was cut off has to be rescued. */
 	volatile int left = 2;
 
 	while (left-- > 0) {
@@ -101,7 +101,7 @@ static enum store_result guard(
 	}
 	signals_alarm_stop();
 	if (result == STORE_ERROR || result == STORE_DAMAGED) {
-		/* Whatever it was, the next call starts from the file as it is then. */
+		/* The next call starts with the file as it is then. */
 		file_close(file);
 	}
 	/* Callers need not tell damage from other errors. */
