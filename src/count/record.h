@@ -4,9 +4,9 @@
  *
  *   HEADER SLOT SLOT [LOG]
  *
- * Of the two slots, the one with a good checksum and the later sequence number holds. A change
- * is written into the other one, so that a writer which is killed half way through leaves the
- * last state. The checksum of a moving window's slot covers the newest event of the log too:
+ * Each slot holds a whole state, with a sequence number and a checksum. The valid slot with the
+ * later number is current. A change is written into the other slot, so a writer that is killed
+ * half way through leaves the current state intact. The checksum of a moving window's slot covers the newest event of the log too:
  * the event and the slot that names it count together or not at all.
  *
  * SPDX-License-Identifier: BSD-2-Clause

@@ -31,7 +31,7 @@ struct helper {
 	struct verdict_notes notes;
 };
 
-/* error: why the request can't be judged, if that is to be logged; NULL otherwise. */
+/* Logs a verdict. error is the trouble to log with it, or NULL. */
 static void log_verdict(
     const struct helper *helper, const struct verdict *verdict, const struct error *error)
 {
