@@ -6,8 +6,9 @@
  *
  * Each slot holds a whole state, with a sequence number and a checksum. The valid slot with the
  * later number is current. A change is written into the other slot, so a writer that is killed
- * half way through leaves the current state intact. The checksum of a moving window's slot covers the newest event of the log too:
- * the event and the slot that names it count together or not at all.
+ * half way through leaves the current state intact. The checksum of a moving window's
+ * slot covers the newest event of the log too: the event and the slot that names it count
+ * together or not at all.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
