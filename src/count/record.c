@@ -366,20 +366,22 @@ static void read_slot(struct record *record, const char *p)
 	memcpy(record->transactions, p, layout->transactions * (size_t)WIDTH_TRANSACTION);
 }
 
-static void write_slot(const struct record *record, char *bytes, unsigned slot)
+/* A time that a slot has no room for becomes the nearest one it has room for. */
+static void write_slot(struct record *record, char *bytes, unsigned slot)
 {
 	const struct record_layout *layout = &record->layout;
-	int64_t stamp_ms = record->stamp_ms < STAMP_MAX_MS ? record->stamp_ms : STAMP_MAX_MS;
 	char *start = bytes + slot_offset(record, slot);
 	uint64_t flags = record->exception ? FLAG_EXCEPTION : 0;
 	char *p = start;
 
-	stamp_ms = stamp_ms > 0 ? stamp_ms : 0;
+	record->stamp_ms = record->stamp_ms < 0               ? 0
+			   : record->stamp_ms > STAMP_MAX_MS ? STAMP_MAX_MS
+							     : record->stamp_ms;
 	*p++ = 't';
 	*p++ = '=';
-	decimal_put(&p, WIDTH_SECONDS, (uint64_t)stamp_ms / 1000);
+	decimal_put(&p, WIDTH_SECONDS, (uint64_t)record->stamp_ms / 1000);
 	*p++ = '.';
-	decimal_put(&p, WIDTH_MS, (uint64_t)stamp_ms % 1000);
+	decimal_put(&p, WIDTH_MS, (uint64_t)record->stamp_ms % 1000);
 	*p++ = ' ';
 	labelled_put(&p, 'd', WIDTH_DENIED, record->denied);
 	*p++ = ' ';

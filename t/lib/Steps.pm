@@ -41,8 +41,10 @@ our %global = (log => 'none', lock_timeout => '20s', on_error => 'WARN trouble')
 sub step {
     my ($t, $how, $input, @program) = @_;
     local %ENV = (%ENV, $t->clock_environment);
-    # Looking for leaks is tracing too, and a process has one tracer.
-    $ENV{ASAN_OPTIONS} = join ':', grep {defined} $ENV{ASAN_OPTIONS}, 'detect_leaks=0';
+    # Looking for leaks is tracing too, and a process has one tracer. Without leaks to explain, the
+    # fast unwinder does.
+    $ENV{ASAN_OPTIONS} = join ':', grep {defined} $ENV{ASAN_OPTIONS}, 'detect_leaks=0',
+        'fast_unwind_on_malloc=1';
     spew("$t->{dir}/input", $input);
     open my $fh, '-|', 'sh', '-c', 'input=$1; shift; exec "$@" <"$input"', 'sh', "$t->{dir}/input",
         $stepper, $t->{database}, @$how, '--', @program
