@@ -264,7 +264,7 @@ static enum store_result replace_file(
 	if (tdb_lockall(file->tdb)) {
 		return file_failed(file, error, "can't be locked");
 	}
-	if (file_is_replaced_by_name(file)) {
+	if (file_is_replaced_by_hand(file)) {
 		return STORE_STOP;
 	}
 	/* Not by tdb_traverse_read: it waits for the lock of TDB transactions, which wait for ours.
@@ -317,7 +317,7 @@ static enum store_result compact(struct compacting *compacting, struct error *er
 	if (file_new_path(file, compacting->real, compacting->path, error)) {
 		return STORE_ERROR;
 	}
-	if (file_is_replaced_by_name(file)) {
+	if (file_is_replaced_by_hand(file)) {
 		return STORE_STOP;
 	}
 	/* The beginning: a clock that is set meanwhile would put the next one off for years. */

@@ -53,7 +53,7 @@ struct file {
 
 	/* How a replaced file is noticed: see file_is_replaced. */
 	int seqnum;
-	bool recheck; /* ask the file system, too */
+	bool recheck; /* before the next operation: was it replaced by hand? */
 	bool replaced; /* an operation found that the name stands for another file */
 	bool cut_off; /* the file is shorter than what was mapped */
 
@@ -178,8 +178,12 @@ enum meta_result file_read_meta(struct file *file, struct meta *meta);
  */
 bool file_is_replaced(struct file *file);
 
-/* The same by the file system and the content, whatever the sequence number. */
-bool file_is_replaced_by_name(struct file *file);
+/*
+ * The same, also if it was replaced by hand, which raises no number: by another file of that name
+ * or by other bytes in this one. Waits for the lock of :meta, so the caller holds the locks of all
+ * chains or of none.
+ */
+bool file_is_replaced_by_hand(struct file *file);
 
 /* Raises the sequence number: others check what the name stands for. */
 void file_announce_replacement(struct file *file);

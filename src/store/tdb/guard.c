@@ -30,7 +30,10 @@ static enum store_result recover_from_bus(struct file *file, struct error *error
 	    "cut off while it was in use, or its disk fails", NULL);
 }
 
-/* Opens the file; if the system has been started since, checks that it is sound. */
+/*
+ * Opens the file, or asks whether it was replaced if a recheck is due; if the system has been
+ * started since, checks that it is sound.
+ */
 static enum store_result open_file(struct file *file, struct error *error)
 {
 	enum store_result result = STORE_OK;
@@ -38,6 +41,8 @@ static enum store_result open_file(struct file *file, struct error *error)
 	if (!file->tdb) {
 		signals_alarm_ensure(file);
 		result = file_open(file, error);
+	} else if (file->recheck && file_is_replaced_by_hand(file)) {
+		return STORE_OK;
 	}
 	/* Also of a file that was opened before, if that call had to wait too long to check it. */
 	if (result == STORE_OK && file->store.options.rescue &&

@@ -161,9 +161,9 @@ void file_note_opened(struct file *file)
 	if (fstat(tdb_fd(file->tdb), &st) == 0) {
 		note_file(file, &st);
 	}
-	file->seqnum = tdb_get_seqnum(file->tdb);
-	/* It may have been replaced since it was opened: the first lock tells. */
-	file->recheck = true;
+	/* It may have been replaced since it was opened: under the first lock, the number differs. */
+	file->seqnum = tdb_get_seqnum(file->tdb) - 1;
+	file->recheck = false;
 }
 
 /* Whether an existing file may be used, and notes which one it is. Else errno and a message. */
@@ -363,30 +363,36 @@ enum store_result file_open(struct file *file, struct error *error)
 	return result;
 }
 
-/* Whether somebody has copied another file into this one. */
-static bool has_other_content(struct file *file)
-{
-	struct meta meta;
-
-	return file_read_meta(file, &meta) != META_OK ||
-	    memcmp(meta.secret, file->meta.secret, sizeof(meta.secret)) != 0;
-}
-
-bool file_is_replaced_by_name(struct file *file)
+static bool has_lost_its_name(struct file *file)
 {
 	struct stat named;
 	bool other;
 
-	/* Reading :meta waits for its lock. */
-	signals_alarm_ensure(file);
 	if (stat(file->store.location, &named)) {
 		file->replaced = errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
 		return file->replaced;
 	}
 	other = file->device != named.st_dev || file->inode != named.st_ino;
 	file->cut_off = !other && (uint64_t)named.st_size < tdb_map_size(file->tdb);
-	file->replaced =
-	    other || file->cut_off || (named.st_mode & S_IWOTH) || has_other_content(file);
+	file->replaced = other || file->cut_off || (named.st_mode & S_IWOTH);
+	return file->replaced;
+}
+
+/* Whether somebody has copied another file into this one. */
+static bool has_other_content(struct file *file)
+{
+	struct meta meta;
+
+	/* Reading :meta waits for its lock. */
+	signals_alarm_ensure(file);
+	return file_read_meta(file, &meta) != META_OK ||
+	    memcmp(meta.secret, file->meta.secret, sizeof(meta.secret)) != 0;
+}
+
+bool file_is_replaced_by_hand(struct file *file)
+{
+	file->recheck = false;
+	file->replaced = has_lost_its_name(file) || has_other_content(file);
 	return file->replaced;
 }
 
@@ -394,13 +400,12 @@ bool file_is_replaced(struct file *file)
 {
 	int seqnum = tdb_get_seqnum(file->tdb);
 
-	if (seqnum == file->seqnum && !file->recheck) {
+	if (seqnum == file->seqnum) {
 		return false;
 	}
 	/* The process that raised the number may have been killed before it renamed. */
 	file->seqnum = seqnum;
-	file->recheck = false;
-	return file_is_replaced_by_name(file);
+	return has_lost_its_name(file);
 }
 
 void file_announce_replacement(struct file *file)

@@ -144,7 +144,7 @@ enum store_result read_walk(struct file *file, void *data, struct error *error)
 	struct walking walking = {.walk = data, .file = file};
 
 	/* No lock that others would see: the name alone tells whether this is the file. */
-	if (file_is_replaced_by_name(file)) {
+	if (file_is_replaced_by_hand(file)) {
 		return STORE_OK;
 	}
 	file_clear_complaint(file);

@@ -295,7 +295,7 @@ enum store_result rescue_check(struct file *file, struct error *error)
 	if (tdb_lockall(file->tdb)) {
 		return file_failed(file, error, "can't be locked");
 	}
-	if (file_is_replaced_by_name(file)) {
+	if (file_is_replaced_by_hand(file)) {
 		result = STORE_STOP;
 	} else if (file_read_meta(file, &file->meta) != META_OK ||
 	    file->meta.boot_id != meta_boot_id()) {

@@ -873,11 +873,16 @@ static void test_rescue_fails(void **state)
 	store_close(store);
 }
 
+static struct flock write_lock(off_t at)
+{
+	return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
+}
+
 /*
- * Another process, for at most 4 seconds, that has locked one byte of the file; to be ended by
- * end_process.
+ * Another process, for at most 4 seconds, that has locked one byte of the file; it ends at once if
+ * somebody else locks the byte at taboo. To be ended by end_process.
  */
-static pid_t lock_byte(off_t at)
+static pid_t lock_byte(off_t at, off_t taboo)
 {
 	int ready[2];
 	char byte = 0;
@@ -886,14 +891,19 @@ static pid_t lock_byte(off_t at)
 	check(pipe(ready) == 0, "pipe");
 	pid = fork();
 	if (pid == 0) {
-		struct flock lock = {
-		    .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
+		struct flock lock = write_lock(at);
 		int fd = open(path, O_RDWR);
 
 		if (fcntl(fd, F_SETLKW, &lock) || write(ready[1], &byte, 1) != 1) {
 			_exit(1);
 		}
-		sleep(4);
+		for (int i = 0; i < 4000; i++) {
+			lock = write_lock(taboo);
+			if (fcntl(fd, F_GETLK, &lock) || lock.l_type != F_UNLCK) {
+				_exit(1);
+			}
+			usleep(1000);
+		}
 		_exit(0);
 	}
 	close(ready[1]);
@@ -904,8 +914,24 @@ static pid_t lock_byte(off_t at)
 
 static void end_process(pid_t pid)
 {
+	int status;
+
 	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
+	waitpid(pid, &status, 0);
+	check(WIFSIGNALED(status), "the process that kept a lock saw another one");
+}
+
+/* Where TDB locks the chain of the stored key at that place of the file. */
+static off_t chain_lock(size_t place, size_t length)
+{
+	unsigned char bytes[32];
+	TDB_DATA key = {bytes, length};
+	int fd = open(path, O_RDONLY);
+
+	check(pread(fd, bytes, length, (off_t)place) == (ssize_t)length, "no such key");
+	close(fd);
+	/* Chains start behind the list of free space. */
+	return FREE_LIST_AT + 4 * (tdb_jenkins_hash(&key) % 4093);
 }
 
 static int64_t monotonic_ms(void)
@@ -927,7 +953,7 @@ static void test_check_waits(void **state)
 	store_close(store);
 	overwrite(place_of(" boot=") + 6, "0123456789abcdef", 16);
 	/* Far behind the end: only those who lock the whole file care. */
-	pid = lock_byte(1 << 30);
+	pid = lock_byte(1 << 30, (1 << 30) + 1);
 	lock_timeout_ms = 100;
 	store = open_store(1 << 24, STORE_CREATE);
 	for (int i = 0; i < 2; i++) {
@@ -940,10 +966,12 @@ static void test_check_waits(void **state)
 	store_close(store);
 }
 
-/* The record :meta is locked by a process that was stopped, say: nobody waits without end. */
+/*
+ * The record :meta is locked by a process that was stopped, say: nobody waits without end, nor with
+ * a chain locked, for that process may be one that locks all of them.
+ */
 static void test_meta_locked(void **state)
 {
-	TDB_DATA meta = {(unsigned char *)":meta", 5};
 	struct store *store, *reader;
 	struct error error = {""};
 	int64_t began_ms;
@@ -955,8 +983,7 @@ static void test_meta_locked(void **state)
 	store = open_store(1 << 24, STORE_CREATE);
 	reader = open_store(1 << 24, STORE_READ);
 	put(store, "a", "+a1");
-	/* Chains start behind the list of free space. */
-	pid = lock_byte(FREE_LIST_AT + 4 * (tdb_jenkins_hash(&meta) % 4093));
+	pid = lock_byte(chain_lock(place_of(":meta"), 5), chain_lock(place_of(" a+a1") - 8, 10));
 	began_ms = monotonic_ms();
 	/* One of the two may lie on the chain of :meta. */
 	check(put_one(store, "b", "+b1") == STORE_OK || put_one(store, "c", "+c1") == STORE_OK,
@@ -988,7 +1015,7 @@ static void test_bus_in_rescue(void **state)
 	check(!bus_in_repair, "no rescue");
 	check(count_names("/proc/self/fd") == before, "%zu descriptors, before %zu",
 	    count_names("/proc/self/fd"), before);
-	end_process(lock_byte(FREE_LIST_AT));
+	end_process(lock_byte(FREE_LIST_AT, 1 << 30));
 	store_close(store);
 }
 
