@@ -139,7 +139,9 @@ static void load(struct reload *reload)
 	struct setup *old = &reload->setup[reload->in_force];
 	struct setup *new = &reload->setup[!reload->in_force];
 	struct config_stamp before = reload->stamp;
-	char line[RELOAD_LINE_MAX], lines[MISTAKES_MAX];
+	/* Static, so that a start without mistakes touches no memory for them. */
+	static char lines[MISTAKES_MAX];
+	char line[RELOAD_LINE_MAX];
 	struct strbuf notice, mistakes;
 	enum config_result loaded;
 	struct error error;

@@ -64,8 +64,6 @@ struct file {
 	enum tdb_debug_level complaint; /* the worst of them */
 	char message[200];
 
-	char stored_key[STORE_ITEMS_MAX][KEY_STORED_MAX]; /* of an update's items */
-
 	/* Of rescue.c. */
 	int64_t rescued_ms; /* by the monotonic clock; 0: never */
 	struct error rescue_error; /* why it did not work then; "": it did */

@@ -265,6 +265,8 @@ static enum store_result run_in_transaction(struct updating *updating, struct er
 
 enum store_result update_run(struct file *file, void *data, struct error *error)
 {
+	/* Static: to clear or to reserve room for many keys would cost each start some pages. */
+	static char stored_key[STORE_ITEMS_MAX][KEY_STORED_MAX];
 	struct update *update = data;
 	/* Not initialized as a whole: most of it is room for many items. */
 	struct updating updating;
@@ -275,7 +277,7 @@ enum store_result update_run(struct file *file, void *data, struct error *error)
 	updating.update = update;
 	for (size_t i = 0; i < update->items; i++) {
 		updating.key[i] = key_store(file->meta.secret, update->item[i].key,
-		    update->item[i].key_length, file->stored_key[i]);
+		    update->item[i].key_length, stored_key[i]);
 	}
 	sort_chains(&updating);
 	if (lock_chains(&updating)) {
