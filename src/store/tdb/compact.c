@@ -21,6 +21,9 @@
 
 #define PAGE 4096 /* TDB rounds the size of a file up to pages */
 
+/* Bytes of a record in a new file, besides its key and data: see file_write_new. */
+#define RECORD_OVERHEAD 40
+
 bool compact_is_due(const struct file *file)
 {
 	int64_t since_ms = clock_now_ms() - file->meta.compacted_ms;
@@ -71,7 +74,7 @@ static bool keep(struct compacting *compacting, TDB_DATA key, TDB_DATA record)
 static void add(struct compacting *compacting, TDB_DATA key, TDB_DATA record)
 {
 	if (!compacting->file->new) {
-		compacting->space += key.dsize + record.dsize + 32; /* for TDB's own */
+		compacting->space += key.dsize + record.dsize + RECORD_OVERHEAD;
 	} else if (file_write_new(compacting->file->new, key, record)) {
 		compacting->failed = true;
 	}
@@ -181,14 +184,14 @@ static enum store_result copy_all(struct compacting *compacting, struct error *e
 	return compacting->failed ? not_written(compacting, error) : STORE_OK;
 }
 
-/* For the records and, within max_size, a quarter more: TDB's own steps might pass that. */
+/* For the records and, if max_size is near, some more: TDB's own steps might pass that. */
 static uint64_t room_wanted(const struct compacting *compacting)
 {
 	uint64_t taken = tdb_map_size(compacting->file->new) + PAGE + compacting->space;
 	uint64_t max_size = compacting->file->store.options.max_size;
 	uint64_t more = max_size > taken ? max_size - taken : 0;
 
-	return compacting->space + (more < compacting->space / 4 ? more : compacting->space / 4);
+	return compacting->space + (more < compacting->space / 4 ? more : 0);
 }
 
 /*

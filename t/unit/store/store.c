@@ -631,6 +631,31 @@ static void test_maintain(void **state)
 	store_close(store);
 }
 
+/* Far from max_size, a compacted file has room for its records and for little else. */
+static void test_compacted_size(void **state)
+{
+	enum { RECORDS = 1000, SIZE = 750 };
+	struct store *store = open_store(1 << 26, STORE_CREATE);
+	struct store_maintenance maintenance = {.step = NULL};
+	struct error error = {""};
+	char text[SIZE + 1] = "+";
+	size_t wanted = RECORDS * (SIZE + sizeof("00000000 0000"));
+
+	(void)state;
+	memset(text + 1, 'x', SIZE - 1);
+	for (int i = 0; i < RECORDS; i++) {
+		char key[12];
+
+		snprintf(key, sizeof(key), "%04d", i);
+		put(store, key, text);
+	}
+	check(store_maintain(store, &maintenance, &error) == STORE_OK, "%s", error.text);
+	check(maintenance.kept == RECORDS, "%zu records", maintenance.kept);
+	check(maintenance.size_after < wanted + wanted / 10, "%llu bytes for %zu",
+	    (unsigned long long)maintenance.size_after, wanted);
+	store_close(store);
+}
+
 /* Overwrites the file's bytes from that place on. */
 static void overwrite(size_t at, const char *bytes, size_t size)
 {
@@ -1227,6 +1252,7 @@ int main(int argc, char **argv)
 	    store_test(test_check_waits),
 	    store_test(test_meta_locked),
 	    store_test(test_bus_in_rescue),
+	    store_test(test_compacted_size),
 	    store_test(test_walk_growing),
 	    store_test(test_replaced_while_opened),
 	};
