@@ -99,9 +99,10 @@ sub start_postfwd2 {
     my ($folder, $limit) = @_;
     make_folder($folder);
     unlink "$folder.pid";
+    my $day = 5 * $limit;
     write_file("$folder.cf", <<"END");
 id=HOUR; sasl_username=~/./; action=rate(sasl_username/$limit/3600/DEFER_IF_PERMIT limit reached)
-id=DAY; sasl_username=~/./; action=rate(sasl_username/@{[5 * $limit]}/86400/DEFER_IF_PERMIT limit reached)
+id=DAY; sasl_username=~/./; action=rate(sasl_username/$day/86400/DEFER_IF_PERMIT limit reached)
 END
     my $port = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')->sockport;
     my $starter = launch(

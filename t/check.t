@@ -408,7 +408,8 @@ subtest 'postconf' => sub {
         unlike($out, qr/[^ -~\n]/, 'is made printable');
     }
     local $ENV{PATH} = fake_postconf("#!/bin/sh\necho warning >&2\necho 'fatal: no' >&2\nexit 3\n");
-    like((check())[1], qr{\A$dir/postfix: fatal: no: Postfix's settings were}, 'the last of its messages');
+    like((check())[1], qr{\A$dir/postfix: fatal: no: Postfix's settings were},
+        'the last of its messages');
 };
 
 subtest 'configuration' => sub {

@@ -175,7 +175,8 @@ for my $command ($help =~ /^  ([a-z]+) /mg) {
 }
 
 # Nor an attribute.
-my @sent = slurp(source_dir() . '/src/policy/attributes.c') =~ /\{"(\w+)"(?:, ATTRIBUTE_[A-Z]+)?\}/g;
+my $table = slurp(source_dir() . '/src/policy/attributes.c');
+my @sent  = $table =~ /\{"(\w+)"(?:, ATTRIBUTE_[A-Z]+)?\}/g;
 for my $file (sort keys %text) {
     my ($offered) = $text{$file} =~ /\battributes=['(]([^')]+)/;
     is_deeply([sort split ' ', $offered // ''], [sort @sent], "attributes in $file");

@@ -115,6 +115,12 @@ for my $file (sort keys %calls) {
 }
 cmp_ok(scalar(map { @$_ } values %calls), '>', 100, 'calls were found');
 
+# So do tests and benchmarks keep to 100 columns.
+my $top  = source_dir();
+my @long = grep { slurp($_) =~ /^.{101}/m } map { chomp; $_ }
+    `find '$top/t' '$top/bench' -name '*.[ch]' -o -name '*.t' -o -name '*.pm' -o -name run`;
+is_deeply(\@long, [], 'tests and benchmarks keep to 100 columns');
+
 # Every header compiles alone.
 my $compiler = $ENV{CC} // 'cc';
 for my $header (grep { /\.h$/ } sort keys %text) {

@@ -144,7 +144,8 @@ my @mistakes = (
         q^4: override: "bob" is not an IP address or network^],
     ["[rule r]\nkey = sender\nlimit = 1/hour\noverride = 10.0.0.0/8 5/hour\n",
         q^4: override: "10.0.0.0/8" is a network, but the key is not an address^],
-    ["[rule r]\nkey = everything, sender\nlimit = 1/hour\n", q^2: key: "everything" can't be combined^],
+    ["[rule r]\nkey = everything, sender\nlimit = 1/hour\n",
+        q^2: key: "everything" can't be combined^],
     ["[rule r]\nkey = sender\nlimit = 1/hour\nexempt = a b\n",
         q^4: exempt: "a b" contains blanks; separate patterns by ','^],
     ["${rule}warn_at = 1%\nwarn_at = 2%\n",
@@ -183,7 +184,8 @@ my @mistakes = (
         q^3: limit: "x" does not start with a number; @limit@^,
         q^5: override: "z" does not start with a number; @limit@^],
     # One mistake gives one message.
-    ["${rule}match = protocol_state = , RCPT\n", q^4: match: a value is missing before or after a ','^],
+    ["${rule}match = protocol_state = , RCPT\n",
+        q^4: match: a value is missing before or after a ','^],
     ["${rule}match = protocol_state = \@\n", q^4: match: "@" is not followed by a domain^],
     # And what is right.
     ["${rule}fold_case = no\noverride = x 5/hour\noverride = X 6/hour\n"],

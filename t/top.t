@@ -157,7 +157,10 @@ subtest 'the screen, and what is sent' => sub {
     $t->set_clock($now + 5);
     shows(qr/\A12:00:05  /, 'so does the time');
     tmux('pipe-pane', '-t', 'test');
-    my $sent = until_true(sub { my $text = slurp("$t->{dir}/sent"); $text =~ /in 65m.*H5/s && $text });
+    my $sent = until_true(sub {
+        my $text = slurp("$t->{dir}/sent");
+        return $text =~ /in 65m.*H5/s && $text;
+    });
     like($sent, qr/ann\@example/, 'lines that changed');
     unlike($sent, qr/volume|RULE|quit|bob/, 'and no others');
     keys_sent('q');

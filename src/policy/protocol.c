@@ -140,20 +140,21 @@ static enum policy_result wait_for_request(struct policy_reader *reader, struct 
 /* Adds the attribute of one line, whose newline becomes a NUL. Returns 0, or -1 and why. */
 static int add_line(struct policy_request *request, char *line, char *newline, struct error *error)
 {
-	size_t length = (size_t)(newline - line);
-	char *equals = memchr(line, '=', length);
 	size_t name_length, value_length;
+	char *equals;
 
-	if (!equals || equals == line) {
+	*newline = '\0';
+	equals = strchrnul(line, '=');
+	if (equals == newline || equals == line) {
 		return error_set(error, "a line that is not \"name=value\" in the request");
 	}
 	name_length = (size_t)(equals - line);
-	value_length = length - name_length - 1;
+	value_length = (size_t)(newline - equals - 1);
 	if (value_length > POLICY_VALUE_MAX) {
 		return error_set(error, "the value of \"%.*s\" is longer than %d bytes",
 		    (int)(name_length < 40 ? name_length : 40), line, POLICY_VALUE_MAX);
 	}
-	*equals = *newline = '\0';
+	*equals = '\0';
 	return policy_add(request, line, name_length, equals + 1, value_length);
 }
 

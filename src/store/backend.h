@@ -48,6 +48,7 @@ struct store_txn {
 	struct store_item *item; /* the first of the update */
 	struct store_buffer buffer[STORE_ITEMS_MAX]; /* of each item's data */
 	struct store_buffer got; /* the last record that store_txn_get returned */
+	bool no_memory; /* store_txn_get could not copy a record: the operation fails */
 };
 
 /* The first member of a backend's own struct. */

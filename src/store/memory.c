@@ -111,7 +111,11 @@ static const char *memory_get(
 {
 	struct entry *entry = *find((struct memory *)txn->store, key, key_length);
 
-	if (!entry || store_buffer_set(&txn->got, entry->bytes + key_length, entry->size)) {
+	if (!entry) {
+		return NULL;
+	}
+	if (store_buffer_set(&txn->got, entry->bytes + key_length, entry->size)) {
+		txn->no_memory = true;
 		return NULL;
 	}
 	*size = entry->size;
@@ -141,6 +145,9 @@ static enum store_result memory_update(struct store *store, struct store_item *i
 		item[i].data = store->txn.buffer[i].bytes;
 	}
 	result = change(data, &store->txn, item, items);
+	if (result == STORE_OK && store->txn.no_memory) {
+		result = store_no_memory(error);
+	}
 	for (size_t i = 0; result == STORE_OK && i < items; i++) {
 		if (item[i].action == STORE_KEEP) {
 			continue;
@@ -167,18 +174,16 @@ static enum store_result memory_walk(
     struct store *store, store_visit *visit, void *data, struct error *error)
 {
 	const struct memory *memory = (struct memory *)store;
+	bool wanted = true;
 
-	(void)error;
 	store->txn.now_ms = memory->now_ms;
 	for (size_t i = 0; i < CHAINS; i++) {
-		for (struct entry *entry = memory->chain[i]; entry; entry = entry->next) {
-			if (!visit(data, &store->txn, entry->bytes, entry->key_length,
-				entry->bytes + entry->key_length, entry->size)) {
-				return STORE_OK;
-			}
+		for (struct entry *entry = memory->chain[i]; entry && wanted; entry = entry->next) {
+			wanted = visit(data, &store->txn, entry->bytes, entry->key_length,
+			    entry->bytes + entry->key_length, entry->size);
 		}
 	}
-	return STORE_OK;
+	return store->txn.no_memory ? store_no_memory(error) : STORE_OK;
 }
 
 /* Removes what nobody needs, and what import does not keep. */

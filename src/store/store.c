@@ -71,6 +71,7 @@ enum store_result store_update(struct store *store, struct store_item *item, siz
 	assert(items > 0 && items <= STORE_ITEMS_MAX);
 	store->txn.item = item;
 	store->txn.now_ms = 0;
+	store->txn.no_memory = false;
 	return store->backend->update(store, item, items, change, data, error);
 }
 
@@ -78,6 +79,7 @@ enum store_result store_walk(
     struct store *store, store_visit *visit, void *data, struct error *error)
 {
 	store->txn.now_ms = 0;
+	store->txn.no_memory = false;
 	return store->backend->walk(store, visit, data, error);
 }
 

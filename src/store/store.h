@@ -104,8 +104,9 @@ int64_t store_txn_now_ms(struct store_txn *txn);
 
 /*
  * Another record than those of the update: a copy that lasts until the next store_txn_get. NULL
- * if there is none. A process that writes such a record names in the same update one of the
- * records that this update names, so that it can't change meanwhile.
+ * if there is none, or no memory for it; then the update or walk fails. A process that writes such
+ * a record names in the same update one of the records that this update names, so that it can't
+ * change meanwhile.
  */
 const char *store_txn_get(struct store_txn *txn, const char *key, size_t key_length, size_t *size);
 

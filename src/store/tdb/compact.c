@@ -26,10 +26,13 @@
 
 bool compact_is_due(const struct file *file)
 {
-	int64_t since_ms = clock_now_ms() - file->meta.compacted_ms;
+	int64_t since_ms;
 
-	return file->compaction_due && file->tdb &&
-	    (since_ms < 0 || since_ms >= file->meta.compaction_took_ms * TIME_SHARE);
+	if (!file->compaction_due || !file->tdb) {
+		return false;
+	}
+	since_ms = clock_now_ms() - file->meta.compacted_ms;
+	return since_ms < 0 || since_ms >= file->meta.compaction_took_ms * TIME_SHARE;
 }
 
 struct compacting {

@@ -67,14 +67,15 @@ const char *read_get(struct store_txn *txn, const char *key, size_t key_length, 
 {
 	struct file *file = (struct file *)txn->store;
 	char stored[KEY_STORED_MAX];
+	enum read_result found;
 
 	if (!file->tdb || key_length > KEY_STORED_MAX - KEY_PREFIX) {
 		return NULL;
 	}
-	return read_unlocked(file->tdb, key_store(file->meta.secret, key, key_length, stored),
-		   &txn->got, size) == READ_OK
-	    ? txn->got.bytes
-	    : NULL;
+	found = read_unlocked(
+	    file->tdb, key_store(file->meta.secret, key, key_length, stored), &txn->got, size);
+	txn->no_memory |= found == READ_NO_MEMORY;
+	return found == READ_OK ? txn->got.bytes : NULL;
 }
 
 struct traverse {
@@ -151,5 +152,5 @@ enum store_result read_walk(struct file *file, void *data, struct error *error)
 	if (read_all(file, visit_record, &walking)) {
 		return file_failed(file, error, "can't be read");
 	}
-	return walking.failed ? store_no_memory(error) : STORE_OK;
+	return walking.failed || file->store.txn.no_memory ? store_no_memory(error) : STORE_OK;
 }

@@ -233,6 +233,9 @@ static enum store_result change_items(struct updating *updating, struct error *e
 	}
 	file->store.txn.now_ms = 0;
 	result = update->change(update->data, &file->store.txn, update->item, update->items);
+	if (result == STORE_OK && file->store.txn.no_memory) {
+		return store_no_memory(error);
+	}
 	if (result == STORE_OK && file_has_complaint(file)) {
 		/* The function asked for other records. */
 		result = file_error(STORE_DAMAGED, error, file->store.location,

@@ -833,6 +833,56 @@ static void test_get_damaged(void **state)
 	store_close(store);
 }
 
+/* What the linker puts in the place of alloc_grow: as if there were no memory for large records. */
+static bool large_fail;
+void *__real_alloc_grow(void *buffer, size_t *room, size_t size);
+void *__wrap_alloc_grow(void *buffer, size_t *room, size_t size);
+
+void *__wrap_alloc_grow(void *buffer, size_t *room, size_t size)
+{
+	return large_fail && size > 100 ? NULL : __real_alloc_grow(buffer, room, size);
+}
+
+static bool visit_small(void *data, struct store_txn *txn, const char *key, size_t key_length,
+    const char *record, size_t size)
+{
+	size_t got;
+
+	(void)data;
+	(void)key;
+	(void)key_length;
+	(void)record;
+	return size > 100 || !store_txn_get(txn, "large", 5, &got);
+}
+
+/* A record that a function asks for, but that memory is short for, is not taken to be absent. */
+static void test_get_no_memory(void **state)
+{
+	struct store *store = open_store(1 << 24, STORE_CREATE);
+	struct store_item item = {.key = "a", .key_length = 1};
+	struct reading reading = {.key = "large"};
+	struct error error = {""};
+	char text[201];
+
+	(void)state;
+	memset(text, '+', 200);
+	text[200] = '\0';
+	put(store, "a", "+a1");
+	put(store, "large", text);
+	large_fail = true;
+	check(store_update(store, &item, 1, read_other, &reading, &error) == STORE_ERROR,
+	    "updated as if it were absent");
+	check_string(error.text, "out of memory", "update");
+	error.text[0] = '\0';
+	check(store_walk(store, visit_small, NULL, &error) == STORE_ERROR, "walked");
+	check_string(error.text, "out of memory", "walk");
+	large_fail = false;
+	check(store_update(store, &item, 1, read_other, &reading, &error) == STORE_OK, "%s",
+	    error.text);
+	check(store_walk(store, visit_small, NULL, &error) == STORE_OK, "%s", error.text);
+	store_close(store);
+}
+
 static void test_cut_off(void **state)
 {
 	static const off_t sizes[] = {0, 100, 168, 4096, 16384, 17000};
@@ -1163,6 +1213,11 @@ static void test_update_memory(void **state)
 	on_memory(test_update, state);
 }
 
+static void test_get_no_memory_memory(void **state)
+{
+	on_memory(test_get_no_memory, state);
+}
+
 static void test_replace_absent_memory(void **state)
 {
 	on_memory(test_replace_absent, state);
@@ -1248,6 +1303,8 @@ int main(int argc, char **argv)
 	    store_test(test_copies),
 	    store_test(test_zeros),
 	    store_test(test_get_damaged),
+	    store_test(test_get_no_memory),
+	    store_test(test_get_no_memory_memory),
 	    store_test(test_rescue_fails),
 	    store_test(test_check_waits),
 	    store_test(test_meta_locked),
