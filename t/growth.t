@@ -110,7 +110,7 @@ sub run_case {
 }
 
 my @cases = $ENV{RATELIMIT_LONG}
-    ? ([30_000, '2M', 0], [999_900, '768M', 1], [999_900, '256M', 0])
+    ? ([30_000, '2M', 0], [999_900, '1000M', 1], [999_900, '256M', 0])
     : ([30_000, '2M', 0], [9_000, '64M', 1]);
 for my $case (@cases) {
     subtest "$case->[0] keys, $case->[1]" => sub { run_case(@$case) };
