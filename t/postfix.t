@@ -12,8 +12,8 @@ my $missing = PrivatePostfix::missing();
 plan skip_all => $missing if $missing;
 
 # The same service by two names: Postfix keeps a connection, so a helper, for each.
-my $service = 'check_policy_service {unix:private/policy, default_action=DUNNO}';
-my $other   = 'check_policy_service unix:private/policy';
+my $service = 'check_policy_service {unix:private/policy, timeout=10s, default_action=DUNNO}';
+my $other   = 'check_policy_service {unix:private/policy, timeout=10s}';
 
 my $postfix;
 
