@@ -4,6 +4,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 use strict;
 use warnings;
+use IO::Select;
+use IO::Socket::UNIX;
+use POSIX ();
 use Test::More;
 use RateTest qw(run slurp spew source_dir build_dir);
 
@@ -14,13 +17,17 @@ delete $ENV{MAIL_CONFIG};
 # Root's helper runs as another account, which has to get at everything here.
 my $user = $> == 0 ? 'nobody' : getpwuid $>;
 my ($uid, $gid) = (getpwnam $user)[2, 3];
-my $rules = "[rule users]\nkey = sasl_username\nlimit = 10/hour\n";
-my $bytes = "[rule volume]\nkey = sasl_username\ncount = bytes\nlimit = 1GiB/day\n";
+my $rules = "[rule users]\nkey = sasl_username, sender\nlimit = 10/hour\n";
+my $bytes = "[rule volume]\nkey = sender\ncount = bytes\nlimit = 1GiB/day\n";
 my $t     = RateTest->new;
 my ($dir, $config) = ($t->{dir}, $t->{config});
-my $database = $t->{database} = "$dir/db/counters.tdb";
+my $folder   = "$dir/lib/policyd-ratelimit";
+my $database = $t->{database} = "$folder/counters.tdb";
+# Stands for the place that this build would be installed in.
+my $elsewhere = "$dir/elsewhere/policyd-ratelimit";
 my $helper   = "$dir/policyd-ratelimit";
 chmod 0755, $dir;
+mkdir "$dir/$_" for qw(lib elsewhere queue queue/pid queue/private queue/public);
 spew($helper, "#!/bin/sh\n");
 chmod 0755, $helper;
 
@@ -31,10 +38,10 @@ sub configure {
         %{$args{global} // {}}},
         rules => $args{rules} // $rules);
     chmod 0644, $config;
-    run('rm', '-rf', "$dir/db");
-    mkdir "$dir/db" or die $!;
-    chmod 0750, "$dir/db";
-    chown $uid, $gid, "$dir/db";
+    run('rm', '-rf', $folder, $elsewhere);
+    mkdir $folder or die $!;
+    chmod 0750, $folder;
+    chown $uid, $gid, $folder;
     return;
 }
 
@@ -42,7 +49,8 @@ my $spawn  = "policyd-ratelimit unix - n n - 0 spawn user=$user argv=$helper -c 
 my $smtp   = "smtp inet n - y - - smtpd\n";
 my $submit = "submission inet n - y - - smtpd\n    -o smtpd_sasl_auth_enable=yes\n"
     . "    -o smtpd_relay_restrictions=permit_sasl_authenticated,reject\n";
-my $ask    = 'check_policy_service { unix:private/policyd-ratelimit, default_action=DUNNO }';
+my $ask    = 'check_policy_service { unix:private/policyd-ratelimit, timeout=10s, '
+    . 'default_action=DUNNO }';
 my $limit  = "policyd-ratelimit_time_limit = 3600\n";
 my $data   = "smtpd_data_restrictions = $ask\n";
 my $relay  = 'smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, '
@@ -61,7 +69,9 @@ sub postfix {
     my ($main, $master, $name) = @_;
     my $folder = "$dir/" . ($name // 'postfix');
     mkdir $folder;
-    spew_old("$folder/main.cf", "compatibility_level = 3.6\nsmtpd_sasl_auth_enable = no\n$main");
+    spew_old("$folder/main.cf", 
+        "compatibility_level = 3.6\nsmtpd_sasl_auth_enable = no\n"
+            . "queue_directory = $dir/queue\n$main");
     spew_old("$folder/master.cf", $master);
     return $folder;
 }
@@ -78,31 +88,44 @@ sub silent {
 sub repair {
     my ($line) = @_;
     my ($where, $rest) = $line =~ m{^(/[^:]*): (.*)$} or return;
-    my ($service)  = $rest =~ /^(\S+): /;
-    my (@commands) = $rest =~ /; run: (.*)$/;
-    for my $command (@commands) {
-        local $ENV{PATH} = build_dir() . ":$ENV{PATH}";
-        run('sh', '-c', $command);
-    }
-    my (undef, @writes) = split /; write: /, $rest;
-    for my $write (@writes) {
-        my $text = slurp($where);
-        my ($name) = $write =~ /^(\S+)/;
+    my ($service) = $rest =~ /^(\S+): /;
+    my (undef, @repairs) = split /; (write|run): /, $rest;
+    while (my ($how, $what) = splice @repairs, 0, 2) {
         # Where this build would be installed there may be none.
-        $write =~ s/argv=(\S+)/'argv=' . (-x $1 ? $1 : $helper)/e;
-        if ($write =~ /^-o /) {
-            $text =~ s/^(\Q$service\E .*\n(?:\s.*\n)*)/$1    $write\n/m;
-        } elsif ($where =~ /master\.cf$/) {
-            $text =~ s/^\Q$name\E .*\n(?:\s.*\n)*//mg;
-            $text .= "$write\n";
-        } elsif ($where eq $config && $name =~ /^(?:database|user)/) {
-            $text =~ s/^$name = .*\n//m;
-            $text =~ s/^(\[global\]\n)/$1$write\n/m;
+        $what =~ s{(?<= )(?:/usr/local)?/var/(?:lib|spool)/policyd-ratelimit}{$elsewhere}g;
+        $what =~ s{(?:/usr/local)?/var/(?:lib|spool)/policyd-ratelimit/}{$elsewhere/}g;
+        if ($how eq 'run') {
+            next if $what =~ m{/usr/local};
+            local $ENV{PATH} = build_dir() . ":$ENV{PATH}";
+            run('sh', '-c', $what);
         } else {
-            $text .= "$write\n";
+            write_line($where, $service, $what);
         }
-        spew_old($where, $text);
     }
+    return;
+}
+
+sub write_line {
+    my ($where, $service, $write) = @_;
+    my ($name) = $write =~ /^(\S+)/;
+    my $is_global = $name =~ /^(?:database|user$|log_target)/;
+    my $file = $is_global ? $config : $where;
+    my $text = slurp($file);
+    $write =~ s/argv=(\S+)/'argv=' . (-x $1 ? $1 : $helper)/e;
+    if ($write =~ /^-o /) {
+        $text =~ s/^(\Q$service\E .*\n(?:\s.*\n)*)/$1    $write\n/m;
+    } elsif ($file =~ /master\.cf$/) {
+        $text =~ s/^\Q$name\E .*\n(?:\s.*\n)*//mg;
+        $text .= "$write\n";
+    } elsif ($is_global) {
+        $text =~ s/^$name = .*\n//m;
+        $text =~ s/^(\[global\]\n)/$1$write\n/m;
+    } else {
+        # The last one counts, but postconf would warn.
+        $text =~ s/^\Q$name\E =.*\n(?:\s.*\n)*//mg;
+        $text .= "$write\n";
+    }
+    spew_old($file, $text);
     return;
 }
 
@@ -116,6 +139,56 @@ sub finds {
     silent("$name: repaired", @folders);
     return;
 }
+
+# Stands in for a running Postfix: a process master with a child qmgr, and sockets on which each
+# question gets an answer.
+sub fake_postfix {
+    my @sockets = map {
+        my $path = "$dir/queue/$_";
+        IO::Socket::UNIX->new(Local => $path, Listen => 9) or die "$path: $!";
+    } qw(private/policyd-ratelimit public/policyd-ratelimit private/other);
+    pipe my $ready, my $tell or die $!;
+    my $pid = fork // die $!;
+    if ($pid == 0) {
+        $0 = 'master';
+        my $qmgr = fork // POSIX::_exit(1);
+        if ($qmgr == 0) {
+            $0 = 'qmgr';
+            $SIG{TERM} = 'DEFAULT';
+            print {$tell} "ready\n";
+            close $tell;
+            sleep 1 while getppid != 1;
+            POSIX::_exit(0);
+        }
+        $SIG{TERM} = sub { kill 'KILL', $qmgr; POSIX::_exit(0) };
+        close $tell;
+        my $select = IO::Select->new(@sockets);
+        while (my @can = $select->can_read) {
+            for my $socket (@can) {
+                if (grep { $_ == $socket } @sockets) {
+                    $select->add(scalar $socket->accept);
+                } elsif (sysread $socket, my $question, 4096) {
+                    my $answer = -e "$dir/answer" ? slurp("$dir/answer") : "action=DUNNO\n\n";
+                    syswrite $socket, $answer if length $answer;
+                    $select->remove($socket) if !length $answer;
+                    close $socket if !length $answer;
+                    spew("$dir/question", $question);
+                } else {
+                    $select->remove($socket);
+                    close $socket;
+                }
+            }
+        }
+        POSIX::_exit(0);
+    }
+    close $tell;
+    die "no fake Postfix\n" if !readline $ready;
+    spew("$dir/queue/pid/master.pid", "$pid\n");
+    return $pid;
+}
+
+my $fake = fake_postfix();
+END { kill 'TERM', $fake if $fake }
 
 subtest 'silent: master.cf.example' => sub {
     configure();
@@ -163,10 +236,9 @@ subtest 'silent: other good set-ups' => sub {
             $spawn . $smtp],
         'a content filter'    => ["${limit}${data}smtpd_sasl_auth_enable = yes\n",
             "$spawn$smtp" . "127.0.0.1:10025 inet n - n - - smtpd -o smtpd_data_restrictions=\n"],
-        'an absolute path'    => ["queue_directory = $dir\n${limit}"
-            . 'smtpd_data_restrictions = check_policy_service '
-            . "{ unix:$dir/private/policyd-ratelimit, default_action=DUNNO }\n", $spawn . $smtp],
+        'an absolute path'    => [$limit . ($data =~ s/unix:/unix:$dir\/queue\//r), $spawn . $smtp],
         'an action for all'   => ["${limit}smtpd_policy_service_default_action = DUNNO\n"
+            . "smtpd_policy_service_timeout = 20\n"
             . "smtpd_data_restrictions = check_policy_service unix:private/policyd-ratelimit\n",
             $spawn . $smtp],
         'a port'              => ["127.0.0.1:10040_time_limit = 1h\nsmtpd_data_restrictions = "
@@ -184,7 +256,10 @@ subtest 'silent: other good set-ups' => sub {
         'two limiters'        => ["$limit$data" . "other_time_limit = 1h\n", $spawn . $smtp
             . "other unix - n n - 0 spawn user=$user argv=$helper -c $dir/other.conf\n"
             . "$submit    -o { smtpd_data_restrictions = "
-            . "check_policy_service unix:private/other }\n"],
+            . "check_policy_service {unix:private/other, timeout=9} }\n"],
+        'an action with blanks' => ["${limit}smtpd_data_restrictions = check_policy_service "
+            . "{ unix:private/policyd-ratelimit, { default_action = 451 4.3.5 later }, "
+            . "timeout=10s, policy_context=a }\n", $spawn . $smtp],
     );
     for my $name (sort keys %good) {
         postfix(@{$good{$name}});
@@ -204,13 +279,15 @@ subtest 'the service' => sub {
         ['unpriv',       "$master unpriv is y", sub {s/- n n/- - n/r}],
         ['maxproc',      "$master maxproc is 100, not 0", sub {s/- 0 spawn/- - spawn/r}],
         ['maxproc 5',    "$master maxproc is 5, not 0", sub {s/- 0 spawn/- 5 spawn/r}],
-        ['another configuration', "$master the helper reads /other, not $config",
+        ['another configuration', "$master the helper reads /other, which does not exist, and not $config",
             sub {s/-c \S+/-c \/other/r}],
-        ['and in one word',       "$master the helper reads /other, not",
+        ['and in one word',       "$master the helper reads /other, which does not",
             sub {s/-c \S+/-c\/other/r}],
-        ['and with a long name',  "$master the helper reads /other, not",
+        ['and with a long name',  "$master the helper reads /other, which does not",
             sub {s/-c \S+/--config=\/other/r}],
-        ['none',                  "$master the helper reads /\\S+, not $config",
+        ['an unknown argument', "$master the argument --debug is unknown: the helper ignores it",
+            sub {s/-c/--debug -c/r}],
+        ['none',                  "$master the helper reads /\\S+, which does not exist, and not $config",
             sub {s/ -c \S+//r}],
     );
     for my $case (@cases) {
@@ -219,6 +296,12 @@ subtest 'the service' => sub {
         postfix($limit . $data, $broken . $smtp);
         finds($name, $pattern);
     }
+    my $new = "$dir/new.conf";
+    spew($new, slurp($config));
+    chmod 0644, $new;
+    postfix($limit . $data, $spawn . $smtp);
+    is_deeply([run(build_dir() . '/policyd-ratelimit-ctl', '-c', $new, 'check', '-P',
+        "$dir/postfix")], [0, '', ''], 'a new file, which no service uses yet');
     postfix($data, $spawn . $smtp);
     finds('time limit', "$dir/postfix/main.cf: policyd-ratelimit_time_limit is 1000s");
     postfix("policyd-ratelimit_time_limit = 1h\nsmtpd_policy_service_max_ttl = 2h\n$data",
@@ -300,15 +383,33 @@ subtest 'the lists' => sub {
             "$main: smtpd_data_restrictions: check_policy_service without default_action",
             'smtpd_data_restrictions = check_policy_service '
                 . "{ unix:private/policyd-ratelimit, timeout=10s }\n", $smtp],
+        ['no timeout',
+            "$main: smtpd_data_restrictions: check_policy_service without timeout: each message "
+                . 'waits for 60 to 200 s',
+            "smtpd_data_restrictions = $plain\nsmtpd_policy_service_default_action = DUNNO\n",
+            $smtp],
+        ['no timeout in braces',
+            "$main: smtpd_data_restrictions: check_policy_service without timeout",
+            'smtpd_data_restrictions = check_policy_service { unix:private/policyd-ratelimit, '
+                . "default_action=DUNNO, policy_context = timeout }\n", $smtp],
+        ['no closing brace', "$main: smtpd_data_restrictions: missing \\}: smtpd ends",
+            'smtpd_data_restrictions = check_policy_service { unix:private/policyd-ratelimit, '
+                . "timeout=10s, default_action=DUNNO\n", $smtp],
+        ['no closing brace, and more', "$main: smtpd_data_restrictions: missing \\}: smtpd ends",
+            'smtpd_data_restrictions = check_policy_service { unix:private/policyd-ratelimit, '
+                . "timeout=10s, reject_rbl_client b.example, permit\n", $smtp],
+        ['behind warn_if_reject',
+            "$main: smtpd_data_restrictions: check_policy_service comes after warn_if_reject:",
+            "smtpd_data_restrictions = reject_unauth_pipelining, warn_if_reject $ask\n", $smtp],
         ['a wrong name',
             "$main: smtpd_data_restrictions: it asks unix:private/ratelimit, but the service is "
                 . 'unix:private/policyd',
             'smtpd_data_restrictions = check_policy_service '
-                . "{ unix:private/ratelimit, default_action=DUNNO }\n", $smtp],
+                . "{ unix:private/ratelimit, timeout=9, default_action=DUNNO }\n", $smtp],
         ['a public socket',
             "$main: smtpd_data_restrictions: it asks unix:public/policyd-ratelimit, but",
             'smtpd_data_restrictions = check_policy_service '
-                . "{ unix:public/policyd-ratelimit, default_action=DUNNO }\n", $smtp],
+                . "{ unix:public/policyd-ratelimit, timeout=9, default_action=DUNNO }\n", $smtp],
         ['replaced by an -o',
             "$master: submission: its own smtpd_data_restrictions has no check_policy_service",
             $data, "$smtp$submit    -o smtpd_data_restrictions=\n"],
@@ -328,12 +429,55 @@ subtest 'the lists' => sub {
         postfix($limit . $lists, $spawn . $services);
         finds($name, $pattern);
     }
-    # Following one line must not undo another.
+    # Lines about one list are the same, so that following one does not undo another.
+    for my $broken (
+        ["smtpd_sender_restrictions = permit_mynetworks, $plain\n", 3],
+        ["smtpd_relay_restrictions = reject_unauth_destination\n"
+            . "smtpd_recipient_restrictions = permit_mynetworks, warn_if_reject $plain\n", 3],
+        ["smtpd_data_restrictions = warn_if_reject $plain, permit, $ask\n", 3],
+        ["smtpd_client_restrictions = permit_mynetworks, $ask\nsmtpd_delay_reject = no\n", 2],
+    ) {
+        my ($text, $faults) = @$broken;
+        for my $n (0 .. $faults - 1) {
+            postfix($limit . $text, $spawn . $smtp);
+            my @lines = split /\n/, (check())[1];
+            is(scalar @lines, $faults, 'faults of one list') or diag explain \@lines;
+            my %repair = map { s/.*?(?=; write: )//r => 1 } @lines;
+            is(scalar keys %repair, 1, 'one repair for all') or diag explain \%repair;
+            repair($lines[$n]);
+            silent("following line $n alone: $text");
+        }
+    }
     postfix("${limit}smtpd_data_restrictions = permit_mynetworks, $plain\n", $spawn . $smtp);
     my (undef, $two) = check();
     is(() = $two =~ /^\Q$main\E: smtpd_data_restrictions: /mg, 2, 'two faults of one check');
     repair($_) for split /\n/, $two;
     silent('two faults of one check: repaired');
+    for my $rule (
+        ['match = protocol_state = RCPT', 'recipient', 'its match on protocol_state, counts'],
+        ['match = protocol_state != DATA', 'recipient', 'its match on protocol_state, counts'],
+        ['match = protocol_state = END-OF-MESSAGE', 'end_of_data', 'its match on'],
+        ['match = recipient = @example.net', 'recipient', 'the recipient, misses messages to'],
+        ['key = recipient_domain', 'recipient', 'the recipient, misses messages to'],
+    ) {
+        my ($option, $list, $loss) = @$rule;
+        my $key = $option =~ /^key/ ? '' : "key = sender\n";
+        configure(rules => "[rule late]\n$key$option\nlimit = 10/hour\n");
+        postfix($limit . $data, $spawn . $smtp);
+        finds("$option: asked at DATA alone",
+            "$main: smtpd_${list}_restrictions: no check_policy_service: rule late, $loss");
+    }
+    configure(rules => "[rule logins]\nkey = sasl_username\nlimit = 10/hour\n");
+    postfix($limit . $data, $spawn . $smtp);
+    finds('no logins', "$main: smtpd_sasl_auth_enable is no everywhere: rule logins needs a login");
+    postfix($limit . $data, $spawn . $smtp . $submit =~ s/.*sasl_auth_enable.*\n//mr);
+    finds('no logins at the submission service',
+        "$master: submission: smtpd_sasl_auth_enable is no everywhere");
+    configure(rules => "$rules\nmatch = sasl_username = *\n");
+    postfix($limit . $data, $spawn . $smtp);
+    finds('a match on logins', "$main: smtpd_sasl_auth_enable is no everywhere: rule users");
+    configure(rules => "$rules\nmatch = sasl_username =\n");
+    silent('a match on strangers');
     configure(rules => $rules . $bytes);
     postfix($limit . $data, $spawn . $smtp);
     finds('bytes are never counted',
@@ -342,6 +486,47 @@ subtest 'the lists' => sub {
         "$spawn$smtp$submit    -o smtpd_end_of_data_restrictions=\n");
     finds('nor where users are',
         "$master: submission: smtpd_end_of_data_restrictions: no check_policy_service");
+};
+
+subtest 'the running Postfix' => sub {
+    configure();
+    my ($main, $master) = map {"$dir/postfix/$_"} qw(main.cf master.cf);
+    postfix($limit . $data, $spawn . $smtp);
+    silent('all is well');
+    like(slurp("$dir/question"), qr/^protocol_state=VRFY$/m, 'a question that costs nothing');
+    utime time + 60, time + 60, $master;
+    my ($status, $out, $err) = check();
+    is("$status$err$out", "1$master: changed since Postfix has read it: the old settings hold; "
+        . "run: postfix -c $dir/postfix reload\n", 'not reloaded');
+    utime time - 60, time - 60, $master;
+    utime time + 60, time + 60, $main;
+    like((check())[1], qr/\A$main: changed since Postfix has read it:\N+\n\z/, 'main.cf too');
+    utime time - 60, time - 60, $main;
+
+    my $pid = slurp("$dir/queue/pid/master.pid");
+    my $stopped = "$main: Postfix is stopped: no mail is accepted; "
+        . "run: postfix -c $dir/postfix start\n";
+    unlink "$dir/queue/pid/master.pid";
+    is((check())[1], $stopped, 'stopped');
+    spew("$dir/queue/pid/master.pid", "$$\n");
+    is((check())[1], $stopped, 'another process has its ID');
+    spew("$dir/queue/pid/master.pid", $pid);
+    silent('running again');
+
+    rename "$dir/queue/private/policyd-ratelimit", "$dir/queue/away";
+    like((check())[1], qr{\A$master:[ ]policyd-ratelimit:[ ]Postfix[ ]does[ ]not[ ]listen[ ]on
+        [ ]\S+:[ ]\N+;[ ]run:[ ]postfix[ ]-c[ ]$dir/postfix[ ]reload\n\z}x,
+        'an entry that it has not taken up');
+    rename "$dir/queue/away", "$dir/queue/private/policyd-ratelimit";
+    my $asked = "$master: policyd-ratelimit: asked through its socket,";
+    for my $case (['', 'it closes the connection'], ["what?\n\n", 'what it answers is not'],
+        ["action=451 4.3.5 no\n\n", 'it answers 451 4.3.5 no and not success_action']) {
+        my ($answer, $fault) = @$case;
+        spew("$dir/answer", $answer);
+        like((check())[1], qr/\A\Q$asked $fault\E\N+; run: \N+\n\z/, $fault);
+    }
+    unlink "$dir/answer";
+    silent('answers again');
 };
 
 subtest 'instances' => sub {
@@ -414,7 +599,7 @@ subtest 'postconf' => sub {
 
 subtest 'configuration' => sub {
     configure(rules => '');
-    postfix($limit . $data, $spawn . $smtp);
+    postfix($limit . $data, $spawn . $smtp . $submit);
     finds('no rule', "$config: there is no rule");
     configure();
     chmod 0666, $config;
@@ -476,14 +661,14 @@ subtest 'database' => sub {
     database();
     silent('a counter file');
     configure();
-    rmdir "$dir/db";
-    finds('no folder', "$dir/db: the folder of the counter file is missing");
+    rmdir $folder;
+    finds('no folder', "$folder: the folder of the counter file is missing");
     configure();
-    chmod 0777, "$dir/db";
-    finds('everybody may write to the folder', "$dir/db: mode is 0777");
+    chmod 0777, $folder;
+    finds('everybody may write to the folder', "$folder: mode is 0777");
     configure();
-    chmod 0550, "$dir/db";
-    finds('the account may not', "$dir/db: $user can't write to the folder") if $> == 0;
+    chmod 0550, $folder;
+    finds('the account may not', "$folder: $user can't write to the folder") if $> == 0;
     database();
     chmod 0600, $database;
     finds('mode', "$database: mode is 0600, not database_mode: accounts that should read it can't");
@@ -517,19 +702,17 @@ subtest 'database' => sub {
         'what was to be run makes it');
     ok(!-e 'strange', 'and does no more');
     configure(global => {database => "$helper/counters.tdb"});
-    like((check())[1], qr/^\Q$helper\E: not a folder: nothing is limited; write: database = \S+$/m,
-        'a file for a folder');
+    finds('a file for a folder', "$helper: not a folder: nothing is limited");
     configure();
     mkdir $database or die $!;
-    like((check())[1], qr/^\Q$database\E: not a file: nothing is limited; write: database = \S+$/m,
-        'a folder for a file');
+    finds('a folder for a file', "$database: not a file: nothing is limited");
 
 SKIP: {
         # A disk of a megabyte, in a name space of its own.
         configure(global => {database_max_size => '2M'});
         my @small = ('unshare', '-m', 'sh', '-c',
             'mount -t tmpfs -o size=1M none "$0" && chown "$1" "$0" && '
-            . 'chmod 750 "$0" && shift && exec "$@"', "$dir/db", $user);
+            . 'chmod 750 "$0" && shift && exec "$@"', $folder, $user);
         skip 'no disk that is small enough', 3 if $> != 0 || (run(@small, 'true'))[0] != 0;
         my @ctl = (@small, build_dir() . '/policyd-ratelimit-ctl', '-c', $config,
             'check', '-P', "$dir/postfix");
@@ -545,22 +728,165 @@ SKIP: {
 SKIP: {
         skip 'needs root', 1 if $> != 0;
         configure();
-        chown 0, 0, "$dir/db";
-        finds('the folder of another', "$dir/db: nobody can't write to the folder");
+        chown 0, 0, $folder;
+        finds('the folder of another', "$folder: nobody can't write to the folder");
         database();
         chown 0, $gid, $database;
         finds('the file of another', "$database: belongs to uid 0, not to nobody");
         configure();
-        chown $uid, $gid + 1, "$dir/db";
-        chmod 0770, "$dir/db";
+        chown $uid, $gid + 1, $folder;
+        chmod 0770, $folder;
         finds('the group of another may write to the folder',
-            "$dir/db: mode is 0770: its group, which is not that of nobody");
+            "$folder: mode is 0770: its group, which is not that of nobody");
         database(global => {database_mode => '0660'});
         chown $uid, $gid + 1, $database;
         finds('the group of another may write',
             "$database: its group, which is not that of nobody, can change");
         configure(global => {user => 'root'});
         like((check())[1], qr/^$config: user = root: /m, 'root');
+    }
+};
+
+# What these modes and owners were is not changed by any advice.
+sub untouched {
+    my ($name, $path, $code) = @_;
+    my $facts = sub { join ' ', map { $_ // 'none' } (stat $path)[2, 4, 5] };
+    my $before = $facts->();
+    $code->();
+    is($facts->(), $before, "$name: $path is as it was");
+    return;
+}
+
+# As finds, in a name space of its own, where these commands have been run before each check.
+sub finds_in_space {
+    my ($name, $commands, $pattern, $change) = @_;
+    my @check = ('unshare', '-m', 'sh', '-c', "$commands && exec \"\$@\"", 'sh',
+        build_dir() . '/policyd-ratelimit-ctl', '-c', $config, 'check', '-P', "$dir/postfix");
+    my ($status, $out, $err) = run(@check);
+    is("$status$err", '1', "$name: status");
+    like($out, $change ? qr/\A$pattern\z/ : qr/\A$pattern[^\n]*; [^\n]+\n\z/, $name);
+    $change ? $change->($out) : repair($out =~ s/\n//r);
+    is_deeply([run(@check)], [0, '', ''], "$name: repaired");
+    return;
+}
+
+subtest 'what is not the program\'s own' => sub {
+    plan skip_all => 'needs root' if $> != 0;
+    postfix($limit . $data, $spawn . $smtp);
+    my $for_all = "$dir/tmp";
+    mkdir $for_all;
+    chmod 01777, $for_all;
+    untouched('a folder for everybody', $for_all, sub {
+        configure(global => {database => "$for_all/counters.tdb"});
+        finds('a folder for everybody', "$for_all: mode is 1777: every account can replace");
+    });
+    my $home = "$dir/home";
+    mkdir $home;
+    chmod 0700, $home;
+    untouched('the home of root', $home, sub {
+        configure(global => {database => "$home/counters.tdb"});
+        finds('the home of root', "$home: $user can't write to the folder");
+        configure(global => {database => "$home/sub/counters.tdb"});
+        mkdir "$home/sub";
+        finds('a folder below it', "$home: $user can't enter it, and so not reach $home/sub");
+    });
+    chmod 0755, $home;
+    spew("$home/counters.tdb", 'not ours');
+    chown $uid, 0, $home;
+    chown 1, 1, "$home/counters.tdb";
+    chown 0, 0, $home;
+    chmod 0770, $home;
+    chown 0, $gid, $home;
+    untouched('a file of somebody', "$home/counters.tdb", sub {
+        configure(global => {database => "$home/counters.tdb"});
+        finds('a file of somebody', "$home/counters.tdb: belongs to uid 1, as its folder");
+    });
+    untouched('a closed folder above', "$dir/lib", sub {
+        configure();
+        chmod 0700, "$dir/lib";
+        finds('a closed folder above', "$dir/lib: $user can't enter it");
+        chmod 0755, "$dir/lib";
+    });
+    spew("$dir/other.log", '');
+    untouched('the file of another log', "$dir/other.log", sub {
+        configure(global => {log => 'denied', log_target => "file:$dir/other.log"});
+        finds('the file of another log', "$config: $user can't write to $dir/other.log");
+    });
+};
+
+subtest 'what is no matter of owners' => sub {
+    plan skip_all => 'needs root' if $> != 0;
+    postfix($limit . $data, $spawn . $smtp);
+    configure();
+    chown $uid, $gid, $config;
+    finds('the account owns the configuration', "$config: belongs to uid $uid, not to root");
+    chmod 0600, $config;
+    chown $uid, $gid, $config;
+    finds('and nobody else may read it', "$config: belongs to uid $uid, not to root");
+    chown 0, 0, $config;
+    configure();
+    chmod 0700, $helper;
+    finds('a program that the account may not run',
+        "$dir/postfix/master.cf: policyd-ratelimit: $helper can't be run: Permission denied");
+    is((stat $helper)[2] & 07777, 0755, 'its mode');
+SKIP: {
+        my $file = "$dir/immutable";
+        spew($file, '');
+        my $can = (run('chattr', '+i', $file))[0] == 0;
+        run('chattr', '-i', $file);
+        skip 'chattr does not work here', 1 if !$can;
+        database();
+        run('chattr', '+i', $database);
+        finds('an immutable file', "$database: it is immutable");
+        configure();
+        run('chattr', '+i', $folder);
+        finds('an immutable folder', "$folder: $user can't write to the folder, which is immu");
+        run('chattr', '-i', $folder);
+    }
+SKIP: {
+        skip 'no name spaces', 1 if (run('unshare', '-m', 'true'))[0] != 0;
+        configure();
+        finds_in_space('a read-only folder',
+            "mount --bind '$folder' '$folder' && mount -o remount,bind,ro '$folder'",
+            "$folder: $user can't write to the folder, which is on a read-only");
+        mkdir "$dir/noexec";
+        spew("$dir/noexec/policyd-ratelimit", "#!/bin/sh\n");
+        chmod 0755, "$dir/noexec/policyd-ratelimit";
+        configure();
+        postfix($limit . $data, ($spawn =~ s{argv=\S+}{argv=$dir/noexec/policyd-ratelimit}r) . $smtp);
+        finds_in_space('a file system without programs',
+            "mount --bind '$dir/noexec' '$dir/noexec' && "
+                . "mount -o remount,bind,noexec '$dir/noexec'",
+            "$dir/postfix/master.cf: policyd-ratelimit: $dir/noexec/policyd-ratelimit can't be "
+                . 'run: its file system is mounted noexec: no helper is started, mail is not '
+                . 'limited; run: install -D -m 0755 ');
+        # No size of the file would do: a smaller one would end the limits of new keys.
+        postfix($limit . $data, $spawn . $smtp);
+        database(global => {database_max_size => '600K'});
+        run('cp', '-p', $database, "$dir/saved");
+        spew("$dir/filler", 'x' x 1_000_000);
+        finds_in_space('a full disk',
+            "mount -t tmpfs -o size=1200K,mode=0750,uid=$uid,gid=$gid none '$folder' && "
+                . "cp -p '$dir/saved' '$database' && cp '$dir/filler' '$folder/filler'",
+            "$config: 0 MiB are free on the disk of $database, \\N+; make room there: 1 MiB\n",
+            sub { spew("$dir/filler", '') });
+    }
+};
+
+subtest 'the log' => sub {
+    plan skip_all => 'needs root' if $> != 0;
+    postfix($limit . $data, $spawn . $smtp);
+    configure(global => {log => 'denied', log_target => "file:$dir/none/log"});
+    finds('no folder of the log', "$config: $user can't write to $dir/none/log");
+    configure(global => {log => 'denied'});
+    my $own = IO::Socket::UNIX->new(Peer => '/dev/log', Type => SOCK_DGRAM);
+    $t->configure(global => {user => $user, database => $database, log_target => 'syslog'},
+        rules => $rules);
+    chmod 0644, $config;
+    if ($own) {
+        silent('syslog');
+    } else {
+        finds('nothing listens', "$config: nothing listens on /dev/log: the log is lost");
     }
 };
 

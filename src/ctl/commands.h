@@ -31,4 +31,7 @@ int cmd_unset(struct ctl *ctl, int argc, char **argv);
 /* Reads the arguments of load and opens its file, before ctl changes to the helper's account. */
 int cmd_load_open(struct ctl *ctl, int argc, char **argv);
 
+/* Reads the arguments of check, Postfix's settings, and opens its sockets, before that too. */
+int cmd_check_open(struct ctl *ctl, int argc, char **argv);
+
 #endif

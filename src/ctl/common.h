@@ -33,6 +33,9 @@ struct ctl {
 	FILE *input;
 	const char *input_name;
 	bool replace;
+
+	/* For check: what it found out before. */
+	struct check *check;
 };
 
 /* The exit status for the result of a store function: 0, or another after printing the error. */

@@ -55,7 +55,8 @@ static const struct command {
     {"config", cmd_config, STORE_READ, "[--changed] [NAME]",
 	.help = "effective settings, or one of them"},
     {"check", cmd_check, STORE_READ, "[-P DIR]...",
-	.help = "what is wrong, on Postfix's side too, and what repairs it"},
+	.help = "what is wrong, on Postfix's side too, and what repairs it",
+	.prepare = cmd_check_open},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))

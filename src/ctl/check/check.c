@@ -98,4 +98,5 @@ void check_free(struct check *check)
 	}
 	free(check->memory);
 	free(check->finding);
+	free(check);
 }

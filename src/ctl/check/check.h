@@ -12,9 +12,15 @@
 #include <pwd.h>
 #include <stddef.h>
 
+#define HELPER "policyd-ratelimit"
+
+struct postfix;
+
 struct check {
 	const struct ctl *ctl;
-	const struct passwd *user; /* the helper's account; NULL if it does not exist */
+	const struct passwd *user; /* the helper's account, uid and gid only; NULL if none */
+	bool by_root; /* who started it */
+	struct postfix *postfix; /* what was found out before the change of account */
 	const char *config_path; /* absolute, if possible */
 	const char **finding; /* what was printed */
 	size_t findings;
@@ -45,6 +51,7 @@ const char *check_printable(struct check *check, const char *bytes, size_t lengt
 void check_finding(struct check *check, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Frees the check, which comes from calloc, and its memory. */
 void check_free(struct check *check);
 
 #endif

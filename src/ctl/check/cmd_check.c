@@ -1,35 +1,75 @@
 /*
- * The command check: faults of the configuration, the counter file, their permissions and, in
+ * The command check: faults of the configuration, the log, the counter file and, in
  * ctl/postfix, of how Postfix calls the helper.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "count/record.h"
 #include "ctl/check/check.h"
+#include "ctl/check/database.h"
+#include "ctl/check/files.h"
 #include "ctl/commands.h"
 #include "ctl/postfix/postfix.h"
 
-#include <err.h>
 #include <errno.h>
 #include <getopt.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
+#include <sys/un.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-/* Damaged records that are named; more are only counted. */
-#define DAMAGED_MAX 20
+#define SYSLOG_SOCKET "/dev/log" /* of syslog(3) */
+
+/* config_load read the file before ctl changed from root to the account. */
+static void check_config_file(struct check *check)
+{
+	const struct passwd *user = check->user;
+	const char *path = check->config_path;
+	const char *quoted = check_quote(check, path);
+	const char *closed = files_closed_folder(check, path);
+	/* The owner of a file may give himself any permission. */
+	const char *repair = check_text(
+	    check, "run: chown 0:+%u %s && chmod 0640 %s", (unsigned)user->pw_gid, quoted, quoted);
+	struct stat st;
+
+	if (closed) {
+		check_finding(check,
+		    "%s: %s can't enter %s: every request gets the answer of on_error; run: "
+		    "install -o root -g +%u -m 0640 %s %s",
+		    path, check->ctl->config.user, closed, (unsigned)user->pw_gid, quoted,
+		    DEFAULT_CONFIG);
+		return;
+	}
+	if (stat(path, &st)) {
+		return;
+	}
+	if (check->by_root && st.st_uid != 0) {
+		check_finding(check,
+		    "%s: belongs to uid %u, not to root: whoever takes over that account can lift "
+		    "the limits; %s",
+		    path, (unsigned)st.st_uid, repair);
+	} else if (files_lack(check, R_OK, path, &st)) {
+		check_finding(check,
+		    "%s: %s can't read it: every request gets the answer of on_error; run: chgrp "
+		    "+%u %s && chmod g+r %s",
+		    path, check->ctl->config.user, (unsigned)user->pw_gid, quoted, quoted);
+	}
+	if ((st.st_mode & S_IWGRP) && st.st_gid != 0) {
+		check_finding(check,
+		    "%s: mode is %04o: accounts other than its owner can change the limits; run: "
+		    "chmod go-w %s",
+		    path, st.st_mode & 07777, quoted);
+	}
+}
 
 static void check_config(struct check *check)
 {
 	const struct config *config = &check->ctl->config;
 	const struct passwd *user = check->user;
 	const char *path = check->config_path;
-	const char *quoted = check_quote(check, path);
-	struct stat st;
 
 	if (!check->ctl->config_is_bad && config->rules == 0) {
 		check_finding(check,
@@ -47,232 +87,64 @@ static void check_config(struct check *check)
 		check_finding(check,
 		    "%s: user = %s: spawn(8) does not run programs as root; write: user = %s", path,
 		    config->user, DEFAULT_USER);
-	} else if (geteuid() == user->pw_uid && access(path, R_OK) && errno == EACCES) {
-		/* config_load read it before ctl changed from root to this account. */
-		check_finding(check,
-		    "%s: %s can't read it: every request gets the answer of on_error; run: chgrp "
-		    "+%u %s && chmod g+r %s",
-		    path, config->user, (unsigned)user->pw_gid, quoted, quoted);
-	}
-	if (stat(path, &st) == 0 && (st.st_mode & S_IWGRP) && st.st_gid != 0) {
-		check_finding(check,
-		    "%s: mode is %04o: accounts other than its owner can change the limits; run: "
-		    "chmod go-w %s",
-		    path, st.st_mode & 07777, quoted);
+	} else {
+		check_config_file(check);
 	}
 }
 
-/* Whether the helper's account, if it exists, lacks any of R_OK, W_OK and X_OK. */
-static bool lacks(const struct check *check, int wanted, const char *path, const struct stat *st)
+/* Whether anything reads what is sent to syslog. */
+static bool syslog_listens(void)
 {
-	const struct passwd *user = check->user;
-	unsigned shift = 0;
+	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = SYSLOG_SOCKET};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool listens = fd < 0 ||
+	    connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 ||
+	    (errno != ENOENT && errno != ECONNREFUSED && errno != ENOTSOCK);
 
-	if (!user || geteuid() == user->pw_uid) {
-		return user && access(path, wanted) != 0;
+	if (fd >= 0) {
+		close(fd);
 	}
-	if (st->st_uid == user->pw_uid) {
-		shift = 6;
-	} else if (st->st_gid == user->pw_gid) {
-		shift = 3;
-	}
-	/* These constants are the bits of a mode, in the place of those for others. */
-	return user->pw_uid != 0 && ((~st->st_mode >> shift) & (mode_t)wanted) != 0;
+	return listens;
 }
 
-static void check_folder(struct check *check, const char *folder)
-{
-	const struct passwd *user = check->user;
-	const char *owner = check->ctl->config.user;
-	const char *quoted = check_quote(check, folder);
-	struct stat st;
-
-	if (stat(folder, &st)) {
-		if (errno == ENOENT) {
-			check_finding(check,
-			    "%s: the folder of the counter file is missing: nothing is limited; "
-			    "run: install -d -o %s -m 0750 %s",
-			    folder, owner, quoted);
-		}
-		return;
-	}
-	if (!S_ISDIR(st.st_mode)) {
-		check_finding(check, "%s: not a folder: nothing is limited; write: database = %s",
-		    folder, DEFAULT_DATABASE);
-		return;
-	}
-	if (lacks(check, R_OK | W_OK | X_OK, folder, &st)) {
-		check_finding(check,
-		    "%s: %s can't write to the folder: the helper can't create or compact the "
-		    "counter file; run: chown %s %s && chmod u+rwx %s",
-		    folder, owner, owner, quoted, quoted);
-	}
-	if (st.st_mode & S_IWOTH) {
-		check_finding(check,
-		    "%s: mode is %04o: every account can replace the counter file; run: chmod o-w "
-		    "%s",
-		    folder, st.st_mode & 07777, quoted);
-	} else if ((st.st_mode & S_IWGRP) && user && st.st_gid != user->pw_gid && st.st_gid != 0) {
-		check_finding(check,
-		    "%s: mode is %04o: its group, which is not that of %s, can replace the counter "
-		    "file; run: chmod g-w %s",
-		    folder, st.st_mode & 07777, owner, quoted);
-	}
-}
-
-static void check_space(struct check *check, const char *folder, unsigned long long size)
+static void check_log(struct check *check)
 {
 	const struct config *config = &check->ctl->config;
-	unsigned long long max = config->database_max_size;
-	unsigned long long mib = 1 << 20;
-	unsigned long long available, needed, reserve;
-	struct statvfs disk;
+	const char *log = config->log_path;
+	bool syslog = syslog_listens();
+	const char *folder;
+	const char *repair;
+	struct stat st;
+	bool lacks;
 
-	if (size >= max - max / 10) {
-		check_finding(check,
-		    "%s: %s has %llu MiB, 90 %% of database_max_size or more: once it is full, new "
-		    "keys are not counted; write: database_max_size = %lluM",
-		    check->config_path, config->database, size / mib,
-		    size / mib < 2047 ? size / mib * 2 + 2 : 4096);
-	}
-	/* Some file systems do not tell their size. */
-	if (statvfs(folder, &disk) || disk.f_blocks == 0) {
+	if (config->log == CONFIG_LOG_NONE || (!log && syslog)) {
 		return;
 	}
-	/* Room to grow, and for compaction, which writes a second file. */
-	available = (unsigned long long)disk.f_bavail * disk.f_frsize;
-	reserve = (unsigned long long)disk.f_blocks * disk.f_frsize / 20;
-	needed = max > size ? max - size : 0;
-	reserve = reserve < max ? reserve : max;
-	needed = needed > reserve ? needed : reserve;
-	if (available < needed) {
-		unsigned long long half = available / 2 / 1024;
-
+	folder = dirname(check_text(check, "%s", config->database));
+	repair = syslog ? "syslog" : check_text(check, "file:%s/" HELPER ".log", folder);
+	if (!log) {
 		check_finding(check,
-		    "%s: %llu MiB are free on the disk of %s, and it may grow by %llu MiB: new "
-		    "keys are not counted once the disk is full; write: database_max_size = %lluK",
-		    check->config_path, available / mib, config->database, needed / mib,
-		    half < 64 ? 64 : half);
+		    "%s: nothing listens on " SYSLOG_SOCKET
+		    ": the log is lost; write: log_target = %s",
+		    check->config_path, repair);
+		return;
+	}
+	if (files_closed_folder(check, log)) {
+		lacks = true;
+	} else if (stat(log, &st) == 0) {
+		lacks = S_ISDIR(st.st_mode) || files_lack(check, W_OK, log, &st);
+	} else {
+		folder = dirname(check_text(check, "%s", log));
+		lacks = stat(folder, &st) || files_lack(check, W_OK | X_OK, folder, &st);
+	}
+	if (lacks) {
+		check_finding(check, "%s: %s can't write to %s: %s; write: log_target = %s",
+		    check->config_path, config->user, log,
+		    syslog ? "the log goes to syslog" : "the log is lost", repair);
 	}
 }
 
-struct walking {
-	struct check *check;
-	size_t damaged;
-};
-
-static bool check_record(void *data, struct store_txn *txn, const char *key, size_t key_length,
-    const char *bytes, size_t size)
-{
-	struct walking *walking = data;
-	struct check *check = walking->check;
-	size_t prefix;
-	const struct rule *rule = ctl_rule_of(check->ctl, key, key_length, &prefix);
-	struct record record;
-	struct error error;
-	const char *name;
-	bool can_be_typed;
-
-	(void)txn;
-	if (rule && record_read(&record, bytes, size, &error) && walking->damaged++ < DAMAGED_MAX) {
-		name = check_printable(check, key + prefix, key_length - prefix);
-		can_be_typed = memcmp(name, key + prefix, strlen(name)) == 0;
-		check_finding(check,
-		    "%s: the record of \"%s:%s\" can't be read: %s: the key is not limited; run: "
-		    "policyd-ratelimit-ctl -c %s reset --rule %s %s%s",
-		    check->ctl->config.database, rule->name, name, error.text,
-		    check_quote(check, check->config_path), rule->name,
-		    can_be_typed ? "-- " : "--all", can_be_typed ? check_quote(check, name) : "");
-	}
-	return true;
-}
-
-/* Checks all records. 0, or an exit status if they could not be read. */
-static int check_records(struct check *check)
-{
-	const char *database = check->ctl->config.database;
-	struct walking walking = {.check = check};
-	enum store_result result;
-	struct error error;
-
-	result = store_walk(check->ctl->store, check_record, &walking, &error);
-	if (result == STORE_FORBIDDEN || result == STORE_BUSY) {
-		return ctl_store_failed(result, &error);
-	}
-	if (result != STORE_OK) {
-		check_finding(check, "%s: nothing is limited; run: mv %s %s", error.text,
-		    check_quote(check, database),
-		    check_quote(check, check_text(check, "%s.bad", database)));
-	}
-	if (walking.damaged > DAMAGED_MAX) {
-		check_finding(check,
-		    "%s: %zu records can't be read: their keys are not limited; run: "
-		    "policyd-ratelimit-ctl -c %s reset --all",
-		    database, walking.damaged, check_quote(check, check->config_path));
-	}
-	return 0;
-}
-
-/* 0, or an exit status if something could not be checked. */
-static int check_database(struct check *check)
-{
-	const struct config *config = &check->ctl->config;
-	const struct passwd *user = check->user;
-	const char *path = config->database;
-	const char *quoted = check_quote(check, path);
-	const char *folder = dirname(check_text(check, "%s", path));
-	size_t findings = check->findings;
-	struct stat st;
-
-	check_folder(check, folder);
-	if (stat(path, &st)) {
-		/* The helper will create it. */
-		if (errno == ENOENT || errno == ENOTDIR) {
-			check_space(check, folder, 0);
-			return 0;
-		}
-		/* That this account may not see the file says nothing about the helper. */
-		if (check->findings == findings) {
-			warn("%s", path);
-			return EX_NOPERM;
-		}
-		return 0;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		check_finding(check, "%s: not a file: nothing is limited; write: database = %s",
-		    path, DEFAULT_DATABASE);
-		return 0;
-	}
-	findings = check->findings;
-	if (user && st.st_uid != user->pw_uid) {
-		check_finding(check,
-		    "%s: belongs to uid %u, not to %s: the helper can't write to it; run: chown %s "
-		    "%s",
-		    path, (unsigned)st.st_uid, config->user, config->user, quoted);
-	}
-	if ((st.st_mode & 07777) != config->database_mode) {
-		check_finding(check, "%s: mode is %04o, not database_mode: %s; run: chmod %04o %s",
-		    path, st.st_mode & 07777,
-		    st.st_mode & ~config->database_mode & 0022
-			? "others can change the counters"
-			: "accounts that should read it can't",
-		    config->database_mode, quoted);
-	} else if ((st.st_mode & S_IWGRP) && user && st.st_gid != user->pw_gid) {
-		check_finding(check,
-		    "%s: its group, which is not that of %s, can change the counters; run: chgrp "
-		    "+%u %s",
-		    path, config->user, (unsigned)user->pw_gid, quoted);
-	}
-	check_space(check, folder, (unsigned long long)st.st_size);
-	/* If the owner or the mode is wrong, it is no second fault that the store can't open it. */
-	if (check->findings > findings &&
-	    (lacks(check, R_OK, path, &st) || (st.st_mode & S_IWOTH))) {
-		return 0;
-	}
-	return check_records(check);
-}
-
-static int check_all(struct check *check, const char *const *dir, size_t dirs)
+static int check_all(struct check *check)
 {
 	struct stat st;
 	int status;
@@ -283,8 +155,9 @@ static int check_all(struct check *check, const char *const *dir, size_t dirs)
 		return EX_CONFIG;
 	}
 	check_config(check);
-	status = check_database(check);
-	postfix_check(check, dir, dirs);
+	check_log(check);
+	status = database_check(check);
+	postfix_check(check->postfix);
 	if (check->ctl->config_is_bad) {
 		return EX_CONFIG;
 	}
@@ -297,25 +170,48 @@ static int check_all(struct check *check, const char *const *dir, size_t dirs)
 	return status;
 }
 
-int cmd_check(struct ctl *ctl, int argc, char **argv)
+/*
+ * Postfix's settings, and its sockets, which root alone can open: before ctl changes to the
+ * account.
+ */
+int cmd_check_open(struct ctl *ctl, int argc, char **argv)
 {
-	struct check check = {
-	    .ctl = ctl, .config_path = ctl->config_path, .user = getpwnam(ctl->config.user)};
-	const char **dir = check_alloc(&check, (size_t)argc, sizeof(*dir));
+	struct check *check = ctl_must(calloc(1, sizeof(*check)));
+	const char **dir = check_alloc(check, (size_t)argc, sizeof(*dir));
 	char *absolute = realpath(ctl->config_path, NULL);
+	const struct passwd *user = getpwnam(ctl->config.user);
 	size_t dirs = 0;
-	int status = CTL_USAGE;
 	int option;
 
-	if (absolute) {
-		check.config_path = check_keep(&check, absolute);
+	ctl->check = check;
+	check->ctl = ctl;
+	check->config_path = absolute ? check_keep(check, absolute) : ctl->config_path;
+	check->by_root = geteuid() == 0;
+	if (user) {
+		struct passwd *copy = check_alloc(check, 1, sizeof(*copy));
+
+		/* The next getpwnam fills the same struct. */
+		copy->pw_uid = user->pw_uid;
+		copy->pw_gid = user->pw_gid;
+		check->user = copy;
 	}
 	while ((option = getopt(argc, argv, "P:")) == 'P') {
 		dir[dirs++] = optarg;
 	}
-	if (option == -1 && optind == argc) {
-		status = check_all(&check, dir, dirs);
+	if (option != -1 || optind != argc) {
+		check_free(check);
+		return CTL_USAGE;
 	}
-	check_free(&check);
+	check->postfix = postfix_load(check, dir, dirs);
+	return 0;
+}
+
+int cmd_check(struct ctl *ctl, int argc, char **argv)
+{
+	int status = check_all(ctl->check);
+
+	(void)argc;
+	(void)argv;
+	check_free(ctl->check);
 	return status;
 }

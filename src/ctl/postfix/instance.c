@@ -62,8 +62,10 @@ static bool read_spawn(struct check *check, struct policy *policy)
 			policy->config = argument_of(check, field->at[++i]);
 		} else if (strncmp(word, "--config=", 9) == 0) {
 			policy->config = word + 9;
-		} else if (strncmp(word, "-c", 2) == 0) {
+		} else if (strncmp(word, "-c", 2) == 0 && word[2] != '\0') {
 			policy->config = word + 2;
+		} else if (!policy->unknown) {
+			policy->unknown = word;
 		}
 	}
 	return strcmp(basename(policy->program), HELPER) == 0;
@@ -75,7 +77,7 @@ static void add_policy(struct instance *instance, const struct service *service)
 	const char *name = service->field.at[SERVICE_NAME];
 	struct policy *policy = &instance->policy[instance->policies];
 
-	*policy = (struct policy){.service = service, .name = name};
+	*policy = (struct policy){.service = service, .name = name, .socket = -1};
 	if (!read_spawn(check, policy)) {
 		return;
 	}
@@ -214,6 +216,7 @@ struct instance *instance_load(struct check *check, const char *dir)
 	struct service *service;
 
 	instance->check = check;
+	instance->dir = dir;
 	if (!postconf_load(postconf, check, dir)) {
 		return NULL;
 	}

@@ -9,8 +9,6 @@
 
 #include "ctl/postfix/postconf.h"
 
-#define HELPER "policyd-ratelimit"
-
 /* A service that runs the helper. */
 struct policy {
 	const struct service *service; /* NULL: it is missing */
@@ -19,7 +17,10 @@ struct policy {
 	const char *user; /* NULL: it has none */
 	const char *program;
 	const char *config; /* of its -c, or the default */
+	const char *unknown; /* an argument that the helper ignores; NULL: none */
 	bool ours; /* reads the configuration that is checked */
+	int socket; /* connected to the running service; -1: errno is in socket_failure */
+	int socket_failure;
 };
 
 /* Restriction lists, in the order in which smtpd evaluates them. */
@@ -49,6 +50,7 @@ struct smtpd {
 struct instance {
 	struct check *check;
 	struct postconf postconf;
+	const char *dir; /* NULL: the default */
 	const char *main_cf;
 	const char *master_cf;
 	struct policy *policy; /* with room for one more */
@@ -56,6 +58,8 @@ struct instance {
 	struct policy *ours; /* the first that is; NULL if none */
 	struct smtpd *smtpd;
 	size_t smtpds;
+	enum { RUNS, RUNS_STALE, RUNS_NOT, RUNS_UNKNOWN } runs; /* as live.h tells */
+	const char *stale; /* with RUNS_STALE: the file that was changed */
 	const char *dangling; /* NAME that a check asks, if that seems to mean a missing helper */
 };
 

@@ -5,6 +5,8 @@
  */
 #include "ctl/postfix/lists.h"
 
+#include "base/duration.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -12,6 +14,23 @@
 #define STOCK_DEFAULT_ACTION "451 4.3.5 Server configuration problem"
 
 #define RELAY_FIRST "smtpd_relay_before_recipient_restrictions"
+
+/* What check_policy_service's argument should have, and how long Postfix may wait at most. */
+#define ATTRIBUTES "timeout=10s, default_action=DUNNO"
+#define TIMEOUT_MAX_MS 30000
+
+/*
+ * The faults of one list, and the list as it should be. All faults show the same line, so that
+ * following one of them does not undo another.
+ */
+struct plan {
+	struct words words; /* NULL in place of a word that goes away */
+	const char *front; /* what comes in front of them */
+	const char *more; /* further settings: "; write: ...", or "" */
+	bool changed; /* the list itself, not only other settings */
+	const char **fault;
+	size_t faults;
+};
 
 /* A check_policy_service that asks one of our policies. */
 struct call {
@@ -21,19 +40,25 @@ struct call {
 	const struct words *list;
 	size_t i; /* of the word check_policy_service */
 	const struct policy *policy;
-	const char *where; /* for the finding */
-	const char *argument; /* as it should be */
+	struct plan *plan;
 };
 
-static bool list_asks(const struct smtpd *smtpd, unsigned n)
+static void add_fault(struct call *call, const char *fault)
+{
+	struct plan *plan = call->plan;
+
+	/* Each check has three at most. */
+	plan->fault[plan->faults++] = fault;
+}
+
+bool lists_asks(const struct smtpd *smtpd, unsigned n)
 {
 	const struct words *list = &smtpd->list[n];
 
 	return instance_find_check(smtpd->instance, list, 0, true) < list->n;
 }
 
-/* "main.cf: LIST", or "master.cf: SERVICE: LIST" if the entry has its own. */
-static const char *where(const struct smtpd *smtpd, unsigned n)
+const char *lists_where(const struct smtpd *smtpd, unsigned n)
 {
 	const struct instance *instance = smtpd->instance;
 	const char *name = instance_lists[n];
@@ -45,8 +70,7 @@ static const char *where(const struct smtpd *smtpd, unsigned n)
 	return check_text(instance->check, "%s: %s", instance->main_cf, name);
 }
 
-/* The line that sets it: below the entry if own, or if that has its own setting; in main.cf. */
-static const char *setting(const struct smtpd *smtpd, const char *name, const char *value, bool own)
+const char *lists_setting(const struct smtpd *smtpd, const char *name, const char *value, bool own)
 {
 	struct check *check = smtpd->instance->check;
 	const char *blank = *value ? " " : "";
@@ -57,74 +81,154 @@ static const char *setting(const struct smtpd *smtpd, const char *name, const ch
 	return check_text(check, *value ? "write: -o { %s = %s }" : "write: -o %s=%s", name, value);
 }
 
-/*
- * The line that sets list n to its words after front, with this argument of its check at index at,
- * or without that check if argument is NULL.
- */
-static const char *list_setting(const struct smtpd *smtpd, unsigned n, const char *front, size_t at,
-    const char *argument, bool own)
+/* The line that sets list n to front and these words, of which some may be NULL. */
+static const char *list_setting(
+    const struct smtpd *smtpd, unsigned n, const char *front, const struct words *words, bool own)
 {
-	const struct words *list = &smtpd->list[n];
 	char *text = NULL;
 	size_t size;
 	FILE *out = ctl_must(open_memstream(&text, &size));
 
 	fputs(front, out);
-	for (size_t i = 0; i < list->n; i++) {
-		const char *word = argument && i == at + 1 ? argument : list->at[i];
+	for (size_t i = 0; i < words->n; i++) {
+		const char *word = words->at[i];
 		/* Unlike names of restrictions, arguments have other characters than these. */
-		bool is_argument = word[strspn(word, "abcdefghijklmnopqrstuvwxyz_")] != '\0';
+		bool is_argument =
+		    word && word[strspn(word, "abcdefghijklmnopqrstuvwxyz_")] != '\0';
 
-		if (argument || (i != at && i != at + 1)) {
+		if (word) {
 			fprintf(out, "%s%s", ftell(out) == 0 ? "" : is_argument ? " " : ", ", word);
 		}
 	}
 	fclose(out);
-	return setting(smtpd, instance_lists[n], check_keep(smtpd->instance->check, text), own);
+	return lists_setting(
+	    smtpd, instance_lists[n], check_keep(smtpd->instance->check, text), own);
 }
 
-/* The line that puts a check in front of list n. */
-static const char *setting_with_check(
+const char *lists_setting_with_check(
     const struct smtpd *smtpd, unsigned n, const struct policy *policy, bool own)
 {
 	const char *front = check_text(smtpd->instance->check,
-	    "check_policy_service { %s, default_action=DUNNO }", policy->endpoint);
+	    "check_policy_service { %s, " ATTRIBUTES " }", policy->endpoint);
 
-	return list_setting(smtpd, n, front, smtpd->list[n].n, NULL, own);
+	return list_setting(smtpd, n, front, &smtpd->list[n], own);
 }
 
-/* How a check names the helper, and whether it has a default action. Sets call->argument. */
-static void check_argument(struct call *call)
+/* Whether the argument { ... } has no closing brace. */
+static bool is_unclosed(const char *argument)
+{
+	int depth = 0;
+
+	for (; *argument; argument++) {
+		depth += (*argument == '{') - (*argument == '}');
+	}
+	return depth > 0;
+}
+
+/* Whether a word after the first is "NAME=..." or "{ NAME = ... }". */
+static bool has_attribute(const struct words *words, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (size_t i = 1; i < words->n; i++) {
+		const char *word = words->at[i] + strspn(words->at[i], "{" SEPARATORS);
+
+		if (strncmp(word, name, length) == 0 &&
+		    word[length + strspn(word + length, SEPARATORS)] == '=') {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool waits_too_long(const struct smtpd *smtpd)
+{
+	int64_t timeout_ms;
+
+	return duration_parse(settings_text(smtpd->settings, "smtpd_policy_service_timeout"),
+		   &timeout_ms) != 0 ||
+	    timeout_ms > TIMEOUT_MAX_MS;
+}
+
+/* The argument with that endpoint, all of its attributes, and those that it lacks. */
+static const char *right_argument(const struct call *call, const struct words *words,
+    const char *endpoint, bool lacks_action, bool lacks_timeout)
+{
+	struct check *check = call->check;
+	const char *text = check_text(check, "{ %s", endpoint);
+	size_t i = 1;
+
+	/* If the closing brace is missing, what follows may be other restrictions. */
+	for (; i < words->n && strchr(words->at[i], '='); i++) {
+		text = check_text(check, "%s, %s", text, words->at[i]);
+	}
+	text = check_text(check, "%s%s%s }", text, lacks_timeout ? ", timeout=10s" : "",
+	    lacks_action ? ", default_action=DUNNO" : "");
+	for (; i < words->n; i++) {
+		bool is_argument = strpbrk(words->at[i], ":/.") != NULL;
+
+		text = check_text(check, "%s%s %s", text, is_argument ? "" : ",", words->at[i]);
+	}
+	return text;
+}
+
+/* How a check names the helper, and what it says for the case that there is none. */
+static bool check_argument(struct call *call)
 {
 	struct check *check = call->check;
 	const struct smtpd *smtpd = call->smtpd;
 	const char *argument = call->list->at[call->i + 1];
 	const char *endpoint = instance_endpoint(smtpd->instance, argument);
-	bool elsewhere =
-	    strncmp(endpoint, "unix:", 5) == 0 && strcmp(endpoint, call->policy->endpoint) != 0;
-	bool lacks_action = !strstr(argument, "default_action") &&
+	const char *own = call->policy->endpoint;
+	bool elsewhere = strncmp(endpoint, "unix:", 5) == 0 && strcmp(endpoint, own) != 0;
+	bool unclosed = is_unclosed(argument);
+	size_t length = strlen(argument);
+	struct words words;
+	bool lacks_action, lacks_timeout;
+
+	if (*argument == '{') {
+		argument =
+		    check_text(check, "%.*s", (int)(length - (unclosed ? 1 : 2)), argument + 1);
+	}
+	words = words_split(check, argument, SEPARATORS);
+	lacks_action = !has_attribute(&words, "default_action") &&
 	    settings_is(
 		smtpd->settings, "smtpd_policy_service_default_action", STOCK_DEFAULT_ACTION);
-	const char *repair;
-
-	call->argument = argument;
-	if (!elsewhere && !lacks_action) {
-		return;
-	}
-	call->argument = check_text(check, "{ %s, default_action=DUNNO }",
-	    elsewhere ? call->policy->endpoint : words_trim(check, argument, "{}" SEPARATORS));
-	repair = list_setting(smtpd, call->n, "", call->i, call->argument, false);
-	if (elsewhere) {
-		check_finding(check,
-		    "%s: it asks %s, but the service is %s: nothing listens there, mail is not "
-		    "limited; %s",
-		    call->where, endpoint, call->policy->endpoint, repair);
+	lacks_timeout = !has_attribute(&words, "timeout") && waits_too_long(smtpd);
+	if (unclosed) {
+		add_fault(call, "missing }: smtpd ends with an error, Postfix accepts no mail");
+	} else if (elsewhere) {
+		add_fault(call,
+		    check_text(check,
+			"it asks %s, but the service is %s: nothing listens there, mail is not "
+			"limited",
+			endpoint, own));
+	} else if (lacks_action) {
+		add_fault(call,
+		    "check_policy_service without default_action: Postfix accepts no mail while "
+		    "the helper can't be started");
+	} else if (lacks_timeout) {
+		add_fault(call,
+		    "check_policy_service without timeout: each message waits for 60 to 200 s "
+		    "while the helper can't be started");
 	} else {
-		check_finding(check,
-		    "%s: check_policy_service without default_action: Postfix accepts no mail "
-		    "while the helper can't be started; %s",
-		    call->where, repair);
+		return true;
 	}
+	call->plan->changed = true;
+	call->plan->words.at[call->i + 1] = right_argument(call, &words,
+	    elsewhere         ? own
+		: words.n > 0 ? words.at[0]
+			      : own,
+	    lacks_action, lacks_timeout);
+	return !unclosed;
+}
+
+/* Takes the check out of the list. */
+static void drop(struct call *call)
+{
+	call->plan->words.at[call->i] = NULL;
+	call->plan->words.at[call->i + 1] = NULL;
+	call->plan->changed = true;
 }
 
 static bool is_one_of(const char *word, const char *const *words)
@@ -135,12 +239,25 @@ static bool is_one_of(const char *word, const char *const *words)
 	return *words;
 }
 
+/* Whether what precedes the check makes it harmless. */
+static void check_warning(struct call *call)
+{
+	if (call->i > 0 && strcasecmp(call->list->at[call->i - 1], "warn_if_reject") == 0) {
+		add_fault(call,
+		    "check_policy_service comes after warn_if_reject: what it denies is only "
+		    "logged, mail is not limited");
+		call->plan->words.at[call->i - 1] = NULL;
+		call->plan->changed = true;
+	}
+}
+
 /* Whether restrictions before the check end the list, for some clients or for all. */
-static void check_reached(const struct call *call)
+static void check_reached(struct call *call)
 {
 	static const char *const ending[] = {"permit", "reject", "defer", NULL};
 	struct check *check = call->check;
-	const char *ends = "";
+	struct plan *plan = call->plan;
+	const char *ends = "", *text;
 
 	for (size_t i = 0; i < call->i; i++) {
 		const char *word = call->list->at[i];
@@ -152,13 +269,17 @@ static void check_reached(const struct call *call)
 		}
 	}
 	if (*ends) {
-		check_finding(check,
-		    "%s: check_policy_service comes after %s: clients that are permitted or "
-		    "rejected there are not limited; %s",
-		    call->where, ends,
-		    list_setting(call->smtpd, call->n,
-			check_text(check, "check_policy_service %s", call->argument), call->i, NULL,
-			false));
+		add_fault(call,
+		    check_text(check,
+			"check_policy_service comes after %s: clients that are permitted or "
+			"rejected there are not limited",
+			ends));
+		text = check_text(check, "check_policy_service %s", plan->words.at[call->i + 1]);
+		if (!strstr(plan->front, text)) {
+			plan->front = check_text(
+			    check, "%s%s%s", plan->front, *plan->front ? ", " : "", text);
+		}
+		drop(call);
 	}
 }
 
@@ -203,88 +324,79 @@ static bool comes_after_decision(const struct call *call)
 	return false;
 }
 
-static void check_order(const struct call *call)
+static void check_order(struct call *call)
 {
 	const struct smtpd *smtpd = call->smtpd;
 	const struct words *relay = &smtpd->list[LIST_RELAY];
+	struct plan *plan = call->plan;
 	bool too_early =
 	    call->n < LIST_RELAY && settings_is(smtpd->settings, "smtpd_delay_reject", "no");
-	const char *repair;
+	const char *more = NULL;
 
 	if (!too_early && comes_after_decision(call)) {
 		return;
 	}
 	if (call->n == LIST_RECIPIENT && !decides(relay, relay->n)) {
-		repair = setting(smtpd, instance_lists[LIST_RELAY],
+		more = lists_setting(smtpd, instance_lists[LIST_RELAY],
 		    "permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination",
 		    false);
 	} else if (call->n == LIST_RECIPIENT && settings_get(smtpd->settings, RELAY_FIRST)) {
-		repair = setting(smtpd, RELAY_FIRST, "yes", false);
+		more = lists_setting(smtpd, RELAY_FIRST, "yes", false);
 	} else {
-		repair = list_setting(smtpd, call->n, "", call->i, NULL, false);
-		if (!list_asks(smtpd, LIST_DATA)) {
-			repair = check_text(call->check, "%s; %s", repair,
-			    setting_with_check(smtpd, LIST_DATA, call->policy, false));
+		plan->front = "";
+		drop(call);
+		if (!lists_asks(smtpd, LIST_DATA)) {
+			more = lists_setting_with_check(smtpd, LIST_DATA, call->policy, false);
 		}
 	}
-	check_finding(call->check, "%s: check_policy_service %s; %s", call->where,
-	    too_early ? "with smtpd_delay_reject = no: Postfix asks before it knows a recipient, "
-			"so nothing is counted"
-		      : "comes before reject_unauth_destination: strangers who try to relay are "
-			"counted although they are rejected",
-	    repair);
+	plan->more = more ? check_text(call->check, "; %s", more) : "";
+	add_fault(call,
+	    too_early ? "check_policy_service with smtpd_delay_reject = no: Postfix asks before it "
+			"knows a recipient, so nothing is counted"
+		      : "check_policy_service comes before reject_unauth_destination: strangers "
+			"who try to relay are counted although they are rejected");
 }
 
-static void check_calls(const struct smtpd *smtpd)
+static void check_list(const struct smtpd *smtpd, unsigned n)
 {
 	const struct instance *instance = smtpd->instance;
+	struct check *check = instance->check;
+	const struct words *list = &smtpd->list[n];
+	struct plan plan = {
+	    .words = {.at = check_alloc(check, list->n + 1, sizeof(*plan.words.at)), .n = list->n},
+	    .front = "",
+	    .more = "",
+	    .fault = check_alloc(check, 4 * list->n + 1, sizeof(*plan.fault)),
+	};
+	const char *line = "";
 
-	for (unsigned n = 0; n < LISTS; n++) {
-		const struct words *list = &smtpd->list[n];
+	for (size_t i = 0; i < list->n; i++) {
+		plan.words.at[i] = list->at[i];
+	}
+	for (size_t i = 0; (i = instance_find_check(instance, list, i, true)) < list->n; i++) {
+		struct call call = {
+		    .check = check,
+		    .smtpd = smtpd,
+		    .n = n,
+		    .list = list,
+		    .i = i,
+		    .policy = instance_policy_of(instance, list->at[i + 1]),
+		    .plan = &plan,
+		};
 
-		for (size_t i = 0; (i = instance_find_check(instance, list, i, true)) < list->n;
-		     i++) {
-			struct call call = {
-			    .check = instance->check,
-			    .smtpd = smtpd,
-			    .n = n,
-			    .list = list,
-			    .i = i,
-			    .policy = instance_policy_of(instance, list->at[i + 1]),
-			    .where = where(smtpd, n),
-			};
-
-			check_argument(&call);
+		if (check_argument(&call)) {
+			check_warning(&call);
 			check_reached(&call);
 			check_order(&call);
 		}
 	}
-}
-
-/* Only the last list knows the size of a message. */
-static void check_bytes(const struct instance *instance)
-{
-	const struct ctl *ctl = instance->check->ctl;
-	const struct rule *rule = NULL;
-	bool anywhere = false;
-
-	for (size_t i = 0; i < ctl->config.rules && !ctl->config_is_bad && !rule; i++) {
-		rule = ctl->config.rule[i].count == COUNT_BYTES ? &ctl->config.rule[i] : NULL;
+	if (plan.changed) {
+		line = check_text(
+		    check, "; %s", list_setting(smtpd, n, plan.front, &plan.words, false));
 	}
-	for (size_t i = 0; i < instance->smtpds; i++) {
-		anywhere = anywhere || list_asks(&instance->smtpd[i], LIST_END);
-	}
-	for (size_t i = 0; i < instance->smtpds && rule; i++) {
-		const struct smtpd *smtpd = &instance->smtpd[i];
-
-		if (instance_asks(smtpd, true) && (!anywhere || smtpd->has_users) &&
-		    !list_asks(smtpd, LIST_END)) {
-			check_finding(instance->check,
-			    "%s: no check_policy_service: rule %s, count = bytes, counts nothing; "
-			    "%s",
-			    where(smtpd, LIST_END), rule->name,
-			    setting_with_check(smtpd, LIST_END, instance->ours, anywhere));
-		}
+	for (size_t i = 0; i < plan.faults; i++) {
+		check_finding(
+		    check, "%s: %s%s%s", lists_where(smtpd, n), plan.fault[i], line, plan.more);
 	}
 }
 
@@ -329,13 +441,15 @@ static void check_who_asks(const struct instance *instance)
 				     "its own %s has no check_policy_service and replaces that of "
 				     "main.cf",
 				     instance_lists[n]),
-		    setting_with_check(smtpd, n == LISTS ? LIST_DATA : n, instance->ours, true));
+		    lists_setting_with_check(
+			smtpd, n == LISTS ? LIST_DATA : n, instance->ours, true));
 	}
 	if (!anybody && !named) {
 		check_finding(check,
 		    "%s: no list has check_policy_service for %s: mail is not limited; %s",
 		    instance->main_cf, instance->ours->endpoint,
-		    setting_with_check(&instance->smtpd[0], LIST_DATA, instance->ours, false));
+		    lists_setting_with_check(
+			&instance->smtpd[0], LIST_DATA, instance->ours, false));
 	}
 }
 
@@ -343,7 +457,8 @@ void lists_check(const struct instance *instance)
 {
 	check_who_asks(instance);
 	for (size_t i = 0; i < instance->smtpds; i++) {
-		check_calls(&instance->smtpd[i]);
+		for (unsigned n = 0; n < LISTS; n++) {
+			check_list(&instance->smtpd[i], n);
+		}
 	}
-	check_bytes(instance);
 }

@@ -6,19 +6,63 @@
 #include "ctl/postfix/postfix.h"
 
 #include "base/duration.h"
+#include "ctl/check/files.h"
 #include "ctl/postfix/lists.h"
+#include "ctl/postfix/live.h"
+#include "ctl/postfix/rules.h"
 
 #include <errno.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* The time limit of spawn that is suggested unless smtpd's own time is longer. */
 #define TIME_LIMIT_S 3600
 
-static bool can_be_run(const struct policy *policy)
+struct postfix {
+	struct instance **instance;
+	size_t n;
+	bool are_named; /* by the administrator */
+};
+
+static bool can_be_run(const char *program)
 {
-	return !strchr(policy->program, '/') || access(policy->program, X_OK) == 0;
+	return !strchr(program, '/') || access(program, X_OK) == 0;
+}
+
+/* Whether programs can be run from the folder, or from the next one above it that exists. */
+static bool may_hold_programs(struct check *check, const char *folder)
+{
+	struct statvfs disk;
+
+	while (statvfs(folder, &disk) && errno == ENOENT && strcmp(folder, "/") != 0) {
+		folder = dirname(check_text(check, "%s", folder));
+	}
+	return statvfs(folder, &disk) == 0 && !(disk.f_flag & ST_NOEXEC);
+}
+
+/* The program that the entry should have. It need not exist. */
+static const char *right_program(struct check *check, const struct policy *policy)
+{
+	static const char *const place[] = {
+	    DEFAULT_HELPER, "/usr/libexec/" HELPER, "/usr/sbin/" HELPER};
+
+	if (can_be_run(policy->program)) {
+		return policy->program;
+	}
+	for (size_t i = 0; i < sizeof(place) / sizeof(*place); i++) {
+		const char *folder = dirname(check_text(check, "%s", place[i]));
+
+		if (can_be_run(place[i]) ||
+		    (strcmp(place[i], policy->program) != 0 && may_hold_programs(check, folder) &&
+			!files_closed_folder(check, place[i]))) {
+			return place[i];
+		}
+	}
+	return DEFAULT_HELPER;
 }
 
 /* The entry as it should be. */
@@ -35,7 +79,7 @@ static const char *right_entry(const struct instance *instance, const struct pol
 	return check_text(check, "%s %s %s n n - 0 spawn user=%s argv=%s%s", policy->name,
 	    service ? service->field.at[SERVICE_TYPE] : "unix",
 	    service ? service->field.at[SERVICE_PRIVATE] : "-", check->ctl->config.user,
-	    can_be_run(policy) ? policy->program : DEFAULT_HELPER, option);
+	    right_program(check, policy), option);
 }
 
 static void entry_finding(const struct instance *instance, const struct policy *policy,
@@ -69,6 +113,41 @@ static void check_user(const struct instance *instance, const struct policy *pol
 	}
 }
 
+/* A program that the account can't run. */
+static void check_program(const struct instance *instance, const struct policy *policy)
+{
+	struct check *check = instance->check;
+	const char *program = policy->program;
+	const char *quoted = check_quote(check, program);
+	const char *reason = access(program, X_OK) ? strerror(errno) : "";
+	const char *what = check_text(check, "%s can't be run: %s", program, reason);
+	const char *right = right_program(check, policy);
+	const char *repair = check_text(check, "write: %s", right_entry(instance, policy));
+	const char *closed = files_closed_folder(check, program);
+	struct statvfs disk;
+	struct stat st;
+	bool exists = stat(program, &st) == 0 && S_ISREG(st.st_mode);
+	bool noexec = exists && statvfs(program, &disk) == 0 && (disk.f_flag & ST_NOEXEC);
+
+	if (closed) {
+		what = check_text(check, "%s can't be run: %s can't enter %s", program,
+		    check->ctl->config.user, closed);
+	} else if (noexec) {
+		what = check_text(
+		    check, "%s can't be run: its file system is mounted noexec", program);
+	}
+	if (exists && !noexec) {
+		repair = check_text(check, "run: chmod 0755 %s", quoted);
+	} else if (!can_be_run(right) && (closed || noexec)) {
+		repair =
+		    check_text(check, "run: install -D -m 0755 %s %s; %s", quoted, right, repair);
+	} else if (!can_be_run(right) && strcmp(right, program) == 0) {
+		repair = "run: make install";
+	}
+	check_finding(check, "%s: %s: %s: no helper is started, mail is not limited; %s",
+	    instance->master_cf, policy->name, what, repair);
+}
+
 static void check_entry(const struct instance *instance, const struct policy *policy)
 {
 	struct check *check = instance->check;
@@ -95,10 +174,13 @@ static void check_entry(const struct instance *instance, const struct policy *po
 		entry_finding(instance, policy, check_text(check, "maxproc is %s, not 0", maxproc),
 		    "mail waits if there are more connections than that");
 	}
-	if (!can_be_run(policy)) {
+	if (policy->unknown) {
 		entry_finding(instance, policy,
-		    check_text(check, "%s can't be run: %s", policy->program, strerror(errno)),
-		    "no helper is started, mail is not limited");
+		    check_text(check, "the argument %s is unknown", policy->unknown),
+		    "the helper ignores it");
+	}
+	if (!can_be_run(policy->program)) {
+		check_program(instance, policy);
 	}
 }
 
@@ -122,7 +204,10 @@ static void check_time_limit(const struct instance *instance, const struct polic
 	    ttl_s < TIME_LIMIT_S ? TIME_LIMIT_S : 2 * ttl_s);
 }
 
-/* Makes sure that at least one policy is ours, for the checks that follow. */
+/*
+ * Makes sure that at least one policy is ours, for the checks that follow. The administrator may
+ * check a new file before a service uses it; so another one is a fault only if it does not exist.
+ */
 static void check_policies(struct instance *instance)
 {
 	struct check *check = instance->check;
@@ -134,12 +219,14 @@ static void check_policies(struct instance *instance)
 		return;
 	}
 	instance->ours = first;
-	if (instance->policies > 0) {
-		fault = check_text(
-		    check, "the helper reads %s, not %s", first->config, check->config_path);
+	if (instance->policies > 0 && (access(first->config, F_OK) == 0 || errno != ENOENT)) {
+		first->ours = true;
+	} else if (instance->policies > 0) {
+		fault = check_text(check, "the helper reads %s, which does not exist, and not %s",
+		    first->config, check->config_path);
 		first->ours = true;
 		first->config = check->config_path;
-		entry_finding(instance, first, fault, "this configuration limits nothing");
+		entry_finding(instance, first, fault, "mail is not limited");
 	} else {
 		*first = (struct policy){
 		    .name = name,
@@ -147,6 +234,7 @@ static void check_policies(struct instance *instance)
 		    .program = DEFAULT_HELPER,
 		    .config = check->config_path,
 		    .ours = true,
+		    .socket = -1,
 		};
 		instance->policies = 1;
 		check_finding(check,
@@ -157,16 +245,24 @@ static void check_policies(struct instance *instance)
 
 static void check_instance(struct instance *instance)
 {
+	bool can_answer = live_check(instance);
+
 	check_policies(instance);
 	for (size_t i = 0; i < instance->policies; i++) {
 		const struct policy *policy = &instance->policy[i];
+		size_t findings = instance->check->findings;
 
 		if (policy->ours && policy->service) {
 			check_entry(instance, policy);
 			check_time_limit(instance, policy);
+			/* With a fault of its entry, it is no second fault that it fails. */
+			if (can_answer && instance->check->findings == findings) {
+				live_ask(instance, policy);
+			}
 		}
 	}
 	lists_check(instance);
+	rules_check(instance);
 }
 
 /* Whether an instance that the administrator did not name should limit mail. */
@@ -180,14 +276,13 @@ static bool concerns_us(const struct instance *instance)
 	return concerns;
 }
 
-void postfix_check(struct check *check, const char *const *dir, size_t dirs)
+struct postfix *postfix_load(struct check *check, const char *const *dir, size_t dirs)
 {
-	bool are_named = dirs > 0;
-	bool any_concerns = false;
-	struct instance *standard = are_named ? NULL : instance_load(check, NULL);
-	struct instance **instance;
-	size_t n = 0;
+	struct postfix *postfix = check_alloc(check, 1, sizeof(*postfix));
+	struct instance *standard;
 
+	postfix->are_named = dirs > 0;
+	standard = postfix->are_named ? NULL : instance_load(check, NULL);
 	if (standard) {
 		struct words more = words_split(check,
 		    settings_text(&standard->postconf.main, "multi_instance_directories"),
@@ -196,24 +291,36 @@ void postfix_check(struct check *check, const char *const *dir, size_t dirs)
 		dir = more.at;
 		dirs = more.n;
 	}
-	instance = check_alloc(check, dirs + 1, sizeof(*instance));
+	postfix->instance = check_alloc(check, dirs + 1, sizeof(*postfix->instance));
 	if (standard) {
-		instance[n++] = standard;
+		postfix->instance[postfix->n++] = standard;
 	}
 	for (size_t i = 0; i < dirs; i++) {
 		struct instance *loaded = instance_load(check, dir[i]);
 
 		if (loaded) {
-			instance[n++] = loaded;
+			postfix->instance[postfix->n++] = loaded;
 		}
 	}
-	for (size_t i = 0; i < n; i++) {
-		any_concerns = any_concerns || concerns_us(instance[i]);
+	for (size_t i = 0; i < postfix->n; i++) {
+		live_open(postfix->instance[i]);
 	}
-	for (size_t i = 0; i < n; i++) {
+	return postfix;
+}
+
+void postfix_check(const struct postfix *postfix)
+{
+	bool any_concerns = false;
+
+	for (size_t i = 0; i < postfix->n; i++) {
+		any_concerns = any_concerns || concerns_us(postfix->instance[i]);
+	}
+	for (size_t i = 0; i < postfix->n; i++) {
+		struct instance *instance = postfix->instance[i];
+
 		/* An instance that only relays mail needs no limit. */
-		if (are_named || (any_concerns ? concerns_us(instance[i]) : i == 0)) {
-			check_instance(instance[i]);
+		if (postfix->are_named || (any_concerns ? concerns_us(instance) : i == 0)) {
+			check_instance(instance);
 		}
 	}
 }

@@ -9,7 +9,15 @@
 
 #include "ctl/check/check.h"
 
-/* Checks the instances in these folders; if none, the default one and those that it names. */
-void postfix_check(struct check *check, const char *const *dir, size_t dirs);
+struct postfix;
+
+/*
+ * Reads the settings of the instances in these folders; if none, of the default one and those that
+ * it names; and connects to the services that run the helper. It lives as long as the check.
+ */
+struct postfix *postfix_load(struct check *check, const char *const *dir, size_t dirs);
+
+/* Prints the findings. */
+void postfix_check(const struct postfix *postfix);
 
 #endif

@@ -1,0 +1,25 @@
+/*
+ * What the helper's account can do with files, for the command check.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef CTL_CHECK_FILES_H
+#define CTL_CHECK_FILES_H
+
+#include "ctl/check/check.h"
+
+#include <sys/stat.h>
+
+/* Whether the helper's account, if it exists, lacks any of R_OK, W_OK and X_OK. */
+bool files_lack(const struct check *check, int wanted, const char *path, const struct stat *st);
+
+/* The first folder on the way to path that the account can't enter; NULL if there is none. */
+const char *files_closed_folder(struct check *check, const char *path);
+
+/* Whether the folder is the program's own, so that its owner and mode may be changed. */
+bool files_are_own(struct check *check, const char *folder, const struct stat *st);
+
+/* "write: database = FILE", for a file in a folder that the account can use or that is made. */
+const char *files_other_place(struct check *check);
+
+#endif
