@@ -7,6 +7,9 @@ use warnings;
 use File::Temp qw(tempdir);
 use JSON::PP qw(decode_json);
 use Test::More;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use PrivatePostfix;
 use RateTest qw(run slurp spew source_dir build_dir);
 
 my $examples = build_dir() . '/examples';
@@ -59,15 +62,48 @@ subtest 'units' => sub {
             "$job: its timer can be enabled");
         is_deeply($service->{'Service.Type'}, ['oneshot'], 'it runs and ends');
         ok($service->{'Service.ProtectSystem'}, 'shut in');
-        is(!!$service->{'Service.User'}, $job ne 'metrics', 'account');
+        ok($service->{'Service.User'}, 'not as root');
     }
-    # Postfix's sendmail needs the group of postdrop, which these settings keep from it.
-    my @deadly = grep {
-        /\AService\.(?:NoNewPrivileges|SystemCall\w+|Restrict\w+|PrivateDevices|ProtectKernel\w+
-        |ProtectClock|ProtectHostname|MemoryDenyWriteExecute|LockPersonality|DynamicUser
-        |PrivateUsers)\z/x
-    } keys %{unit('policyd-ratelimit-report.service')};
-    is_deeply(\@deadly, [], 'the report can be mailed');
+};
+
+# Nothing may write as root where another account could have put a symbolic link.
+unlike($text{'policyd-ratelimit.cron'}, qr/^#?(?:[\d*]+ ){5} *root /m, 'cron: nothing as root');
+
+subtest 'systemd-analyze security' => sub {
+    plan skip_all => 'needs systemd-analyze'
+        if !grep { -x "$_/systemd-analyze" } split /:/, $ENV{PATH};
+    for my $job (qw(clean metrics report)) {
+        my $unit = "$examples/policyd-ratelimit-$job.service";
+        my (undef, $out, $err) = run('systemd-analyze', 'security', '--offline=yes', $unit);
+        my ($level) = $out =~ /Overall exposure level for \S+: ([\d.]+)/;
+        plan skip_all => "it says nothing: $err" if !defined $level;
+        cmp_ok($level, '<', 2, "$job: exposure");
+    }
+};
+
+# As the unit runs it: no new privileges, and the group of postdrop as one more.
+subtest 'the report can be mailed' => sub {
+    my $missing = PrivatePostfix::missing('sendmail', 'setpriv');
+    plan skip_all => $missing if $missing;
+    # An account other than root may only use the configuration in the usual place.
+    my @in_place = ('unshare', '-m', 'sh', '-c', 'mount --bind "$0" /etc/postfix && exec "$@"');
+    plan skip_all => 'needs name spaces and /etc/postfix'
+        if (run(@in_place, source_dir(), 'true'))[0] != 0;
+    my $service = unit('policyd-ratelimit-report.service');
+    is_deeply([map { $service->{"Service.$_"}[0] } 'NoNewPrivileges', 'SupplementaryGroups'],
+        ['yes', 'postdrop'], 'its group');
+    my $postfix = PrivatePostfix->new->start;
+    my $mail = $postfix->dir . '/mail';
+    spew($mail, "To: root\@example.com\nSubject: report\n\nNobody.\n");
+    chmod 0644, $mail;
+    my ($sendmail) = grep { -x } map {"$_/sendmail"} PrivatePostfix::path();
+    my ($status, $out, $err) = run({stdin => $mail}, @in_place, $postfix->dir . '/etc', 'setpriv', '--reuid=nobody',
+        '--regid=nogroup', '--groups=postdrop', '--no-new-privs', '--bounding-set=-all',
+        $sendmail, '-t', '-f', 'nobody@example.com');
+    is("$status$out$err", '0', 'accepted');
+    ok($postfix->wait_for_mail_log(qr/pickup\[\d+\]: \w+: uid=\d+ from=<nobody/), 'picked up')
+        or diag $postfix->mail_log;
+    $postfix->stop;
 };
 
 subtest 'systemd-analyze verify' => sub {
@@ -91,15 +127,15 @@ chmod 0755, $ctl;
 # What a shell gets to see: systemd makes one dollar of two.
 my ($service) = unit('policyd-ratelimit-metrics.service')->{'Service.ExecStart'}[0]
     =~ m{\A/bin/sh -c '([^']+)'\z};
-my ($cron) = $text{'policyd-ratelimit.cron'} =~ /^#\* \* \* \* \*  root  (.+)$/m;
+my ($cron) = $text{'policyd-ratelimit.cron'} =~ /^#\* \* \* \* \*  \S+  (.+)$/m;
 my %writer =
     ('the service' => ($service // '') =~ s/\$\$/\$/gr, 'the line for cron' => $cron // '');
 for my $who (sort keys %writer) {
     subtest "metrics by $who" => sub {
         my $dir = tempdir(CLEANUP => 1);
         my $command = $writer{$who} =~ s/\Q$installed\E/$ctl/gr
-            =~ s{/var/lib/prometheus/node-exporter}{$dir}gr;
-        local $ENV{DIRECTORY} = $dir;
+            =~ s{/var/lib/policyd-ratelimit-metrics}{$dir}gr;
+        local $ENV{STATE_DIRECTORY} = $dir;
         my ($status, $out, $err) = run('/bin/sh', '-c', $command);
         is("$status$out$err", '0', 'runs');
         is_deeply([map {s{.*/}{}r} glob "$dir/*"], ['policyd-ratelimit.prom'], 'one file is there');
