@@ -279,7 +279,7 @@ subtest 'the service' => sub {
         ['unpriv',       "$master unpriv is y", sub {s/- n n/- - n/r}],
         ['maxproc',      "$master maxproc is 100, not 0", sub {s/- 0 spawn/- - spawn/r}],
         ['maxproc 5',    "$master maxproc is 5, not 0", sub {s/- 0 spawn/- 5 spawn/r}],
-        ['another configuration', "$master the helper reads /other, which does not exist, and not $config",
+        ['another configuration', "$master the helper reads /other, which does not exist,",
             sub {s/-c \S+/-c \/other/r}],
         ['and in one word',       "$master the helper reads /other, which does not",
             sub {s/-c \S+/-c\/other/r}],
@@ -287,7 +287,7 @@ subtest 'the service' => sub {
             sub {s/-c \S+/--config=\/other/r}],
         ['an unknown argument', "$master the argument --debug is unknown: the helper ignores it",
             sub {s/-c/--debug -c/r}],
-        ['none',                  "$master the helper reads /\\S+, which does not exist, and not $config",
+        ['none',                  "$master the helper reads /\\S+, which does not exist, and",
             sub {s/ -c \S+//r}],
     );
     for my $case (@cases) {
@@ -445,7 +445,7 @@ subtest 'the lists' => sub {
             my %repair = map { s/.*?(?=; write: )//r => 1 } @lines;
             is(scalar keys %repair, 1, 'one repair for all') or diag explain \%repair;
             repair($lines[$n]);
-            silent("following line $n alone: $text");
+            silent("following line $n alone: " . $text =~ s/\n.*//rs);
         }
     }
     postfix("${limit}smtpd_data_restrictions = permit_mynetworks, $plain\n", $spawn . $smtp);
@@ -853,7 +853,8 @@ SKIP: {
         spew("$dir/noexec/policyd-ratelimit", "#!/bin/sh\n");
         chmod 0755, "$dir/noexec/policyd-ratelimit";
         configure();
-        postfix($limit . $data, ($spawn =~ s{argv=\S+}{argv=$dir/noexec/policyd-ratelimit}r) . $smtp);
+        postfix($limit . $data,
+            ($spawn =~ s{argv=\S+}{argv=$dir/noexec/policyd-ratelimit}r) . $smtp);
         finds_in_space('a file system without programs',
             "mount --bind '$dir/noexec' '$dir/noexec' && "
                 . "mount -o remount,bind,noexec '$dir/noexec'",

@@ -97,7 +97,8 @@ subtest 'the report can be mailed' => sub {
     spew($mail, "To: root\@example.com\nSubject: report\n\nNobody.\n");
     chmod 0644, $mail;
     my ($sendmail) = grep { -x } map {"$_/sendmail"} PrivatePostfix::path();
-    my ($status, $out, $err) = run({stdin => $mail}, @in_place, $postfix->dir . '/etc', 'setpriv', '--reuid=nobody',
+    my ($status, $out, $err) = run({stdin => $mail}, @in_place,
+        $postfix->dir . '/etc', 'setpriv', '--reuid=nobody',
         '--regid=nogroup', '--groups=postdrop', '--no-new-privs', '--bounding-set=-all',
         $sendmail, '-t', '-f', 'nobody@example.com');
     is("$status$out$err", '0', 'accepted');

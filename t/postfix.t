@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use PrivatePostfix;
+use RateTest qw(run slurp spew build_dir);
 use Test::More;
 
 my $missing = PrivatePostfix::missing();
@@ -208,6 +209,38 @@ subtest 'the helper is killed between two requests' => sub {
     accepted_ok($result, 1, 'next message');
     denied_ok($result->{rcpt}[1], 'r2@example.com', '3/hour', 'its second is denied');
     $client->quit;
+};
+
+subtest 'check of a running Postfix' => sub {
+    use_postfix(rule('5/hour', 'recipients'), data => $service);
+    my $etc = $postfix->dir . '/etc';
+    my $check = sub {
+        my ($status, $out, $err) = run(build_dir() . '/policyd-ratelimit-ctl', '-c',
+            $postfix->config_path, 'check', '-P', $etc);
+        return "$status $out$err";
+    };
+    is($check->(), '0 ', 'all is well');
+    ok(!-e $postfix->database_path, 'its question counts nothing');
+    logged_ok('allowed 0/0');
+    utime undef, undef, "$etc/master.cf";
+    my $fault = "1 $etc/master.cf: changed since Postfix has read it: the old settings hold; "
+        . "run: postfix -c $etc reload\n";
+    ok($postfix->wait_for(sub { $check->() eq $fault }), 'changed') or diag $check->();
+    my ($master) = slurp($postfix->dir . '/queue/pid/master.pid') =~ /(\d+)/;
+    kill 'HUP', $master;
+    ok($postfix->wait_for(sub { $check->() eq '0 ' }), 'reloaded') or diag $check->();
+
+    my $helper = $postfix->dir . '/policyd-ratelimit';
+    rename $helper, "$helper.good";
+    spew($helper, "#!/bin/false\n");
+    chmod 0755, $helper;
+    like($check->(), qr/\A1 $etc\/master.cf: policy: asked through its socket, it closes the /,
+        'a helper that does not work');
+    rename "$helper.good", $helper;
+    is($check->(), '0 ', 'one that works');
+    $postfix->stop_master;
+    is($check->(), "1 $etc/main.cf: Postfix is stopped: no mail is accepted; "
+        . "run: postfix -c $etc start\n", 'stopped');
 };
 
 $postfix->stop;

@@ -88,6 +88,7 @@ static int64_t time_of_reload(const char *master)
 	while ((entry = readdir(proc))) {
 		if (read_process(entry->d_name, &process) && process.parent == atol(master) &&
 		    strcmp(process.name, "qmgr") == 0) {
+			/* Later than it was by the time that this process has run. */
 			reload_ms = clock_now_ms() -
 			    (self.start_ticks - process.start_ticks) * 1000 / ticks_per_s;
 		}
@@ -96,12 +97,13 @@ static int64_t time_of_reload(const char *master)
 	return reload_ms;
 }
 
-/* Whether the file was changed after that. What this process itself has run is not exact. */
+/* Whether the file was changed after that. */
 static bool is_newer(const char *file, int64_t time_ms)
 {
 	struct stat st;
 
-	return time_ms > 0 && stat(file, &st) == 0 && (int64_t)st.st_mtime * 1000 > time_ms;
+	return time_ms > 0 && stat(file, &st) == 0 &&
+	    (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000 > time_ms;
 }
 
 static void open_socket(const struct instance *instance, struct policy *policy)
