@@ -66,6 +66,16 @@ SKIP: {
 }
 
 my $readme = slurp("$source/README.md");
+
+# Without a timeout, mail would wait for minutes if the helper can't be started.
+my %shown = map { ($_ => slurp($_)) } glob "$source/README.md $source/doc/* "
+    . "$source/master.cf.example $source/examples/* $source/t/demo";
+for my $file (sort keys %shown) {
+    my $shown = $shown{$file} =~ s/^#//mgr;
+    my @checks = $shown =~ /check_policy_service\s+(\{[^}]*\}|(?:unix|inet):\S+)/g;
+    is_deeply([grep { !/\A\{\s*\w+:[^,]+,\s*timeout=10s,\s*default_action=DUNNO\b/ } @checks], [],
+        "timeout and default_action in $file");
+}
 like($readme, qr/^\s*\.\/bootstrap $_\b/m, "README has ./bootstrap $_") for qw(demo check);
 
 done_testing;
