@@ -5,6 +5,7 @@
 use strict;
 use warnings;
 use IO::Select;
+use IO::Socket::INET;
 use IO::Socket::UNIX;
 use POSIX ();
 use Test::More;
@@ -60,7 +61,8 @@ my $relay  = 'smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenti
 sub spew_old {
     my ($file, $text) = @_;
     spew($file, $text);
-    utime time - 60, time - 60, $file;
+    # The fake Postfix below has read it.
+    utime $^T - 60, $^T - 60, $file;
     return;
 }
 
@@ -142,11 +144,15 @@ sub finds {
 
 # Stands in for a running Postfix: a process master with a child qmgr, and sockets on which each
 # question gets an answer.
+my $port;
+
 sub fake_postfix {
     my @sockets = map {
         my $path = "$dir/queue/$_";
         IO::Socket::UNIX->new(Local => $path, Listen => 9) or die "$path: $!";
     } qw(private/policyd-ratelimit public/policyd-ratelimit private/other);
+    push @sockets, IO::Socket::INET->new(Listen => 9, LocalAddr => '127.0.0.1') || die $!;
+    $port = $sockets[-1]->sockport;
     pipe my $ready, my $tell or die $!;
     my $pid = fork // die $!;
     if ($pid == 0) {
@@ -241,9 +247,9 @@ subtest 'silent: other good set-ups' => sub {
             . "smtpd_policy_service_timeout = 20\n"
             . "smtpd_data_restrictions = check_policy_service unix:private/policyd-ratelimit\n",
             $spawn . $smtp],
-        'a port'              => ["127.0.0.1:10040_time_limit = 1h\nsmtpd_data_restrictions = "
-            . ($ask =~ s/unix:\S+,/inet:localhost:10040,/r) . "\n",
-            ($spawn =~ s/^\S+ unix/127.0.0.1:10040 inet/r) . $smtp],
+        'a port'              => ["127.0.0.1:${port}_time_limit = 1h\nsmtpd_data_restrictions = "
+            . ($ask =~ s/unix:\S+,/inet:localhost:$port,/r) . "\n",
+            ($spawn =~ s/^\S+ unix/127.0.0.1:$port inet/r) . $smtp],
         'a public socket'     => [$limit . ($data =~ s/private/public/r),
             ($spawn =~ s/unix -/unix n/r) . $smtp],
         'time in hours'       => ["policyd-ratelimit_time_limit = 1h\n$data", $spawn . $smtp],
@@ -279,15 +285,15 @@ subtest 'the service' => sub {
         ['unpriv',       "$master unpriv is y", sub {s/- n n/- - n/r}],
         ['maxproc',      "$master maxproc is 100, not 0", sub {s/- 0 spawn/- - spawn/r}],
         ['maxproc 5',    "$master maxproc is 5, not 0", sub {s/- 0 spawn/- 5 spawn/r}],
-        ['another configuration', "$master the helper reads /other, which does not exist,",
+        ['another configuration', "$master the helper can't read /other: No such file",
             sub {s/-c \S+/-c \/other/r}],
-        ['and in one word',       "$master the helper reads /other, which does not",
+        ['and in one word',       "$master the helper can't read /other: No such",
             sub {s/-c \S+/-c\/other/r}],
-        ['and with a long name',  "$master the helper reads /other, which does not",
+        ['and with a long name',  "$master the helper can't read /other: No such",
             sub {s/-c \S+/--config=\/other/r}],
         ['an unknown argument', "$master the argument --debug is unknown: the helper ignores it",
             sub {s/-c/--debug -c/r}],
-        ['none',                  "$master the helper reads /\\S+, which does not exist, and",
+        ['none',                  "$master the helper can't read /\\S+: No such",
             sub {s/ -c \S+//r}],
     );
     for my $case (@cases) {
@@ -398,6 +404,12 @@ subtest 'the lists' => sub {
         ['no closing brace, and more', "$main: smtpd_data_restrictions: missing \\}: smtpd ends",
             'smtpd_data_restrictions = check_policy_service { unix:private/policyd-ratelimit, '
                 . "timeout=10s, reject_rbl_client b.example, permit\n", $smtp],
+        ['no opening brace', "$main: smtpd_data_restrictions: missing \\{: smtpd does not know",
+            'smtpd_data_restrictions = check_policy_service unix:private/policyd-ratelimit, '
+                . "timeout=9s, default_action=DUNNO }, permit\n", $smtp],
+        ['a relay list that only permits', "$main: smtpd_recipient_restrictions: \\S+ $early",
+            "smtpd_relay_restrictions = check_client_access hash:/etc/clients, permit\n"
+                . "smtpd_recipient_restrictions = $ask\n", $smtp],
         ['behind warn_if_reject',
             "$main: smtpd_data_restrictions: check_policy_service comes after warn_if_reject:",
             "smtpd_data_restrictions = reject_unauth_pipelining, warn_if_reject $ask\n", $smtp],
@@ -478,6 +490,9 @@ subtest 'the lists' => sub {
     finds('a match on logins', "$main: smtpd_sasl_auth_enable is no everywhere: rule users");
     configure(rules => "$rules\nmatch = sasl_username =\n");
     silent('a match on strangers');
+    configure(rules => "[rule logins]\nkey = sasl_username\nlimit = 10/hour\n");
+    postfix("smtpd_authorized_xclient_hosts = 127.0.0.1\n$limit$data", $spawn . $smtp);
+    silent('logins at a proxy');
     configure(rules => $rules . $bytes);
     postfix($limit . $data, $spawn . $smtp);
     finds('bytes are never counted',
@@ -498,10 +513,10 @@ subtest 'the running Postfix' => sub {
     my ($status, $out, $err) = check();
     is("$status$err$out", "1$master: changed since Postfix has read it: the old settings hold; "
         . "run: postfix -c $dir/postfix reload\n", 'not reloaded');
-    utime time - 60, time - 60, $master;
+    utime $^T - 60, $^T - 60, $master;
     utime time + 60, time + 60, $main;
     like((check())[1], qr/\A$main: changed since Postfix has read it:\N+\n\z/, 'main.cf too');
-    utime time - 60, time - 60, $main;
+    utime $^T - 60, $^T - 60, $main;
 
     my $pid = slurp("$dir/queue/pid/master.pid");
     my $stopped = "$main: Postfix is stopped: no mail is accepted; "
@@ -527,6 +542,10 @@ subtest 'the running Postfix' => sub {
     }
     unlink "$dir/answer";
     silent('answers again');
+    postfix("127.0.0.1:1_time_limit = 1h\nsmtpd_data_restrictions = "
+        . ($ask =~ s/unix:\S+,/inet:127.0.0.1:1,/r) . "\n",
+        ($spawn =~ s/^\S+ unix/127.0.0.1:1 inet/r) . $smtp);
+    like((check())[1], qr/\A$master: 127.0.0.1:1: Postfix does not listen on inet:\N+\n\z/, 'port');
 };
 
 subtest 'instances' => sub {
@@ -663,6 +682,11 @@ subtest 'database' => sub {
     configure();
     rmdir $folder;
     finds('no folder', "$folder: the folder of the counter file is missing");
+    symlink "$dir/nowhere", "$dir/dangling";
+    configure(global => {database => "$dir/dangling/counters.tdb"});
+    finds('a link to no folder', "$dir/dangling: the folder of the counter file is missing");
+    configure(global => {database => "$helper/sub/counters.tdb"});
+    finds('a folder below a file', "$helper/sub: the folder of the counter file can't be reached");
     configure();
     chmod 0777, $folder;
     finds('everybody may write to the folder', "$folder: mode is 0777");
@@ -824,6 +848,26 @@ subtest 'what is no matter of owners' => sub {
     chown $uid, $gid, $config;
     finds('and nobody else may read it', "$config: belongs to uid $uid, not to root");
     chown 0, 0, $config;
+    {
+        configure();
+        my $own = "$dir/own/policyd-ratelimit";
+        run('mkdir', '-p', $own);
+        spew("$own/file.conf", slurp($config));
+        chmod 0644, "$own/file.conf";
+        chown $uid, $gid, $own;
+        my ($status, $out) = run(build_dir() . '/policyd-ratelimit-ctl', '-c', "$own/file.conf",
+            'check', '-P', "$dir/postfix");
+        like("$status $out", qr{\A1[ ]$own/file.conf:[ ]$user[ ]can[ ]write[ ]to[ ]its[ ]folder:
+            \N+;[ ]run:[ ]install[ ]-o[ ]root[ ]-g[ ]\+$gid[ ]-m[ ]0640[ ]$own/file.conf
+            [ ]/\S+\n\z}x,
+            'a folder in which the account can replace the configuration');
+        chown 0, 0, $own;
+        chmod 0700, "$dir/own";
+        ($status, $out) = run(build_dir() . '/policyd-ratelimit-ctl', '-c', "$own/file.conf",
+            'check', '-P', "$dir/postfix");
+        like("$status $out", qr{\A1 $own/file.conf: $user can't enter $dir/own: \N+; run: inst},
+            'a folder that it cannot enter');
+    }
     configure();
     chmod 0700, $helper;
     finds('a program that the account may not run',
@@ -879,6 +923,10 @@ subtest 'the log' => sub {
     postfix($limit . $data, $spawn . $smtp);
     configure(global => {log => 'denied', log_target => "file:$dir/none/log"});
     finds('no folder of the log', "$config: $user can't write to $dir/none/log");
+    configure(global => {log => 'denied', log_target => 'file:/proc/log',
+        database => "$dir/tmp/counters.tdb"});
+    repair($_) for split /\n/, (check())[1];
+    silent('neither log nor counters');
     configure(global => {log => 'denied'});
     my $own = IO::Socket::UNIX->new(Peer => '/dev/log', Type => SOCK_DGRAM);
     $t->configure(global => {user => $user, database => $database, log_target => 'syslog'},

@@ -33,15 +33,27 @@ static void check_config_file(struct check *check)
 	/* The owner of a file may give himself any permission. */
 	const char *repair = check_text(
 	    check, "run: chown 0:+%u %s && chmod 0640 %s", (unsigned)user->pw_gid, quoted, quoted);
+	const char *folder = dirname(check_text(check, "%s", path));
+	const char *user_name = check->ctl->config.user;
+	/* A copy elsewhere. Of the default place, only the administrator knows one. */
+	const char *move = strcmp(path, DEFAULT_CONFIG) == 0
+	    ? "make another folder for it"
+	    : check_text(check, "run: install -o root -g +%u -m 0640 %s " DEFAULT_CONFIG,
+		  (unsigned)user->pw_gid, quoted);
 	struct stat st;
 
 	if (closed) {
 		check_finding(check,
-		    "%s: %s can't enter %s: every request gets the answer of on_error; run: "
-		    "install -o root -g +%u -m 0640 %s %s",
-		    path, check->ctl->config.user, closed, (unsigned)user->pw_gid, quoted,
-		    DEFAULT_CONFIG);
+		    "%s: %s can't enter %s: every request gets the answer of on_error; %s", path,
+		    user_name, closed, move);
 		return;
+	}
+	if (check->by_root && geteuid() == user->pw_uid && access(folder, W_OK) == 0 &&
+	    stat(folder, &st) == 0 && !(st.st_mode & S_ISVTX)) {
+		check_finding(check,
+		    "%s: %s can write to its folder: whoever takes over that account can replace "
+		    "the file; %s",
+		    path, user_name, move);
 	}
 	if (stat(path, &st)) {
 		return;
@@ -55,7 +67,7 @@ static void check_config_file(struct check *check)
 		check_finding(check,
 		    "%s: %s can't read it: every request gets the answer of on_error; run: chgrp "
 		    "+%u %s && chmod g+r %s",
-		    path, check->ctl->config.user, (unsigned)user->pw_gid, quoted, quoted);
+		    path, user_name, (unsigned)user->pw_gid, quoted, quoted);
 	}
 	if ((st.st_mode & S_IWGRP) && st.st_gid != 0) {
 		check_finding(check,
@@ -121,6 +133,9 @@ static void check_log(struct check *check)
 		return;
 	}
 	folder = dirname(check_text(check, "%s", config->database));
+	if (!files_can_use(check, folder) && !files_can_make(check, folder)) {
+		folder = files_other_folder(check);
+	}
 	repair = syslog ? "syslog" : check_text(check, "file:%s/" HELPER ".log", folder);
 	if (!log) {
 		check_finding(check,

@@ -47,13 +47,16 @@ static bool check_folder(struct check *check, const char *folder, bool *own)
 		return false;
 	}
 	if (stat(folder, &st)) {
-		if (errno == ENOENT) {
-			check_finding(check,
-			    "%s: the folder of the counter file is missing: nothing is limited; "
-			    "run: install -d -o %s -m 0750 %s",
-			    folder, owner, quoted);
-		}
-		return errno == ENOENT;
+		const char *why = errno == ENOENT
+		    ? "is missing"
+		    : check_text(check, "can't be reached: %s", strerror(errno));
+
+		check_finding(check,
+		    "%s: the folder of the counter file %s: nothing is limited; %s", folder, why,
+		    files_can_make(check, folder)
+			? check_text(check, "run: install -d -o %s -m 0750 %s", owner, quoted)
+			: files_other_place(check));
+		return false;
 	}
 	if (!S_ISDIR(st.st_mode)) {
 		check_finding(check, "%s: not a folder: nothing is limited; %s", folder,
@@ -61,13 +64,10 @@ static bool check_folder(struct check *check, const char *folder, bool *own)
 		return false;
 	}
 	*own = files_are_own(check, folder, &st);
-	errno = 0;
 	if (files_lack(check, R_OK | W_OK | X_OK, folder, &st)) {
+		int reason = access(folder, W_OK) ? errno : EACCES;
 		const char *repair = files_other_place(check);
-		int reason = errno;
 
-		(void)access(folder, W_OK);
-		reason = geteuid() == (user ? user->pw_uid : 0) ? errno : EACCES;
 		if (*own && reason == EPERM) {
 			repair = check_text(check, "run: chattr -ai %s", quoted);
 		} else if (*own && reason != EROFS) {

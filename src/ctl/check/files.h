@@ -16,10 +16,19 @@ bool files_lack(const struct check *check, int wanted, const char *path, const s
 /* The first folder on the way to path that the account can't enter; NULL if there is none. */
 const char *files_closed_folder(struct check *check, const char *path);
 
+/* Whether the account can keep counters or a log in the folder, and not everybody else too. */
+bool files_can_use(struct check *check, const char *folder);
+
 /* Whether the folder is the program's own, so that its owner and mode may be changed. */
 bool files_are_own(struct check *check, const char *folder, const struct stat *st);
 
-/* "write: database = FILE", for a file in a folder that the account can use or that is made. */
+/* Whether the folder does not exist and can be made. */
+bool files_can_make(struct check *check, const char *folder);
+
+/* Another folder for the counters, which the account can use, or could if it were made. */
+const char *files_other_folder(struct check *check);
+
+/* "write: database = FILE", for a file in that folder, which "run: install -d ..." makes. */
 const char *files_other_place(struct check *check);
 
 #endif

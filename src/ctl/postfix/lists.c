@@ -125,6 +125,14 @@ static bool is_unclosed(const char *argument)
 	return depth > 0;
 }
 
+/* Whether that word of a list should be within the braces of the check in front of it. */
+static bool is_attribute(const struct words *list, size_t i)
+{
+	return i < list->n &&
+	    (strchr(list->at[i], '=') || strcmp(list->at[i], "}") == 0 ||
+		strcmp(list->at[i], "{") == 0);
+}
+
 /* Whether a word after the first is "NAME=..." or "{ NAME = ... }". */
 static bool has_attribute(const struct words *words, const char *name)
 {
@@ -182,10 +190,19 @@ static bool check_argument(struct call *call)
 	const char *own = call->policy->endpoint;
 	bool elsewhere = strncmp(endpoint, "unix:", 5) == 0 && strcmp(endpoint, own) != 0;
 	bool unclosed = is_unclosed(argument);
+	bool unopened = false;
 	size_t length = strlen(argument);
+	size_t i = call->i + 2;
 	struct words words;
 	bool lacks_action, lacks_timeout;
 
+	while (*argument != '{' && is_attribute(call->list, i)) {
+		/* They are taken for the names of restrictions. */
+		argument = check_text(check, "%s %s", argument,
+		    words_trim(check, call->list->at[i], "{}" SEPARATORS));
+		call->plan->words.at[i++] = NULL;
+		unopened = true;
+	}
 	if (*argument == '{') {
 		argument =
 		    check_text(check, "%.*s", (int)(length - (unclosed ? 1 : 2)), argument + 1);
@@ -197,6 +214,8 @@ static bool check_argument(struct call *call)
 	lacks_timeout = !has_attribute(&words, "timeout") && waits_too_long(smtpd);
 	if (unclosed) {
 		add_fault(call, "missing }: smtpd ends with an error, Postfix accepts no mail");
+	} else if (unopened) {
+		add_fault(call, "missing {: smtpd does not know these words, and rejects all mail");
 	} else if (elsewhere) {
 		add_fault(call,
 		    check_text(check,
@@ -336,11 +355,12 @@ static void check_order(struct call *call)
 	if (!too_early && comes_after_decision(call)) {
 		return;
 	}
-	if (call->n == LIST_RECIPIENT && !decides(relay, relay->n)) {
+	if (call->n == LIST_RECIPIENT && relay->n == 0) {
 		more = lists_setting(smtpd, instance_lists[LIST_RELAY],
 		    "permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination",
 		    false);
-	} else if (call->n == LIST_RECIPIENT && settings_get(smtpd->settings, RELAY_FIRST)) {
+	} else if (call->n == LIST_RECIPIENT && decides(relay, relay->n) &&
+	    settings_get(smtpd->settings, RELAY_FIRST)) {
 		more = lists_setting(smtpd, RELAY_FIRST, "yes", false);
 	} else {
 		plan->front = "";

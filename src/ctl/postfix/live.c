@@ -9,11 +9,13 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <netdb.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -106,28 +108,68 @@ static bool is_newer(const char *file, int64_t time_ms)
 	    (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000 > time_ms;
 }
 
-static void open_socket(const struct instance *instance, struct policy *policy)
+static int connect_to(int family, const struct sockaddr *address, socklen_t length)
+{
+	struct timeval wait = {.tv_sec = ANSWER_MS / 1000};
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int reason;
+
+	if (fd >= 0 &&
+	    (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) ||
+		connect(fd, address, length))) {
+		reason = errno;
+		close(fd);
+		errno = reason;
+		return -1;
+	}
+	return fd;
+}
+
+static int connect_unix(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	const char *path = check_text(instance->check, "%s/%s",
-	    settings_text(&instance->postconf.main, "queue_directory"), policy->endpoint + 5);
 
-	policy->socket_failure = EAFNOSUPPORT;
-	if (strncmp(policy->endpoint, "unix:", 5) != 0 ||
-	    strlen(path) >= sizeof(address.sun_path)) {
-		return;
+	if (strlen(path) >= sizeof(address.sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
 	}
 	memcpy(address.sun_path, path, strlen(path));
-	policy->socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (policy->socket >= 0 &&
-	    connect(policy->socket, (const struct sockaddr *)&address, sizeof(address)) == 0) {
-		return;
+	return connect_to(AF_UNIX, (const struct sockaddr *)&address, sizeof(address));
+}
+
+/* name: "HOST:PORT" */
+static int connect_inet(struct check *check, const char *name)
+{
+	const char *colon = strrchr(name, ':');
+	const char *host = words_trim(
+	    check, check_text(check, "%.*s", colon ? (int)(colon - name) : 0, name), "[]");
+	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+	struct addrinfo *found;
+	int fd, reason;
+
+	if (!colon || getaddrinfo(host, colon + 1, &hints, &found)) {
+		errno = EINVAL;
+		return -1;
 	}
-	policy->socket_failure = errno;
-	if (policy->socket >= 0) {
-		close(policy->socket);
+	fd = connect_to(found->ai_family, found->ai_addr, found->ai_addrlen);
+	reason = errno;
+	freeaddrinfo(found);
+	errno = reason;
+	return fd;
+}
+
+static void open_socket(const struct instance *instance, struct policy *policy)
+{
+	struct check *check = instance->check;
+	const char *queue = settings_text(&instance->postconf.main, "queue_directory");
+
+	if (strncmp(policy->endpoint, "inet:", 5) == 0) {
+		policy->socket = connect_inet(check, policy->endpoint + 5);
+	} else {
+		policy->socket =
+		    connect_unix(check_text(check, "%s/%s", queue, policy->endpoint + 5));
 	}
-	policy->socket = -1;
+	policy->socket_failure = policy->socket < 0 ? errno : 0;
 }
 
 void live_open(struct instance *instance)
@@ -243,7 +285,7 @@ void live_ask(const struct instance *instance, const struct policy *policy)
 			     : "journalctl -n 20 -g spawn");
 	} else if (!check->ctl->config_is_bad &&
 	    instance_same_file(policy->config, check->config_path) &&
-	    strcmp(answer, config->success_action) != 0) {
+	    !strchr(config->success_action, '{') && strcmp(answer, config->success_action) != 0) {
 		check_finding(check,
 		    "%s: %s: asked through its socket, it answers %s and not success_action: it "
 		    "can't use %s, and its log says why; run: %s",

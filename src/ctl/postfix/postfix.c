@@ -206,7 +206,7 @@ static void check_time_limit(const struct instance *instance, const struct polic
 
 /*
  * Makes sure that at least one policy is ours, for the checks that follow. The administrator may
- * check a new file before a service uses it; so another one is a fault only if it does not exist.
+ * check a new file before a service uses it; so another one is a fault only if it can't be read.
  */
 static void check_policies(struct instance *instance)
 {
@@ -219,11 +219,14 @@ static void check_policies(struct instance *instance)
 		return;
 	}
 	instance->ours = first;
-	if (instance->policies > 0 && (access(first->config, F_OK) == 0 || errno != ENOENT)) {
+	/* Another account than the helper's may just not see the file. */
+	if (instance->policies > 0 &&
+	    (access(first->config, R_OK) == 0 ||
+		(errno != ENOENT && (!check->user || geteuid() != check->user->pw_uid)))) {
 		first->ours = true;
 	} else if (instance->policies > 0) {
-		fault = check_text(check, "the helper reads %s, which does not exist, and not %s",
-		    first->config, check->config_path);
+		fault = check_text(
+		    check, "the helper can't read %s: %s", first->config, strerror(errno));
 		first->ours = true;
 		first->config = check->config_path;
 		entry_finding(instance, first, fault, "mail is not limited");

@@ -124,7 +124,9 @@ static void check_logins(const struct instance *instance, const struct rule *rul
 	for (size_t i = 0; i < instance->smtpds; i++) {
 		const char *name = instance->smtpd[i].service->field.at[SERVICE_NAME];
 
-		if (settings_is(instance->smtpd[i].settings, "smtpd_sasl_auth_enable", "yes")) {
+		/* A proxy that users log in to may tell their names with XCLIENT. */
+		if (settings_is(instance->smtpd[i].settings, "smtpd_sasl_auth_enable", "yes") ||
+		    *settings_text(instance->smtpd[i].settings, "smtpd_authorized_xclient_hosts")) {
 			return;
 		}
 		if (strncmp(name, "submission", 10) == 0 || strcmp(name, "587") == 0) {
