@@ -157,13 +157,14 @@ sub fake_postfix {
     my $pid = fork // die $!;
     if ($pid == 0) {
         $0 = 'master';
+        my $master = $$;
         my $qmgr = fork // POSIX::_exit(1);
         if ($qmgr == 0) {
             $0 = 'qmgr';
             $SIG{TERM} = 'DEFAULT';
             print {$tell} "ready\n";
             close $tell;
-            sleep 1 while getppid != 1;
+            sleep 1 while getppid == $master;
             POSIX::_exit(0);
         }
         $SIG{TERM} = sub { kill 'KILL', $qmgr; POSIX::_exit(0) };
@@ -174,11 +175,11 @@ sub fake_postfix {
                 if (grep { $_ == $socket } @sockets) {
                     $select->add(scalar $socket->accept);
                 } elsif (sysread $socket, my $question, 4096) {
+                    spew("$dir/question", $question);
                     my $answer = -e "$dir/answer" ? slurp("$dir/answer") : "action=DUNNO\n\n";
                     syswrite $socket, $answer if length $answer;
                     $select->remove($socket) if !length $answer;
                     close $socket if !length $answer;
-                    spew("$dir/question", $question);
                 } else {
                     $select->remove($socket);
                     close $socket;
