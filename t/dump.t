@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 use strict;
 use warnings;
+use Encode qw(decode FB_CROAK LEAVE_SRC);
+use JSON::PP qw(decode_json);
 use Test::More;
 use Exceptions;
 use RateTest qw(run slurp spew);
@@ -54,6 +56,94 @@ subtest 'dump and load' => sub {
     is_deeply([$t->ctl({text => "# none\n"}, 'load', '--replace', '-')],
         [0, "0 lines for 0 keys loaded\n", '']);
     is(($t->ctl('dump'))[1], '', 'unless it is to replace');
+};
+
+# Whether a terminal shows all of it: lines of well-formed UTF-8, nothing invisible.
+sub is_printable {
+    my ($text, $name) = @_;
+    my $decoded = eval { decode('UTF-8', $text, FB_CROAK | LEAVE_SRC) } // "\e";
+    return ok($decoded !~ /[^\P{C}\n\t]|[\x{2028}\x{2029}\x{ad}\x{fe0f}\x{3164}]/, $name)
+        || diag unpack 'H*', $text;
+}
+
+my @odd = (
+    "latin\xe9", "\x80\xff", "right\xe2\x80\xaeleft", "ara\xd8\x9cbic", "mon\xe1\xa0\x8egol",
+    "note\xef\xbf\xb9\xef\xbf\xbb", "tag\xf3\xa0\x81\x81\xf3\xa0\x81\xbf", "DOM\\xavier", 'DOM\\x41bby',
+    'back\\\\x5c', 'nul\\x00', "\xc3\xa9va", 'a\\',
+);
+
+subtest 'keys of odd bytes' => sub {
+    my $t = limiter();
+    $t->ctl('set', 'exact_case', $_, '2/hour') for @odd;
+    my ($dump) = ($t->ctl('dump'))[1];
+    is(() = $dump =~ /^exact_case\t[^\t\n]+\t2\/hour$/mg, scalar @odd, 'a line for each');
+    is_printable($dump, 'dump prints no byte that a terminal would not show');
+    like($dump, qr/^exact_case\tlatin\\xe9\t/m,      'but its code');
+    like($dump, qr/^exact_case\tDOM\\xavier\t/m,     'a backslash is itself');
+    like($dump, qr/^exact_case\tDOM\\x5cx41bby\t/m,  'unless it looks like a code');
+    my $empty = limiter();
+    is(($empty->ctl({text => $dump}, 'load', '--replace', '-'))[0], 0, 'load reads that');
+    is(($empty->ctl('dump'))[1], $dump, 'to the same state');
+    my $helper = $empty->helper;
+    is(passing($helper, 9, 'exact_case', $_), 2, 'of the same keys') for @odd;
+    is_printable(join('', $t->ctl('limits')), 'limits');
+    my ($json) = ($t->ctl('limits', '--json'))[1];
+    is_printable($json, 'limits --json');
+    is(scalar @{decode_json($json)}, scalar @odd, 'is JSON');
+    is_printable(join('', $empty->ctl('show')), 'show');
+    is_printable(join('', $empty->ctl('set', 'exact_case', $_, '3/hour')), 'set')     for @odd;
+    is_printable(join('', $empty->ctl('unset', 'exact_case', $_)),         'unset')   for @odd;
+    is_printable(join('', $empty->ctl('unset', 'exact_case', $_)),         'unset')   for @odd;
+    is_printable(join('', $empty->ctl('explain', "sasl_username=$_", 'policy_context=exact_case')),
+        'explain')
+        for @odd;
+};
+
+subtest 'what was written into the file forges no line' => sub {
+    my $t = limiter();
+    $t->ctl('set', 'exact_case', 'bobNusersTbossTunlimitedN', '2/hour');
+    $t->ctl('set', 'exact_case', 'bobZeve',                   '3/hour');
+    my $bytes = slurp($t->{database});
+    $bytes =~ s/bobNusersTbossTunlimitedN/bob\nusers\tboss\tunlimited\n/ or die;
+    $bytes =~ s/bobZeve/bob\0eve/ or die;
+    spew($t->{database}, $bytes);
+    my ($status, $dump) = $t->ctl('dump');
+    is_deeply([$status, $dump],
+        [0, 'exact_case' . "\tbob\\x0ausers\\x09boss\\x09unlimited\\x0a\t2/hour\n"], 'dump');
+    is_printable($dump, 'prints all of it');
+    is(($t->ctl('limits'))[1], <<'END', 'limits');
+RULE        KEY                        LIMITS  UNTIL
+exact_case  bob?users?boss?unlimited?  2/hour  -
+END
+    is(($t->ctl('limits', '--json'))[1],
+        "[{\"rule\": \"exact_case\", \"key\": \"bob?users?boss?unlimited?\", "
+            . "\"limits\": \"2/hour\", \"until\": null}]\n", 'limits --json');
+};
+
+subtest 'messages about odd input' => sub {
+    my $t    = limiter();
+    my $odd  = "\e]0;x\a\xff\xe2\x80\xae\xd8\x9c\xf3\xa0\x81\x81";
+    my $file = "$t->{dir}/a\n$odd";
+    $t->helper->ask;
+    spew($file, join '', map {"$_\n"} "$odd\tbob\t5/hour", "users\t\@$odd\t5/hour",
+        "users\tbob\t5/$odd", "users\tbob\t$odd", "users\tbob\t5/hour\t$odd", "nets\t$odd\t5/hour");
+    my @commands = (
+        ['load', $file], ['load', "$file.absent"], ['explain', $odd], ['explain', "$odd=x"],
+        ['explain', "sasl_username$odd=x"], ['explain', "protocol_state=$odd", 'policy_context=users'],
+        ['explain', "policy_context=$odd"], ['set', $odd, 'bob', '5/hour'],
+        ['set', 'users', 'bob', $odd], ['set', 'nets', $odd, '5/hour'],
+        ['set', '--for', $odd, 'users', 'bob', '5/hour'], ['grant', '--for', '1h', 'users', 'bob', "+$odd"],
+        ['unset', 'users', "bob$odd"], ['unset', $odd, 'bob'], ['reset', $odd], ['reset', '--rule', $odd, 'x'],
+        ['show', '--sort', $odd], ['show', '--over', $odd], ['show', '--top', $odd],
+        ['report', '--since', $odd], ['report', '--mail', $odd], ['config', $odd], [$odd],
+    );
+    for my $command (@commands) {
+        my ($status, $out, $err) = $t->ctl(@$command);
+        is_printable("$out$err", "$command->[0] $#$command");
+        isnt($err, '', '  says something') if $command->[0] !~ /explain|reset/;
+    }
+    my ($status, $out, $err) = $t->ctl({text => "$odd\n$odd=\n\n"}, 'explain');
+    is_printable("$out$err", 'explain of a request');
 };
 
 subtest 'the form of what is loaded' => sub {

@@ -9,12 +9,12 @@
 #include "count/counter.h"
 #include "ctl/cell.h"
 #include "ctl/commands.h"
+#include "ctl/print.h"
 #include "ctl/when.h"
 #include "engine/judge.h"
 #include "engine/reply.h"
 #include "policy/attributes.h"
 
-#include <err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,17 +90,6 @@ static int read_stdin(struct policy_request *request, char **text, struct error 
 	return request->attributes > 0 ? 0 : error_set(error, "no request on stdin");
 }
 
-/* Prints bytes that a client may have chosen. */
-static void print_value(const char *bytes, size_t length)
-{
-	char buffer[4 * KEY_MAX];
-	struct strbuf text;
-
-	strbuf_init(&text, buffer, sizeof(buffer));
-	strbuf_printable(&text, bytes, length, NULL);
-	fputs(buffer, stdout);
-}
-
 /* Where the key's limits come from. */
 static void print_source(const struct judge_finding *finding)
 {
@@ -121,7 +110,9 @@ static void print_source(const struct judge_finding *finding)
 		const char *pattern = pattern_map_pattern(
 		    rule->patterns, key->text + key->prefix, key->length - key->prefix);
 
-		printf("  limits: override %s in the configuration", pattern ? pattern : "");
+		fputs("  limits: override ", stdout);
+		print_text(stdout, pattern ? pattern : "", pattern ? strlen(pattern) : 0);
+		fputs(" in the configuration", stdout);
 	} else {
 		printf("  limits: of the rule");
 	}
@@ -171,8 +162,8 @@ static void print_applying(const struct judge_finding *finding)
 	struct strbuf text;
 
 	fputs("applies, key ", stdout);
-	print_value(
-	    finding->key->text + finding->key->prefix, finding->key->length - finding->key->prefix);
+	print_text(stdout, finding->key->text + finding->key->prefix,
+	    finding->key->length - finding->key->prefix);
 	strbuf_init(&text, cost, sizeof(cost));
 	cell_format_used(finding->cost, rule->count, &text);
 	printf(", costs %s%s%s\n", cost, finding->again ? " (was charged before)" : "",
@@ -189,6 +180,7 @@ static void print_finding(const struct policy_request *request, const struct jud
 	const struct rule *rule = finding->rule;
 	const struct config_match *match;
 	const struct policy_attribute *attribute;
+	const char *state;
 
 	printf("rule %s: ", rule->name);
 	switch (finding->kind) {
@@ -196,11 +188,13 @@ static void print_finding(const struct policy_request *request, const struct jud
 		print_applying(finding);
 		break;
 	case FINDING_COUNTS_NOTHING:
-		printf("does not apply: count = %s: there is nothing to count at %s\n",
+		printf("does not apply: count = %s: there is nothing to count at ",
 		    rule->count == COUNT_BYTES          ? "bytes"
 			: rule->count == COUNT_MESSAGES ? "messages"
-							: "recipients",
-		    policy_value(request, "protocol_state"));
+							: "recipients");
+		state = policy_value(request, "protocol_state");
+		print_text(stdout, state, strlen(state));
+		putchar('\n');
 		break;
 	case FINDING_NO_MATCH:
 		match = &rule->match[finding->match];
@@ -208,8 +202,8 @@ static void print_finding(const struct policy_request *request, const struct jud
 		    policy_find(request, match->attribute.source, strlen(match->attribute.source));
 		printf("does not apply: match = %s: it is \"",
 		    rule->match_lines.line[finding->match].text);
-		print_value(
-		    attribute ? attribute->value : "", attribute ? attribute->value_length : 0);
+		print_text(stdout, attribute ? attribute->value : "",
+		    attribute ? attribute->value_length : 0);
 		puts("\"");
 		break;
 	default:
@@ -236,12 +230,12 @@ int cmd_explain(struct ctl *ctl, int argc, char **argv)
 	}
 	for (int i = 1; i < argc; i++) {
 		if (add_attribute(&request, argv[i], &error) || check_name(argv[i], &error)) {
-			warnx("%s", error.text);
+			print_warning("%s", error.text);
 			return EX_DATAERR;
 		}
 	}
 	if (argc == 1 && read_stdin(&request, &text, &error)) {
-		warnx("%s", error.text);
+		print_warning("%s", error.text);
 		goto out;
 	}
 	if (!policy_find(&request, "protocol_state", strlen("protocol_state"))) {

@@ -9,12 +9,12 @@
 #include "base/number.h"
 #include "base/strbuf.h"
 #include "ctl/commands.h"
+#include "ctl/print.h"
 #include "ctl/progress.h"
 #include "ctl/spec.h"
 #include "ctl/when.h"
 #include "engine/judge.h"
 
-#include <err.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -60,14 +60,14 @@ struct load {
 __attribute__((format(printf, 3, 4))) static void complain(
     struct load *load, size_t line, const char *format, ...)
 {
+	char text[sizeof(((struct error *)0)->text)];
 	va_list arguments;
 
 	if (load->mistakes++ < MISTAKES_SHOWN) {
-		fprintf(stderr, "%s:%zu: ", load->name, line);
 		va_start(arguments, format);
-		vfprintf(stderr, format, arguments);
+		vsnprintf(text, sizeof(text), format, arguments);
 		va_end(arguments);
-		fputc('\n', stderr);
+		print_complaint("%s:%zu: %s", load->name, line, text);
 	}
 }
 
@@ -123,6 +123,7 @@ static void read_line(struct load *load, char *text, size_t line)
 		complain(load, line, "not RULE, KEY, LIMITS and perhaps UNTIL, separated by TABs");
 		return;
 	}
+	print_unescape(field[1]);
 	if (spec_parse_key(load->ctl, &spec, load->secret, field[0], field[1], &error) ||
 	    spec_parse_limits(&spec, field[2], &error) ||
 	    (fields == 4 && read_until(field[3], load->now_s, &spec.until_s, &error)) ||
@@ -216,16 +217,16 @@ static int read_file(struct load *load, FILE *file)
 	free(text);
 	progress_end(&load->progress);
 	if (ferror(file)) {
-		warn("%s", load->name);
+		print_warning("%s: %s", load->name, strerror(errno));
 		return EX_DATAERR;
 	}
 	sort_lines(load);
 	if (load->mistakes > 0) {
 		if (load->mistakes > MISTAKES_SHOWN) {
-			fprintf(stderr, "%s: %zu more mistakes\n", load->name,
+			print_complaint("%s: %zu more mistakes", load->name,
 			    load->mistakes - MISTAKES_SHOWN);
 		}
-		warnx("nothing was loaded");
+		print_warning("nothing was loaded");
 		return EX_DATAERR;
 	}
 	return EX_OK;
@@ -319,7 +320,7 @@ int cmd_load_open(struct ctl *ctl, int argc, char **argv)
 	}
 	ctl->input = fopen(ctl->input_name, "re");
 	if (!ctl->input) {
-		warn("%s", ctl->input_name);
+		print_warning("%s: %s", ctl->input_name, strerror(errno));
 		return errno == EACCES || errno == EPERM ? EX_NOPERM : EX_DATAERR;
 	}
 	return 0;
@@ -348,7 +349,7 @@ int cmd_load(struct ctl *ctl, int argc, char **argv)
 		progress_end(&load.progress);
 		if (result != STORE_OK) {
 			status = ctl_store_failed(result, &error);
-			warnx("nothing was loaded");
+			print_warning("nothing was loaded");
 		}
 	}
 	if (status == EX_OK) {

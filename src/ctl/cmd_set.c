@@ -6,10 +6,10 @@
 #include "base/clock.h"
 #include "base/strbuf.h"
 #include "ctl/commands.h"
+#include "ctl/print.h"
 #include "ctl/spec.h"
 #include "ctl/when.h"
 
-#include <err.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -85,27 +85,34 @@ static int change_key(struct ctl *ctl, const struct spec *spec, bool add)
 		return ctl_store_failed(result, &error);
 	}
 	if (change.error.text[0]) {
-		warnx("%s", change.error.text);
+		print_warning("%s", change.error.text);
 		return EX_DATAERR;
 	}
 	return CTL_NO_MATCH;
 }
 
-/* Prints what is in effect now: "users:bob: 5000/day until 2026-11-20 14:00". */
+/* Prints "users: bob: ". */
+static void print_key(const struct spec *spec)
+{
+	const struct request_key *key = &spec->key;
+
+	printf("%s: ", spec->rule->name);
+	print_text(stdout, key->text + key->prefix, key->length - key->prefix);
+	fputs(": ", stdout);
+}
+
+/* Prints what is in effect now: "users: bob: 5000/day until 2026-11-20 14:00". */
 static void print_spec(const struct spec *spec)
 {
-	char key[4 * KEY_MAX], until[64];
+	char until[64];
 	struct strbuf text;
 
-	strbuf_init(&text, key, sizeof(key));
-	strbuf_printable(
-	    &text, spec->key.text + spec->key.prefix, spec->key.length - spec->key.prefix, NULL);
 	strbuf_init(&text, until, sizeof(until));
 	if (spec->until_s) {
 		strbuf_puts(&text, " until ");
 		when_format(spec->until_s, &text);
 	}
-	printf("%s: %s: ", spec->rule->name, key);
+	print_key(spec);
 	if (spec->limits[0]) {
 		printf("%s%s\n", spec->limits, until);
 	} else {
@@ -120,7 +127,7 @@ static int read_key(struct ctl *ctl, struct spec *spec, char **argv, struct erro
 	int status = ctl_store_failed(store_secret(ctl->store, &secret, error), error);
 
 	if (status == 0 && spec_parse_key(ctl, spec, secret, argv[0], argv[1], error)) {
-		warnx("%s", error->text);
+		print_warning("%s", error->text);
 		return EX_DATAERR;
 	}
 	return status;
@@ -140,7 +147,7 @@ static int add_exception(struct ctl *ctl, int argc, char **argv, bool grant)
 		return status;
 	}
 	if (length && when_parse_duration(length, &ms, &error)) {
-		warnx("--for %s: %s", length, error.text);
+		print_warning("--for %s: %s", length, error.text);
 		return EX_USAGE;
 	}
 	argv += optind;
@@ -151,7 +158,7 @@ static int add_exception(struct ctl *ctl, int argc, char **argv, bool grant)
 	spec.until_s = length ? (clock_now_ms() + ms + 999) / 1000 : 0;
 	status = read_key(ctl, &spec, argv, &error);
 	if (status == 0 && spec_parse_limits(&spec, argv[2], &error)) {
-		warnx("%s", error.text);
+		print_warning("%s", error.text);
 		return EX_DATAERR;
 	}
 	if (status == 0) {
@@ -186,11 +193,12 @@ int cmd_unset(struct ctl *ctl, int argc, char **argv)
 	if (status == 0) {
 		status = change_key(ctl, &spec, false);
 		if (status == CTL_NO_MATCH) {
-			warnx("nothing is set for %s in the rule %s", argv[2], argv[1]);
+			print_warning("nothing is set for %s in the rule %s", argv[2], argv[1]);
 		}
 	}
 	if (status == 0) {
-		printf("%s: %s: as the configuration says\n", argv[1], argv[2]);
+		print_key(&spec);
+		puts("as the configuration says");
 	}
 	return status;
 }

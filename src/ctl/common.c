@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "ctl/common.h"
+#include "ctl/print.h"
 
 #include <assert.h>
 #include <err.h>
@@ -17,7 +18,7 @@ int ctl_store_failed(enum store_result result, const struct error *error)
 	if (result == STORE_OK) {
 		return 0;
 	}
-	warnx("%s", error->text);
+	print_warning("%s", error->text);
 	return result == STORE_FORBIDDEN ? EX_NOPERM : EX_UNAVAILABLE;
 }
 
@@ -46,7 +47,7 @@ int ctl_options(
 		} else if (option->text) {
 			*option->text = optarg;
 		} else if (!(*option->rule = ctl_rule(ctl, optarg, &error))) {
-			warnx("%s", error.text);
+			print_warning("%s", error.text);
 			return EX_DATAERR;
 		}
 	}

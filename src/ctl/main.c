@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "ctl/commands.h"
+#include "ctl/print.h"
 
 #include "engine/retention.h"
 
@@ -81,10 +82,10 @@ static void usage(FILE *to, const struct command *command)
 	    command->arguments[0] ? " " : "", command->arguments);
 }
 
-static void print_complaint(void *data, const char *message)
+static void print_mistake(void *data, const char *message)
 {
 	(void)data;
-	fprintf(stderr, "%s\n", message);
+	print_complaint("%s", message);
 }
 
 /*
@@ -104,7 +105,7 @@ static int become_user(const struct config *config, const struct command *comman
 		return 0;
 	}
 	if (!user) {
-		warnx("there is no account \"%s\"; create it (useradd --system %s) or set user in "
+		print_warning("there is no account \"%s\"; create it (useradd --system %s) or set user in "
 		      "[global] to the account of the spawn entry in master.cf",
 		    config->user, config->user);
 		return EX_CONFIG;
@@ -113,7 +114,8 @@ static int become_user(const struct config *config, const struct command *comman
 		return 0;
 	}
 	if (setgroups(1, &user->pw_gid) || setgid(user->pw_gid) || setuid(user->pw_uid)) {
-		warn("can't change to the account \"%s\"", config->user);
+		print_warning("can't change to the account \"%s\": %s", config->user,
+		    strerror(errno));
 		return EX_NOPERM;
 	}
 	return 0;
@@ -136,7 +138,7 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 	int status = EX_CONFIG;
 
 	optind = 0; /* for the options of the command */
-	loaded = config_load(ctl->config_path, &ctl->config, &stamp, print_complaint, NULL);
+	loaded = config_load(ctl->config_path, &ctl->config, &stamp, print_mistake, NULL);
 	if (loaded == CONFIG_NO_MEMORY) {
 		return EX_OSERR;
 	}
@@ -176,7 +178,7 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 	effective_limits_free(ctl->limits);
 	config_free(&ctl->config);
 	if (fflush(stdout) || ferror(stdout)) {
-		warn("stdout");
+		print_warning("stdout: %s", strerror(errno));
 		return EX_UNAVAILABLE;
 	}
 	return status;
@@ -225,7 +227,9 @@ int main(int argc, char **argv)
 			return run(&ctl, &commands[i], argc, argv);
 		}
 	}
-	fprintf(stderr, "policyd-ratelimit-ctl: there is no command \"%s\"; one of", argv[0]);
+	fputs("policyd-ratelimit-ctl: there is no command \"", stderr);
+	print_text(stderr, argv[0], strlen(argv[0]));
+	fputs("\"; one of", stderr);
 	for (size_t i = 0; i < COMMANDS; i++) {
 		fprintf(stderr, "%s %s", i ? "," : "", commands[i].name);
 	}

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "ctl/rows.h"
+#include "ctl/print.h"
 
 #include "base/array.h"
 #include "base/clock.h"
@@ -12,7 +13,6 @@
 #include "count/counter.h"
 #include "engine/limits.h"
 
-#include <err.h>
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,7 +98,7 @@ static bool read_counter(void *data, struct store_txn *txn, const char *key, siz
 	}
 	if (record_read(&record, bytes, size, &error)) {
 		if (!rows->quiet) {
-			warnx("the record of \"%s:%s\" is damaged: %s; reset it", row.rule->name,
+			print_warning("the record of \"%s:%s\" is damaged: %s; reset it", row.rule->name,
 			    printable, error.text);
 		}
 		rows->damaged++;
@@ -198,14 +198,14 @@ int rows_options(struct rows *rows, const char *over, const char *sort)
 
 	length -= length > 1 && over[length - 1] == '%';
 	if (over && number_parse(over, length, UINT32_MAX, &rows->over_percent)) {
-		warnx("--over %s: not a percentage such as 80", over);
+		print_warning("--over %s: not a percentage such as 80", over);
 		return EX_USAGE;
 	}
 	while (sort && order < ROWS_ORDERS && strcmp(rows_order_names[order], sort) != 0) {
 		order++;
 	}
 	if (order == ROWS_ORDERS) {
-		warnx("--sort %s: not one of used, percent, key, last", sort);
+		print_warning("--sort %s: not one of used, percent, key, last", sort);
 		return EX_USAGE;
 	}
 	rows->order = (enum rows_order)order;
