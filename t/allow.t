@@ -244,7 +244,7 @@ subtest 'reset and clean' => sub {
     is(passing($other, 9, 'users', 'alice'), 4);
     is(passing($other, 9, 'users', 'fresh'), 7);
     # Two days later nothing is left but what is set for good: and, for 7 days, who was denied.
-    $t->ctl('reset', '--all');
+    $t->ctl('reset', '--history', '--all');
     $t->set_clock($now + 2 * 86400);
     ($status, $out, $err) = $t->ctl('clean');
     is("$status$err", '0');

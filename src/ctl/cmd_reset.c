@@ -7,8 +7,11 @@
 #include "config/rule.h"
 #include "count/counter.h"
 #include "ctl/commands.h"
+#include "ctl/near.h"
+#include "ctl/print.h"
 #include "engine/limits.h"
 #include "engine/request.h"
+#include "match/key.h"
 
 #include <getopt.h>
 #include <limits.h>
@@ -20,9 +23,12 @@
 struct reset {
 	struct ctl *ctl;
 	const struct rule *rule; /* --rule, or NULL */
+	bool history; /* forgets denials too */
 	const struct effective *effective; /* of the key, for a damaged record */
-	size_t counters;
-	char **key; /* for --all: those of all counters */
+	bool found; /* the key has a counter, if only with denials */
+	size_t counters; /* that held something, which is forgotten */
+	const char *glob; /* of the keys to collect; NULL: all */
+	char **key; /* those collected */
 	size_t keys;
 };
 
@@ -51,6 +57,7 @@ static enum store_result empty_record(
 	struct error error;
 
 	(void)items;
+	reset->found = false;
 	if (!item->exists) {
 		return STORE_STOP;
 	}
@@ -60,20 +67,26 @@ static enum store_result empty_record(
 			return STORE_STOP;
 		}
 		item->action = STORE_REPLACE;
+		reset->found = true;
 	} else {
 		counter_advance(&record, store_txn_now_ms(txn));
-		if (!counter_is_alive(&record)) {
+		reset->found = counter_is_alive(&record);
+		if (!counter_is_used(&record) && !(reset->found && reset->history)) {
 			return STORE_STOP;
 		}
 		counter_reset(&record);
+		if (reset->history) {
+			counter_forget_denials(&record);
+		}
 		record_write(&record, item->data);
 		item->action = STORE_PATCH;
 	}
 	return STORE_OK;
 }
 
+/* Resets one counter, and adds 1 to *found if there is one. An exit status. */
 static int reset_key(struct ctl *ctl, struct reset *reset, const struct rule *rule, const char *key,
-    size_t key_length)
+    size_t key_length, size_t *found)
 {
 	struct store_item item = {.key = key, .key_length = key_length};
 	enum store_result result;
@@ -88,6 +101,7 @@ static int reset_key(struct ctl *ctl, struct reset *reset, const struct rule *ru
 	}
 	result = store_update(ctl->store, &item, 1, empty_record, reset, &error);
 	reset->counters += result == STORE_OK;
+	*found += (result == STORE_OK || result == STORE_STOP) && reset->found;
 	return result == STORE_STOP ? 0 : ctl_store_failed(result, &error);
 }
 
@@ -102,7 +116,8 @@ static bool collect_key(void *data, struct store_txn *txn, const char *key, size
 	(void)bytes;
 	(void)size;
 	/* A key that starts with a colon does not belong to a counter. */
-	if (prefix == 1 || (reset->rule && rule != reset->rule)) {
+	if (prefix == 1 || (reset->rule && rule != reset->rule) ||
+	    (reset->glob && !ctl_key_matches(rule, key + prefix, key_length - prefix, reset->glob))) {
 		return true;
 	}
 	reset->key = ctl_must(array_grow(reset->key, reset->keys, sizeof(*reset->key)));
@@ -110,26 +125,35 @@ static bool collect_key(void *data, struct store_txn *txn, const char *key, size
 	return true;
 }
 
-static int reset_all(struct ctl *ctl, struct reset *reset)
+/* Resets all counters, or those whose keys match the pattern glob. */
+static int reset_many(struct ctl *ctl, struct reset *reset, const char *glob, size_t *found)
 {
 	struct error error;
-	int status = ctl_store_failed(store_walk(ctl->store, collect_key, reset, &error), &error);
+	int status;
+
+	reset->glob = glob;
+	status = ctl_store_failed(store_walk(ctl->store, collect_key, reset, &error), &error);
 
 	for (size_t i = 0; i < reset->keys; i++) {
 		size_t length = strlen(reset->key[i]), prefix;
 		const struct rule *rule = ctl_rule_of(ctl, reset->key[i], length, &prefix);
 
 		if (status == 0) {
-			status = reset_key(ctl, reset, rule, reset->key[i], length);
+			status = reset_key(ctl, reset, rule, reset->key[i], length, found);
 		}
 		free(reset->key[i]);
 	}
 	free(reset->key);
+	reset->key = NULL;
+	reset->keys = 0;
 	return status;
 }
 
-/* Resets the counters of a key, which is as an administrator writes it, in one rule or in all. */
-static int reset_named(struct ctl *ctl, struct reset *reset, const char *name)
+/*
+ * Resets the counters of a key as an administrator writes it, or of a pattern of keys, in one rule
+ * or in all.
+ */
+static int reset_named(struct ctl *ctl, struct reset *reset, const char *name, size_t *found)
 {
 	const uint8_t *secret;
 	struct error error;
@@ -143,18 +167,37 @@ static int reset_named(struct ctl *ctl, struct reset *reset, const char *name)
 			continue;
 		}
 		request_parse_key(rule, name, strlen(name), secret, &key);
-		status = reset_key(ctl, reset, rule, key.text, key.length);
+		status = reset_key(ctl, reset, rule, key.text, key.length, found);
+	}
+	if (status == 0 && strpbrk(name, "*?[")) {
+		status = reset_many(ctl, reset, name, found);
 	}
 	return status;
+}
+
+static void complain_of_absence(struct ctl *ctl, const struct reset *reset, const char *name)
+{
+	char near[2 * KEY_MAX];
+	struct strbuf text;
+
+	strbuf_init(&text, near, sizeof(near));
+	near_format(ctl, reset->rule, NEAR_COUNTERS, name, &text);
+	if (reset->rule) {
+		print_warning("the rule %s has no counter for \"%s\"%s", reset->rule->name, name, near);
+	} else {
+		print_warning("no rule has a counter for \"%s\"%s", name, near);
+	}
 }
 
 int cmd_reset(struct ctl *ctl, int argc, char **argv)
 {
 	struct reset reset = {.ctl = ctl};
-	bool all = false;
+	bool all = false, missing = false;
+	size_t found = 0;
 	const struct ctl_option options[] = {
 	    {"rule", .rule = &reset.rule},
 	    {"all", .flag = &all},
+	    {"history", .flag = &reset.history},
 	    {.name = NULL},
 	};
 	int status = ctl_options(ctl, options, argc, argv, INT_MAX);
@@ -167,13 +210,19 @@ int cmd_reset(struct ctl *ctl, int argc, char **argv)
 		return CTL_USAGE;
 	}
 	if (all) {
-		status = reset_all(ctl, &reset);
+		status = reset_many(ctl, &reset, NULL, &found);
+		missing = found == 0;
 	}
 	for (int i = optind; i < argc && status == 0; i++) {
-		status = reset_named(ctl, &reset, argv[i]);
+		found = 0;
+		status = reset_named(ctl, &reset, argv[i], &found);
+		if (status == 0 && found == 0) {
+			complain_of_absence(ctl, &reset, argv[i]);
+			missing = true;
+		}
 	}
 	if (status == 0 || reset.counters > 0) {
 		printf("%zu counter%s reset\n", reset.counters, reset.counters == 1 ? "" : "s");
 	}
-	return status ? status : reset.counters ? EX_OK : CTL_NO_MATCH;
+	return status ? status : missing ? CTL_NO_MATCH : EX_OK;
 }

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <err.h>
+#include <fnmatch.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,6 +92,20 @@ const struct rule *ctl_rule_of(
 
 	*prefix = colon ? (size_t)(colon - key) + 1 : 0;
 	return colon ? find_rule(ctl, key, *prefix - 1) : NULL;
+}
+
+bool ctl_key_matches(const struct rule *rule, const char *key, size_t length, const char *glob)
+{
+	char *printable = ctl_must(malloc(length + 1));
+	struct strbuf text;
+	bool matches;
+
+	strbuf_init(&text, printable, length + 1);
+	strbuf_printable(&text, key, length, NULL);
+	matches =
+	    fnmatch(glob, printable, rule && rule->folding.fold_case ? FNM_CASEFOLD : 0) == 0;
+	free(printable);
+	return matches;
 }
 
 void *ctl_must(void *memory)

@@ -13,7 +13,6 @@
 #include "count/counter.h"
 #include "engine/limits.h"
 
-#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -93,7 +92,7 @@ static bool read_counter(void *data, struct store_txn *txn, const char *key, siz
 	strbuf_init(&text, printable, sizeof(printable));
 	strbuf_printable(&text, key + prefix, key_length - prefix, NULL);
 	if (rows->glob &&
-	    fnmatch(rows->glob, printable, row.rule->folding.fold_case ? FNM_CASEFOLD : 0) != 0) {
+	    !ctl_key_matches(row.rule, key + prefix, key_length - prefix, rows->glob)) {
 		return true;
 	}
 	if (record_read(&record, bytes, size, &error)) {
