@@ -134,9 +134,14 @@ subtest 'grants' => sub {
     my $end    = sub { POSIX::strftime('%Y-%m-%d %H:%M', localtime $now + $_[0]) };
     is(passing($helper, 9, 'users', 'bob'), 5);
     done('one', [$t->ctl('grant', '--for', '10m', 'users', 'Bob', '+2')],
-        'users: bob: 2 more in each window until ' . $end->(600));
+        'users: bob: 2 more in each window until '
+            . $end->(600)
+            . '; in total 2 more: 7/hour, 22/day');
     is(passing($helper, 9, 'users', 'bob'), 2);
-    is(($t->ctl('grant', '--for', '20m', 'users', 'bob', '+3'))[0], 0);
+    done('another says the sum', [$t->ctl('grant', '--for', '20m', 'users', 'bob', '+3')],
+        'users: bob: 3 more in each window until '
+            . $end->(1200)
+            . '; in total 5 more: 10/hour, 25/day');
     is(passing($helper, 9, 'users', 'bob'), 3, 'they add up');
     is_deeply([map {"$_->{used}/$_->{limit} $_->{source}"} rows($t)], ['10/10 set', '10/25 set'],
         'in each window');
@@ -164,11 +169,48 @@ subtest 'grants' => sub {
         'grant', '--for', '1h', 'users', 'deny', '+1');
     fails($t, 65, qr/the key is unlimited; there is/, 'grant', '--for', '1h', 'open',
         'x@example.com', '+1');
-    $t->ctl('grant', '--for', '1h', 'volume', 'bob', '+1MiB');
+    ask($helper, 'volume', 'bob', protocol_state => 'END-OF-MESSAGE', size => 1);
+    is_deeply([($t->ctl('grant', '--for', '1h', 'volume', 'bob', '+1MiB'))[0, 2]], [0, '']);
     is(passing($helper, 9, 'volume', 'bob', protocol_state => 'END-OF-MESSAGE', size => 1 << 20),
-        2, 'of bytes');
-    $t->ctl('grant', '--for', '1h', 'users', 'fresh', '+3');
-    is(passing($helper, 20, 'users', 'fresh'), 8, 'to a key without a counter');
+        1, 'of bytes');
+};
+
+subtest 'a key without a counter' => sub {
+    my $t      = limiter();
+    my $helper = $t->helper;
+    ask($helper, 'users',  $_) for qw(bob@example.org fred);
+    ask($helper, 'volume', 'bob@example.net');
+    my $no     = 'policyd-ratelimit-ctl: the rule users has no counter for "bob"';
+    my $near   = '; near it: bob@example.org';
+    my @grant  = ('grant', '--for', '1h');
+    my $before = state($t);
+    is_deeply([$t->ctl(@grant, 'users', 'bob', '+3')],
+        [1, '', "$no; --force grants it all the same$near\n"], 'grant');
+    is(state($t), $before, 'does nothing');
+    is_deeply([$t->ctl('reset', '--rule', 'users', 'bob')],
+        [1, "0 counters reset\n", "$no$near\n"], 'reset');
+    is_deeply([$t->ctl('unset', 'users', 'fred')],
+        [1, '', qq(policyd-ratelimit-ctl: the rule users has nothing set for "fred"\n)], 'unset');
+    is_deeply([($t->ctl(@grant, '--force', 'users', 'bob', '+3'))[0, 2]], [0, ''],
+        'grant --force does it');
+    is(passing($helper, 20, 'users', 'bob'), 8);
+    is_deeply([$t->ctl('unset', 'users', 'BOB@example.org')],
+        [1, '',
+            'policyd-ratelimit-ctl: the rule users has nothing set for "BOB@example.org"'
+                . "; near it: bob\n"],
+        'unset names those of which something is set');
+    is_deeply([$t->ctl('set', 'users', 'fret', '3/hour')],
+        [0, "users: fret: 3/hour\n",
+            'policyd-ratelimit-ctl: the rule users has no counter for "fret" yet; '
+                . "near it: fred\n"],
+        'set does it, and says so');
+    is_deeply([($t->ctl(@grant, 'users', 'fret', '+1'))[0, 2]], [0, ''],
+        'a key of which something is set is known');
+    is(passing($helper, 20, 'users', 'fret'), 4);
+    is_deeply([$t->ctl('set', 'users', 'fret', '4/hour')], [0, "users: fret: 4/hour\n", ''],
+        'nothing to say of a key with a counter');
+    is_deeply([$t->ctl('unset', 'users', 'Fret')],
+        [0, "users: fret: as the configuration says\n", '']);
 };
 
 subtest 'rules without windows' => sub {
@@ -206,7 +248,7 @@ subtest 'a moving window has the room that the configuration gives it' => sub {
     fails($t, 65, $room, 'set', 'exact', 'bob', '31/hour');
     fails($t, 65, $room, 'grant', '--for', '1h', 'exact', 'bob', '+1');
     fails($t, 65, $room, 'grant', '--for', '1h', 'exact', 'alice', '+21');
-    is(($t->ctl('grant', '--for', '1h', 'exact', 'alice', '+20'))[0], 0);
+    is(($t->ctl('grant', '--for', '1h', '--force', 'exact', 'alice', '+20'))[0], 0);
     is(passing($helper, 50, 'exact', 'alice'), 30);
     $t->set_clock($now + 3599);
     is(passing($helper, 50, 'exact', 'bob'), 0);
@@ -317,7 +359,7 @@ subtest 'usage' => sub {
     fails($t, 65, qr/the key is missing/, 'set', 'users', '', '5/hour');
     fails($t, 65, qr/control characters/, 'set', 'users', "a\nb", '5/hour');
     fails($t, 65, qr/\+0 grants nothing/, 'grant', '--for', '1h', 'users', 'bob', '+0');
-    fails($t, 1, qr/nothing is set for bob in the rule users/, 'unset', 'users', 'bob');
+    fails($t, 1, qr/the rule users has nothing set for "bob"$/, 'unset', 'users', 'bob');
     is(($t->ctl('dump'))[1], '', 'nothing was set');
 };
 
@@ -330,7 +372,9 @@ subtest 'no counter file yet' => sub {
     is((stat $t->{database})[2] & 07777, 0640, 'as the helper would');
     is(passing($t->helper, 9, 'users', 'bob'), 2, 'which uses it');
     my $u = limiter();
-    is(($u->ctl('grant', '--for', '1h', 'users', 'bob', '+2'))[0], 0, 'so does grant');
+    is(($u->ctl('grant', '--for', '1h', 'users', 'bob', '+2'))[0], 1, 'grant knows no such key');
+    is(($u->ctl('grant', '--for', '1h', '--force', 'users', 'bob', '+2'))[0], 0,
+        'and makes it too');
     is(passing($u->helper, 9, 'users', 'bob'), 7);
     spew($u->{database}, 'no database');
     fails($u, 69, qr/it is not a TDB file/, @$_)

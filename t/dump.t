@@ -53,9 +53,86 @@ subtest 'dump and load' => sub {
     is_deeply([$t->ctl({text => ''}, 'load', '-')], [0, "0 lines for 0 keys loaded\n", ''],
         'nothing');
     is(($t->ctl('dump'))[1], "users\tbob\t7/hour\n", 'changes nothing');
-    is_deeply([$t->ctl({text => "# none\n"}, 'load', '--replace', '-')],
+    for my $nothing ('', "# none\n", "\n\r\n") {
+        is_deeply([$t->ctl({text => $nothing}, 'load', '--replace', '-')],
+            [65, '',
+                'policyd-ratelimit-ctl: stdin: no limits, so that --replace would end all there '
+                    . "are; --force does that\npolicyd-ratelimit-ctl: nothing was loaded\n"],
+            'nor does --replace');
+    }
+    is(($t->ctl('dump'))[1], "users\tbob\t7/hour\n");
+    is_deeply([$t->ctl({text => "# none\n"}, 'load', '--replace', '--force', '-')],
         [0, "0 lines for 0 keys loaded\n", '']);
-    is(($t->ctl('dump'))[1], '', 'unless it is to replace');
+    is(($t->ctl('dump'))[1], '', 'unless it is forced');
+};
+
+subtest 'what dump writes, load --replace reads to the same state' => sub {
+    my $t      = limiter();
+    my $helper = $t->helper;
+    my @set    = (
+        ['closed', 'ann@x.example',  '3/hour'],    ['open',  'ann@x.example', '3/hour'],
+        ['closed', 'eve@x.example',  'unlimited'], ['open',  'eve@x.example', 'deny'],
+        ['users',  'boss@example.com', '4/hour'],  ['exact', 'bob',           '5/hour'],
+        ['exact',  'big',            '8/hour'],    ['all', 'everything', '7/hour'],
+        ['pair', 'bob+192.0.2.1', '3/hour'], ['fixed', 'bob', '7/day'],
+    );
+    my @grants = (
+        ['closed', 'ann@x.example', 2], ['open', 'ann@x.example', 2], ['exact', 'bob', 25],
+        ['exact', 'big', 22], ['users', 'boss@example.com', 3], ['users', 'free', 6],
+        ['users', 'shut', 6], ['users', 'exempt', 6], ['all', 'everything', 2], ['fixed', 'bob', 1],
+    );
+    is(($t->ctl('set', @$_))[0], 0, "set @$_") for @set;
+    for my $grant (@grants) {
+        my ($rule, $key, $n) = @$grant;
+        is(($t->ctl('grant', '--force', '--for', '2h', $rule, $key, "+$n"))[0], 0, "grant @$grant");
+    }
+    # Later these need no grant any more.
+    $t->ctl('set', 'users', 'free', 'unlimited');
+    $t->ctl('set', 'users', 'shut', 'deny');
+    my $with = $rules =~ s/^(\[rule users\]\n)/$1exempt = exempt\n/mr;
+    my $state = sub { my ($limiter) = @_; return join '', map { ($limiter->ctl(@$_))[1] }
+            ['limits', '--json'], ['dump'] };
+    my $judged = sub {
+        my ($limiter) = @_;
+        my $asked = $limiter->helper;
+        my %seen;
+        return join ' ', map {"$_->[0]:$_->[1]=" . passing($asked, 40, $_->[0], $_->[1])}
+            grep { $_->[0] ne 'pair' && !$seen{"@$_[0, 1]"}++ } @set, @grants;
+    };
+    $t->configure(rules => $with);
+    my $before = $state->($t);
+    my ($dump) = ($t->ctl('dump'))[1];
+    unlike($dump, qr/^#/m, 'all of it has an effect');
+    is(() = $dump =~ /\n/g, 22, 'all is there');
+    is_deeply([($t->ctl({text => $dump}, 'load', '--replace', '-'))[0, 2]], [0, ''], 'over itself');
+    is($state->($t), $before);
+    my $empty = limiter();
+    $empty->configure(rules => $with);
+    is_deeply([($empty->ctl({text => $dump}, 'load', '--replace', '-'))[0, 2]], [0, ''],
+        'elsewhere');
+    is($state->($empty), $before);
+    my $answers = $judged->($t);
+    like($answers, qr/closed:ann\@x.example=5 open:ann\@x.example=5 .*exact:bob=30/, 'it holds');
+    is($judged->($empty), $answers, 'there too');
+
+    $t->ctl('set', '--for', '1h', 'exact', 'late', '5/hour');
+    $t->ctl('grant', '--for', '2h', 'exact', 'late', '+25');
+    $t->set_clock($now + 3600);
+    $t->configure(rules => $with =~ s/rule pair/rule other/r);
+    ($dump) = ($t->ctl('dump'))[1];
+    my @comments = $dump =~ /^#.*\n/mg;
+    is(scalar(@comments), 4, 'what has no effect is a comment') or diag $dump;
+    like($comments[0], qr/^# without effect: a limit above 30: /,     'and says why');
+    like($comments[1], qr/^# exact\tlate\t\+25\t\d+$/);
+    like($comments[2], qr/^# without effect: there is no rule "pair"/);
+    like($comments[3], qr/^# pair\tbob\+192\.0\.2\.1\t3\/hour$/);
+    is(($t->ctl({text => $dump}, 'load', '--replace', '-'))[0], 0, 'load takes it');
+    is(($t->ctl('dump'))[1], join('', $dump =~ /^[^#].*\n/mg), 'and drops that');
+
+    my $grants = "exact\tbob\t5/hour\nexact\tbob\t+20\t9999999999\nexact\tbob\t+6\t9999999999\n";
+    my ($status, undef, $err) = $t->ctl({text => $grants}, 'load', '-');
+    is($status, 65, 'grants that together are too many');
+    like($err, qr/^stdin:3: a limit above 30: /);
 };
 
 # Whether a terminal shows all of it: lines of well-formed UTF-8, nothing invisible.
@@ -110,7 +187,8 @@ subtest 'what was written into the file forges no line' => sub {
     spew($t->{database}, $bytes);
     my ($status, $dump) = $t->ctl('dump');
     is_deeply([$status, $dump],
-        [0, 'exact_case' . "\tbob\\x0ausers\\x09boss\\x09unlimited\\x0a\t2/hour\n"], 'dump');
+        [0, "# without effect: the key contains control characters\n# exact_case\t"
+            . "bob\\x0ausers\\x09boss\\x09unlimited\\x0a\t2/hour\n"], 'dump');
     is_printable($dump, 'prints all of it');
     is(($t->ctl('limits'))[1], <<'END', 'limits');
 RULE        KEY                        LIMITS  UNTIL
@@ -205,6 +283,8 @@ subtest 'mistakes in what is loaded' => sub {
         ["user\tbob\t5/hour",
             "there is no rule \"user\" in $t->{config}; its rules are " . join ', ', @names],
         ["users\t\t5/hour",               'the key is missing'],
+        ["users\tbob\t5/hour\rusers\tx\tdeny", 'a carriage return within the line'],
+        ["# no\rusers\tx\tdeny",             'a carriage return within the line'],
         ["users\tb\x01b\t5/hour",         'the key contains control characters'],
         ["users\t\@example.com\t5/hour",  qr/"\@example\.com" is a pattern, not a key; /],
         ["nets\t192.0.2.0/24\t5/hour",    qr/is larger than the \/32 that share a counter; /],

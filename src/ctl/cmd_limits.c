@@ -8,6 +8,7 @@
 #include "base/strbuf.h"
 #include "ctl/commands.h"
 #include "ctl/print.h"
+#include "ctl/spec.h"
 #include "ctl/table.h"
 #include "ctl/when.h"
 #include "engine/exception.h"
@@ -73,6 +74,11 @@ static bool read_exception(void *data, struct store_txn *txn, const char *key, s
 		add_line(lines, key, key_length, prefix - 1, count, exception.grant[i].until_s);
 	}
 	return true;
+}
+
+static bool same_key(const struct line *a, const struct line *b)
+{
+	return strcmp(a->key, b->key) == 0 && strcmp(a->rule, b->rule) == 0;
 }
 
 static int compare_lines(const void *left, const void *right)
@@ -171,6 +177,54 @@ int cmd_limits(struct ctl *ctl, int argc, char **argv)
 	return status;
 }
 
+/* Whether load would take the n lines of a key. 0, or -1 and why not. */
+static int check_lines(struct ctl *ctl, const struct line *line, size_t n, struct error *error)
+{
+	struct exception exception = {.until_s = 0};
+	struct spec spec = {.until_s = 0};
+	const uint8_t *secret;
+
+	if (store_secret(ctl->store, &secret, error) != STORE_OK ||
+	    spec_parse_key(ctl, &spec, secret, line->rule, line->key, error)) {
+		return -1;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (spec_parse_limits(&spec, line[i].limits, error) ||
+		    spec_add(&spec, &exception, error)) {
+			return -1;
+		}
+	}
+	return spec_effective(ctl, spec.rule, spec.key.override, &exception, error) ? 0 : -1;
+}
+
+static void dump_line(const struct line *line, const char *comment)
+{
+	fputs(comment, stdout);
+	print_escaped(stdout, line->rule, strlen(line->rule));
+	putchar('\t');
+	print_escaped(stdout, line->key, strlen(line->key));
+	putchar('\t');
+	print_escaped(stdout, line->limits, strlen(line->limits));
+	if (line->until_s) {
+		printf("\t%lld", (long long)line->until_s);
+	}
+	putchar('\n');
+}
+
+/* Prints the n lines of a key. Those that have no effect are comments: load would refuse them. */
+static void dump_key(struct ctl *ctl, const struct line *line, size_t n)
+{
+	struct error error;
+	bool ok = check_lines(ctl, line, n, &error) == 0;
+
+	if (!ok) {
+		printf("# without effect: %s\n", error.text);
+	}
+	for (size_t i = 0; i < n; i++) {
+		dump_line(&line[i], ok ? "" : "# ");
+	}
+}
+
 int cmd_dump(struct ctl *ctl, int argc, char **argv)
 {
 	struct lines lines = {.rule = NULL};
@@ -181,18 +235,10 @@ int cmd_dump(struct ctl *ctl, int argc, char **argv)
 		return CTL_USAGE;
 	}
 	status = read_lines(ctl, &lines);
-	for (size_t i = 0; i < lines.n; i++) {
-		const struct line *line = &lines.line[i];
-
-		print_escaped(stdout, line->rule, strlen(line->rule));
-		putchar('\t');
-		print_escaped(stdout, line->key, strlen(line->key));
-		putchar('\t');
-		print_escaped(stdout, line->limits, strlen(line->limits));
-		if (line->until_s) {
-			printf("\t%lld", (long long)line->until_s);
+	for (size_t i = 0, n; i < lines.n; i += n) {
+		for (n = 1; i + n < lines.n && same_key(&lines.line[i], &lines.line[i + n]); n++) {
 		}
-		putchar('\n');
+		dump_key(ctl, &lines.line[i], n);
 	}
 	free_lines(&lines);
 	return status;

@@ -8,10 +8,8 @@
 #include "count/counter.h"
 #include "ctl/commands.h"
 #include "ctl/near.h"
-#include "ctl/print.h"
 #include "engine/limits.h"
 #include "engine/request.h"
-#include "match/key.h"
 
 #include <getopt.h>
 #include <limits.h>
@@ -175,20 +173,6 @@ static int reset_named(struct ctl *ctl, struct reset *reset, const char *name, s
 	return status;
 }
 
-static void complain_of_absence(struct ctl *ctl, const struct reset *reset, const char *name)
-{
-	char near[2 * KEY_MAX];
-	struct strbuf text;
-
-	strbuf_init(&text, near, sizeof(near));
-	near_format(ctl, reset->rule, NEAR_COUNTERS, name, &text);
-	if (reset->rule) {
-		print_warning("the rule %s has no counter for \"%s\"%s", reset->rule->name, name, near);
-	} else {
-		print_warning("no rule has a counter for \"%s\"%s", name, near);
-	}
-}
-
 int cmd_reset(struct ctl *ctl, int argc, char **argv)
 {
 	struct reset reset = {.ctl = ctl};
@@ -217,7 +201,7 @@ int cmd_reset(struct ctl *ctl, int argc, char **argv)
 		found = 0;
 		status = reset_named(ctl, &reset, argv[i], &found);
 		if (status == 0 && found == 0) {
-			complain_of_absence(ctl, &reset, argv[i]);
+			near_warn(ctl, reset.rule, NEAR_COUNTERS, argv[i], "");
 			missing = true;
 		}
 	}

@@ -29,10 +29,11 @@ struct ctl {
 	struct store *store;
 	struct effective_limits *limits;
 
-	/* For load: its file, opened before ctl changes to the helper's account, and its option. */
+	/* For load: its file, opened before ctl changes to the helper's account, and its options. */
 	FILE *input;
 	const char *input_name;
 	bool replace;
+	bool force;
 };
 
 /* The exit status for the result of a store function: 0, or another after printing the error. */

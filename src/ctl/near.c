@@ -7,6 +7,7 @@
 
 #include "base/ascii.h"
 #include "base/suggest.h"
+#include "ctl/print.h"
 #include "engine/exception.h"
 #include "match/key.h"
 
@@ -119,21 +120,37 @@ static bool compare_key(void *data, struct store_txn *txn, const char *key, size
 	return true;
 }
 
-void near_format(struct ctl *ctl, const struct rule *rule, enum near_kind kind, const char *wrong,
-    struct strbuf *text)
+/* Appends "; near it: KEY, KEY" to text, or nothing. */
+static void find(struct near *near, struct strbuf *text)
 {
-	struct near near = {.ctl = ctl, .rule = rule, .kind = kind, .exact = wrong};
 	struct error error;
 
-	near.length = strlen(wrong);
-	if (near.length > KEY_MAX) {
+	near->length = strlen(near->exact);
+	if (near->length > KEY_MAX) {
 		return;
 	}
-	strcpy(near.wrong, wrong);
-	ascii_lower(near.wrong, near.length);
+	strcpy(near->wrong, near->exact);
+	ascii_lower(near->wrong, near->length);
 	/* If the walk fails, nothing is near. */
-	store_walk(ctl->store, compare_key, &near, &error);
-	for (size_t i = 0; i < near.n; i++) {
-		strbuf_printf(text, "%s%s", i ? ", " : "; near it: ", near.found[i].key);
+	store_walk(near->ctl->store, compare_key, near, &error);
+	for (size_t i = 0; i < near->n; i++) {
+		strbuf_printf(text, "%s%s", i ? ", " : "; near it: ", near->found[i].key);
+	}
+}
+
+void near_warn(struct ctl *ctl, const struct rule *rule, enum near_kind kind, const char *wrong,
+    const char *more)
+{
+	struct near near = {.ctl = ctl, .rule = rule, .kind = kind, .exact = wrong};
+	char list[NEAR_MAX * (KEY_MAX + 2) + 16];
+	struct strbuf text;
+
+	strbuf_init(&text, list, sizeof(list));
+	find(&near, &text);
+	if (rule) {
+		print_warning("the rule %s has %s for \"%s\"%s%s", rule->name,
+		    kind == NEAR_COUNTERS ? "no counter" : "nothing set", wrong, more, list);
+	} else {
+		print_warning("no rule has a counter for \"%s\"%s%s", wrong, more, list);
 	}
 }

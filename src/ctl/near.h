@@ -11,10 +11,10 @@
 enum near_kind { NEAR_COUNTERS, NEAR_EXCEPTIONS };
 
 /*
- * Appends "; near it: KEY, KEY" to text, or nothing. Walks through the database: of a rule, or of
- * all if it is NULL, through the keys with a counter or with an exception.
+ * Warns that a rule, or all if it is NULL, has no counter or no exception for that key: `more`, and
+ * the keys near it. Walks through the database.
  */
-void near_format(struct ctl *ctl, const struct rule *rule, enum near_kind kind, const char *wrong,
-    struct strbuf *text);
+void near_warn(struct ctl *ctl, const struct rule *rule, enum near_kind kind, const char *wrong,
+    const char *more);
 
 #endif

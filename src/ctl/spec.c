@@ -106,11 +106,8 @@ int spec_parse_limits(struct spec *spec, const char *string, struct error *error
 	return 0;
 }
 
-int spec_apply(
-    struct ctl *ctl, const struct spec *spec, struct exception *exception, struct error *error)
+int spec_add(const struct spec *spec, struct exception *exception, struct error *error)
 {
-	const struct effective *file, *effective;
-
 	if (spec->limits[0]) {
 		memcpy(exception->limits, spec->limits, sizeof(exception->limits));
 		exception->until_s = spec->until_s;
@@ -118,16 +115,13 @@ int spec_apply(
 		return error_set(error, "the key has %d grants already; unset ends them all",
 		    EXCEPTION_GRANTS_MAX);
 	}
-	effective_limits_trim(ctl->limits);
-	file = effective_limits_of_file(ctl->limits, spec->rule, spec->key.override);
-	effective = effective_limits_with(ctl->limits, spec->rule, file, exception, error);
-	if (!effective) {
-		return -1;
-	}
-	if (!spec->limits[0] && effective->limits.kind != LIMITS_WINDOWS) {
-		return error_set(error, "the key is %s; there is nothing to grant more of",
-		    effective->limits.kind == LIMITS_DENY ? "denied altogether (see set)"
-							  : "unlimited");
-	}
 	return 0;
+}
+
+const struct effective *spec_effective(struct ctl *ctl, const struct rule *rule,
+    const struct override *override, const struct exception *exception, struct error *error)
+{
+	effective_limits_trim(ctl->limits);
+	return effective_limits_with(ctl->limits, rule,
+	    effective_limits_of_file(ctl->limits, rule, override), exception, error);
 }
