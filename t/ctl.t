@@ -62,6 +62,8 @@ sub json {
     return \@rows;
 }
 
+sub json_of { my ($limiter) = @_; my (undef, @rows) = $limiter->show; return @rows }
+
 subtest 'show --json' => sub {
     my @rows = grep { $_->{rule} eq 'users' && $_->{key} =~ /ann/ } @{json()};
     my %wait = map { $_->{window} => delete $_->{retry_after} } @rows;
@@ -154,6 +156,39 @@ subtest 'reset' => sub {
     is(($t->ctl('reset', '--history', '--all'))[1], "2 counters reset\n");
     is_deeply([$t->ctl('show')], [0, '', "no counters yet\n"]);
     is(($t->ctl('reset', '--all'))[0], 1, 'there is none to reset');
+};
+
+subtest 'how long clean keeps a counter' => sub {
+    my $w     = RateTest->new(rules => "[rule r]\nkey = sasl_username\nlimit = 5/minute\n");
+    my $reset = sub { $w->set_clock($now + $_[0]); return $w->ctl('reset', 'u') };
+    my $week  = 7 * 86400;
+    my @cases = (
+        ['a charge', 1, sub { }, 599, 600],
+        ['a denial', 6, sub { }, $week - 1, $week],
+        ['a charge, and a reset',            1, sub { $reset->(30) }, 599, 600],
+        ['a charge, and a reset much later', 1, sub { $reset->(590) }, 599, 600],
+        ['a denial, and a reset', 6, sub { $reset->(30) }, $week - 1, $week],
+    );
+    for my $case (@cases) {
+        my ($name, $recipients, $then, @after) = @$case;
+        for my $kept (1, 0) {
+            unlink $w->{database};
+            $w->set_clock($now);
+            my $asking = $w->helper;
+            $asking->ask(sasl_username => 'u', protocol_state => 'DATA', instance => 'i',
+                recipient_count => $_)
+                for $recipients;
+            $asking->finish;
+            $then->();
+            $w->set_clock($now + $after[!$kept]);
+            is(($w->ctl('clean'))[0], 0);
+            is((exists $w->records->{'r:u'}) + 0, $kept, "$name: $after[!$kept] s later");
+        }
+    }
+    $w->set_clock($now);
+    $w->helper->ask(sasl_username => 'u', protocol_state => 'DATA', recipient_count => 6);
+    $reset->(300);
+    is((json_of($w))[0]{last_seen}, $now, 'a reset is no charge or denial');
 };
 
 subtest 'reset: keys that have no counter, and patterns' => sub {

@@ -53,6 +53,7 @@ static enum store_result empty_record(
 	struct reset *reset = data;
 	struct record record;
 	struct error error;
+	int64_t last_ms;
 
 	(void)items;
 	reset->found = false;
@@ -67,6 +68,7 @@ static enum store_result empty_record(
 		item->action = STORE_REPLACE;
 		reset->found = true;
 	} else {
+		last_ms = record.stamp_ms;
 		counter_advance(&record, store_txn_now_ms(txn));
 		reset->found = counter_is_alive(&record);
 		if (!counter_is_used(&record) && !(reset->found && reset->history)) {
@@ -76,6 +78,8 @@ static enum store_result empty_record(
 		if (reset->history) {
 			counter_forget_denials(&record);
 		}
+		/* Not a transaction, for whose sake the counter would be kept longer. */
+		record.stamp_ms = last_ms < record.stamp_ms ? last_ms : record.stamp_ms;
 		record_write(&record, item->data);
 		item->action = STORE_PATCH;
 	}
