@@ -176,8 +176,8 @@ static void make_exception(const struct load *load, size_t i, struct exception *
 		const struct wanted *wanted = &load->wanted[j];
 
 		if (wanted->limits) {
-			snprintf(exception->limits, sizeof(exception->limits), "%s",
-			    wanted->limits);
+			snprintf(
+			    exception->limits, sizeof(exception->limits), "%s", wanted->limits);
 			exception->until_s = wanted->until_s;
 		} else if (wanted->granted > 0) {
 			exception_grant(exception, wanted->until_s, wanted->granted);
@@ -264,7 +264,8 @@ static int read_file(struct load *load, FILE *file)
 	if (!ferror(file) && load->replace && !load->ctl->force && load->lines == 0 &&
 	    load->mistakes == 0) {
 		print_warning("%s: no limits, so that --replace would end all there are; "
-			      "--force does that", load->name);
+			      "--force does that",
+		    load->name);
 		print_warning("nothing was loaded");
 		return EX_DATAERR;
 	}
@@ -276,8 +277,8 @@ static int read_file(struct load *load, FILE *file)
 	check_grants(load);
 	if (load->mistakes > 0) {
 		if (load->mistakes > MISTAKES_SHOWN) {
-			print_complaint("%s: %zu more mistakes", load->name,
-			    load->mistakes - MISTAKES_SHOWN);
+			print_complaint(
+			    "%s: %zu more mistakes", load->name, load->mistakes - MISTAKES_SHOWN);
 		}
 		print_warning("nothing was loaded");
 		return EX_DATAERR;

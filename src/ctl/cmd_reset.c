@@ -119,7 +119,8 @@ static bool collect_key(void *data, struct store_txn *txn, const char *key, size
 	(void)size;
 	/* A key that starts with a colon does not belong to a counter. */
 	if (prefix == 1 || (reset->rule && rule != reset->rule) ||
-	    (reset->glob && !ctl_key_matches(rule, key + prefix, key_length - prefix, reset->glob))) {
+	    (reset->glob &&
+		!ctl_key_matches(rule, key + prefix, key_length - prefix, reset->glob))) {
 		return true;
 	}
 	reset->key = ctl_must(array_grow(reset->key, reset->keys, sizeof(*reset->key)));

@@ -36,8 +36,8 @@ static int add_spec(struct change *change, struct exception *exception)
 	if (spec_add(spec, exception, &change->error)) {
 		return -1;
 	}
-	effective = spec_effective(
-	    change->ctl, spec->rule, spec->key.override, exception, &change->error);
+	effective =
+	    spec_effective(change->ctl, spec->rule, spec->key.override, exception, &change->error);
 	if (!effective) {
 		return -1;
 	}
@@ -208,7 +208,8 @@ static int add_exception(struct ctl *ctl, int argc, char **argv, bool grant)
 		print_spec(&spec, &change);
 	}
 	if (status == CTL_NO_MATCH) {
-		near_warn(ctl, spec.rule, NEAR_COUNTERS, argv[1], "; --force grants it all the same");
+		near_warn(
+		    ctl, spec.rule, NEAR_COUNTERS, argv[1], "; --force grants it all the same");
 	} else if (status == 0 && !change.has_counter && !grant) {
 		near_warn(ctl, spec.rule, NEAR_COUNTERS, argv[1], " yet");
 	}

@@ -102,8 +102,7 @@ bool ctl_key_matches(const struct rule *rule, const char *key, size_t length, co
 
 	strbuf_init(&text, printable, length + 1);
 	strbuf_printable(&text, key, length, NULL);
-	matches =
-	    fnmatch(glob, printable, rule && rule->folding.fold_case ? FNM_CASEFOLD : 0) == 0;
+	matches = fnmatch(glob, printable, rule && rule->folding.fold_case ? FNM_CASEFOLD : 0) == 0;
 	free(printable);
 	return matches;
 }

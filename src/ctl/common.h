@@ -29,7 +29,7 @@ struct ctl {
 	struct store *store;
 	struct effective_limits *limits;
 
-	/* For load: its file, opened before ctl changes to the helper's account, and its options. */
+	/* For load: its options, and its file, opened before ctl changes its account. */
 	FILE *input;
 	const char *input_name;
 	bool replace;

@@ -106,8 +106,9 @@ static int become_user(const struct config *config, const struct command *comman
 		return 0;
 	}
 	if (!user) {
-		print_warning("there is no account \"%s\"; create it (useradd --system %s) or set user in "
-		      "[global] to the account of the spawn entry in master.cf",
+		print_warning(
+		    "there is no account \"%s\"; create it (useradd --system %s) or set user in "
+		    "[global] to the account of the spawn entry in master.cf",
 		    config->user, config->user);
 		return EX_CONFIG;
 	}
@@ -115,8 +116,8 @@ static int become_user(const struct config *config, const struct command *comman
 		return 0;
 	}
 	if (setgroups(1, &user->pw_gid) || setgid(user->pw_gid) || setuid(user->pw_uid)) {
-		print_warning("can't change to the account \"%s\": %s", config->user,
-		    strerror(errno));
+		print_warning(
+		    "can't change to the account \"%s\": %s", config->user, strerror(errno));
 		return EX_NOPERM;
 	}
 	return 0;

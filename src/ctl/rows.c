@@ -97,8 +97,8 @@ static bool read_counter(void *data, struct store_txn *txn, const char *key, siz
 	}
 	if (record_read(&record, bytes, size, &error)) {
 		if (!rows->quiet) {
-			print_warning("the record of \"%s:%s\" is damaged: %s; reset it", row.rule->name,
-			    printable, error.text);
+			print_warning("the record of \"%s:%s\" is damaged: %s; reset it",
+			    row.rule->name, printable, error.text);
 		}
 		rows->damaged++;
 		return true;

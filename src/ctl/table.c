@@ -74,7 +74,7 @@ static void json_row(struct table *table, const struct table_cell *cells)
 
 		if (name) {
 			char *text = cell->json == TABLE_STRING ? printable(cell->text) : NULL;
-			json_t *value = text                     ? json_string(text)
+			json_t *value = text             ? json_string(text)
 			    : cell->json == TABLE_NUMBER ? json_integer(cell->number)
 							 : json_null();
 
