@@ -102,7 +102,7 @@ subtest 'what dump writes, load --replace reads to the same state' => sub {
     $t->configure(rules => $with);
     my $before = $state->($t);
     my ($dump) = ($t->ctl('dump'))[1];
-    unlike($dump, qr/^#/m, 'all of it has an effect');
+    unlike($dump, qr/^#/m, 'load refuses none of it');
     is(() = $dump =~ /\n/g, 22, 'all is there');
     is_deeply([($t->ctl({text => $dump}, 'load', '--replace', '-'))[0, 2]], [0, ''], 'over itself');
     is($state->($t), $before);
@@ -121,10 +121,10 @@ subtest 'what dump writes, load --replace reads to the same state' => sub {
     $t->configure(rules => $with =~ s/rule pair/rule other/r);
     ($dump) = ($t->ctl('dump'))[1];
     my @comments = $dump =~ /^#.*\n/mg;
-    is(scalar(@comments), 4, 'what has no effect is a comment') or diag $dump;
-    like($comments[0], qr/^# without effect: a limit above 30: /,     'and says why');
+    is(scalar(@comments), 4, 'what load would refuse is a comment') or diag $dump;
+    like($comments[0], qr/^# load refuses this: a limit above 30: /,     'and says why');
     like($comments[1], qr/^# exact\tlate\t\+25\t\d+$/);
-    like($comments[2], qr/^# without effect: there is no rule "pair"/);
+    like($comments[2], qr/^# load refuses this: there is no rule "pair"/);
     like($comments[3], qr/^# pair\tbob\+192\.0\.2\.1\t3\/hour$/);
     is(($t->ctl({text => $dump}, 'load', '--replace', '-'))[0], 0, 'load takes it');
     is(($t->ctl('dump'))[1], join('', $dump =~ /^[^#].*\n/mg), 'and drops that');
@@ -187,7 +187,7 @@ subtest 'what was written into the file forges no line' => sub {
     spew($t->{database}, $bytes);
     my ($status, $dump) = $t->ctl('dump');
     is_deeply([$status, $dump],
-        [0, "# without effect: the key contains control characters\n# exact_case\t"
+        [0, "# load refuses this: the key contains control characters\n# exact_case\t"
             . "bob\\x0ausers\\x09boss\\x09unlimited\\x0a\t2/hour\n"], 'dump');
     is_printable($dump, 'prints all of it');
     is(($t->ctl('limits'))[1], <<'END', 'limits');

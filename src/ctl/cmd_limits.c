@@ -211,14 +211,14 @@ static void dump_line(const struct line *line, const char *comment)
 	putchar('\n');
 }
 
-/* Prints the n lines of a key. Those that have no effect are comments: load would refuse them. */
+/* Prints the n lines of a key, as comments if load would refuse them. */
 static void dump_key(struct ctl *ctl, const struct line *line, size_t n)
 {
 	struct error error;
 	bool ok = check_lines(ctl, line, n, &error) == 0;
 
 	if (!ok) {
-		printf("# without effect: %s\n", error.text);
+		printf("# load refuses this: %s\n", error.text);
 	}
 	for (size_t i = 0; i < n; i++) {
 		dump_line(&line[i], ok ? "" : "# ");
