@@ -115,20 +115,19 @@ subtest 'what dump writes, load --replace reads to the same state' => sub {
     like($answers, qr/closed:ann\@x.example=5 open:ann\@x.example=5 .*exact:bob=30/, 'it holds');
     is($judged->($empty), $answers, 'there too');
 
-    $t->ctl('set', '--for', '1h', 'exact', 'late', '5/hour');
-    $t->ctl('grant', '--for', '2h', 'exact', 'late', '+25');
-    $t->set_clock($now + 3600);
-    $t->configure(rules => $with =~ s/rule pair/rule other/r);
+    $t->configure(rules => $with =~ s/rule pair/rule other/r =~ s{override = big 30/hour\n}{}r);
     ($dump) = ($t->ctl('dump'))[1];
     my @comments = $dump =~ /^#.*\n/mg;
-    is(scalar(@comments), 4, 'what load would refuse is a comment') or diag $dump;
-    like($comments[0], qr/^# load refuses this: a limit above 30: /,     'and says why');
-    like($comments[1], qr/^# exact\tlate\t\+25\t\d+$/);
-    like($comments[2], qr/^# load refuses this: there is no rule "pair"/);
-    like($comments[3], qr/^# pair\tbob\+192\.0\.2\.1\t3\/hour$/);
+    is(scalar(@comments), 8, 'what load would refuse is a comment') or diag $dump;
+    like($comments[0], qr/^# load refuses this: a limit above 10: /, 'and says why');
+    like($comments[1], qr{^# exact\tbig\t8/hour$});
+    like($comments[2], qr/^# exact\tbig\t\+22\t\d+$/);
+    like($comments[6], qr/^# load refuses this: there is no rule "pair"/);
+    like($comments[7], qr/^# pair\tbob\+192\.0\.2\.1\t3\/hour$/);
     is(($t->ctl({text => $dump}, 'load', '--replace', '-'))[0], 0, 'load takes it');
     is(($t->ctl('dump'))[1], join('', $dump =~ /^[^#].*\n/mg), 'and drops that');
 
+    $t->configure(rules => $with);
     my $grants = "exact\tbob\t5/hour\nexact\tbob\t+20\t9999999999\nexact\tbob\t+6\t9999999999\n";
     my ($status, undef, $err) = $t->ctl({text => $grants}, 'load', '-');
     is($status, 65, 'grants that together are too many');
