@@ -195,15 +195,16 @@ subtest 'reset: keys that have no counter, and patterns' => sub {
     my $w = RateTest->new(rules => <<'END');
 [rule users]
 key = sasl_username
-limit = 10/hour
+limit = 100/hour
 [rule cased]
 key = sender
-limit = 10/hour
+limit = 100/hour
 fold_case = no
 END
     my $asking = $w->helper;
     my @users =
-        qw(bob@example.org bob@example.com bobby@example.org alice ann@example.org a*b x[1]y);
+        qw(bob@example.org bob@example.com bobby@example.org alice ann@example.org a*b a-b x[1]y
+        x1y);
     my $charge = sub { $asking->ask(sasl_username => $_, sender => uc) for @users };
     my $left   = sub {
         my (undef, @rows) = $w->show;
@@ -242,8 +243,10 @@ END
         [['--rule', 'cased', 'B?B@*'],   'cased:BOB@\S+',                       2],
         [['[ab]*@example.com', 'ali??'], 'users:(?:bob@example.com|alice)',     2],
         [['a*b'],                        'users:a\*b',                          1],
+        [['A*b'],                        'users:a\*b',                          1],
+        [['a?[b]'],                      'users:a[*-]b',                        2],
         [['x[1]y'],                      'users:x\[1]y',                        1],
-        [['*'],                          '\S+',                                 14],
+        [['*'],                          '\S+',                                 18],
     );
     for my $case (@globs) {
         my ($options, $gone, $counters) = @$case;

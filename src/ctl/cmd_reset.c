@@ -153,8 +153,8 @@ static int reset_many(struct ctl *ctl, struct reset *reset, const char *glob, si
 }
 
 /*
- * Resets the counters of a key as an administrator writes it, or of a pattern of keys, in one rule
- * or in all.
+ * Resets the counters of a key as an administrator writes it, or if there is none, those of a
+ * pattern of keys; in one rule or in all.
  */
 static int reset_named(struct ctl *ctl, struct reset *reset, const char *name, size_t *found)
 {
@@ -172,7 +172,8 @@ static int reset_named(struct ctl *ctl, struct reset *reset, const char *name, s
 		request_parse_key(rule, name, strlen(name), secret, &key);
 		status = reset_key(ctl, reset, rule, key.text, key.length, found);
 	}
-	if (status == 0 && strpbrk(name, "*?[")) {
+	/* A client can choose a key such as "*", which must not stand for all others. */
+	if (status == 0 && *found == 0 && strpbrk(name, "*?[")) {
 		status = reset_many(ctl, reset, name, found);
 	}
 	return status;
