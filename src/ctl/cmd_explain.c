@@ -104,7 +104,6 @@ static void print_value(const char *bytes, size_t length)
 /* Where the key's limits come from. */
 static void print_source(const struct judge_finding *finding)
 {
-	const struct rule *rule = finding->rule;
 	const struct request_key *key = finding->key;
 	const struct exception *exception = finding->exception;
 	char until[64];
@@ -118,10 +117,7 @@ static void print_source(const struct judge_finding *finding)
 			printf(", until %s", until);
 		}
 	} else if (key->override) {
-		const char *pattern = pattern_map_pattern(
-		    rule->patterns, key->text + key->prefix, key->length - key->prefix);
-
-		printf("  limits: override %s in the configuration", pattern ? pattern : "");
+		printf("  limits: override %s in the configuration", key->pattern);
 	} else {
 		printf("  limits: of the rule");
 	}

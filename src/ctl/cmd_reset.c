@@ -4,7 +4,6 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "base/array.h"
-#include "config/rule.h"
 #include "count/counter.h"
 #include "ctl/commands.h"
 #include "engine/limits.h"
@@ -21,6 +20,7 @@ struct reset {
 	struct ctl *ctl;
 	const struct rule *rule; /* --rule, or NULL */
 	const struct effective *effective; /* of the key, for a damaged record */
+	uint8_t secret[HASH_KEY_BYTES];
 	size_t counters;
 	char **key; /* for --all: those of all counters */
 	size_t keys;
@@ -83,8 +83,8 @@ static int reset_key(struct ctl *ctl, struct reset *reset, const struct rule *ru
 	if (rule) {
 		size_t prefix = strlen(rule->name) + 1;
 
-		reset->effective = effective_limits_of_file(
-		    ctl->limits, rule, rule_find_override(rule, key + prefix, key_length - prefix));
+		reset->effective = effective_limits_of_file(ctl->limits, rule,
+		    request_find_override(rule, key + prefix, key_length - prefix, reset->secret));
 	}
 	result = store_update(ctl->store, &item, 1, empty_record, reset, &error);
 	reset->counters += result == STORE_OK;
@@ -131,9 +131,7 @@ static int reset_all(struct ctl *ctl, struct reset *reset)
 /* Resets the counters of a key, which is as an administrator writes it, in one rule or in all. */
 static int reset_named(struct ctl *ctl, struct reset *reset, const char *name)
 {
-	const uint8_t *secret;
-	struct error error;
-	int status = ctl_store_failed(store_secret(ctl->store, &secret, &error), &error);
+	int status = 0;
 
 	for (size_t i = 0; i < ctl->config.rules && status == 0; i++) {
 		const struct rule *rule = &ctl->config.rule[i];
@@ -142,8 +140,9 @@ static int reset_named(struct ctl *ctl, struct reset *reset, const char *name)
 		if (reset->rule && rule != reset->rule) {
 			continue;
 		}
-		request_parse_key(rule, name, strlen(name), secret, &key);
-		status = reset_key(ctl, reset, rule, key.text, key.length);
+		if (request_parse_key(rule, name, strlen(name), reset->secret, &key)) {
+			status = reset_key(ctl, reset, rule, key.text, key.length);
+		}
 	}
 	return status;
 }
@@ -158,6 +157,8 @@ int cmd_reset(struct ctl *ctl, int argc, char **argv)
 	    {.name = NULL},
 	};
 	int status = ctl_options(ctl, options, argc, argv, INT_MAX);
+	const uint8_t *secret;
+	struct error error;
 
 	if (status) {
 		return status;
@@ -166,6 +167,11 @@ int cmd_reset(struct ctl *ctl, int argc, char **argv)
 	if (all == (optind < argc)) {
 		return CTL_USAGE;
 	}
+	status = ctl_store_failed(store_secret(ctl->store, &secret, &error), &error);
+	if (status) {
+		return status;
+	}
+	memcpy(reset.secret, secret, sizeof(reset.secret));
 	if (all) {
 		status = reset_all(ctl, &reset);
 	}

@@ -8,9 +8,9 @@
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/number.h"
-#include "config/rule.h"
 #include "count/counter.h"
 #include "engine/limits.h"
+#include "engine/request.h"
 
 #include <err.h>
 #include <fnmatch.h>
@@ -114,7 +114,7 @@ static bool read_counter(void *data, struct store_txn *txn, const char *key, siz
 	row.denied_first_s = record.denied_first_s;
 	row.denied_s = record.denied_s;
 	format_client(record.denied_client, row.denied_client);
-	override = rule_find_override(row.rule, key + prefix, key_length - prefix);
+	override = request_find_override(row.rule, key + prefix, key_length - prefix, rows->secret);
 	effective = effective_limits_of_file(rows->ctl->limits, row.rule, override);
 	row.source = override ? "override" : "rule";
 	if (record.exception &&
@@ -163,11 +163,16 @@ void rows_sort(struct rows *rows)
 int rows_read(struct ctl *ctl, struct rows *rows)
 {
 	enum store_result result;
+	const uint8_t *secret;
 	struct error error;
 
 	rows->ctl = ctl;
 	rows->now_ms = clock_now_ms();
-	result = store_walk(ctl->store, read_counter, rows, &error);
+	result = store_secret(ctl->store, &secret, &error);
+	if (result == STORE_OK) {
+		memcpy(rows->secret, secret, sizeof(rows->secret));
+		result = store_walk(ctl->store, read_counter, rows, &error);
+	}
 	if (result != STORE_OK && rows->error) {
 		*rows->error = error;
 		return EX_UNAVAILABLE;
