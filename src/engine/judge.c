@@ -363,8 +363,11 @@ static enum store_result decide(
 		}
 		if (!denied || candidate->rule->count_denied) {
 			forget_warnings(candidate);
-			changed |= charge(judge, candidate, denied != NULL);
-			note_warnings(judge, candidate);
+			/* A warning that the record did not keep would be given again. */
+			if (charge(judge, candidate, denied != NULL)) {
+				changed = true;
+				note_warnings(judge, candidate);
+			}
 		}
 		if (candidate == denied) {
 			deny(judge, candidate);
