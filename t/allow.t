@@ -321,6 +321,40 @@ subtest 'usage' => sub {
     is(($t->ctl('dump'))[1], '', 'nothing was set');
 };
 
+subtest 'show is what the next request finds' => sub {
+    my $t      = limiter();
+    my $helper = $t->helper;
+    is(passing($helper, 9, 'exact', 'bob'), 9);
+    is(passing($helper, 5, 'users', 'bob'), 5);
+    $t->ctl('set', 'exact', 'bob', '10/2 hours, 12/day');
+    $t->ctl('set', 'users', 'bob', '6/hour, 30/week');
+    my $check = sub {
+        my ($name) = @_;
+        for my $rule ('exact', 'users') {
+            my ($status, $out) = $t->ctl('explain', "policy_context=$rule", 'sasl_username=bob');
+            my ($explained) = $out =~ /^rule $rule: .*\n((?: .*\n)*)/m;
+            my @explained = $explained =~ m{^  (\S.*?): (\d+) (?:rcpt|msg) used, (\d+)}mg;
+            my @shown     = map {
+                my $window = {3600 => 'hour', 7200 => '2h', 86400 => 'day', 604800 => 'week'}
+                    ->{$_->{window}};
+                ("$_->{limit}/$window", $_->{used}, $_->{remaining})
+            } rows($t, '--rule', $rule, '--sort', 'key');
+            s{/2 hours?}{/2h} for @explained;
+            is_deeply(\@shown, \@explained, "$name: $rule") or diag "@shown, @explained";
+        }
+    };
+    $check->('other windows');
+    my @used = map { $_->{used} } rows($t, '--rule', 'exact');
+    is("@used", '9 9', 'a moving window remembers what came before');
+    is(passing($helper, 9, 'exact', 'bob'), 1, 'so does the helper');
+    is(passing($helper, 9, 'users', 'bob'), 1);
+    $check->('after requests');
+    (my $other = $rules) =~ s/strategy = moving-window/strategy = sliding-window/;
+    $other =~ s/(\[rule users\]\n)/$1resolution = 6\ncount = messages\n/;
+    $t->configure(rules => $other, global => {on_error => 'WARN trouble'});
+    $check->('other rules');
+};
+
 subtest 'no counter file yet' => sub {
     my $t = limiter();
     fails($t, 69, qr/counters\.tdb: can't be opened: it is not there/, @$_)
