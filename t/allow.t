@@ -220,6 +220,37 @@ subtest 'a moving window has the room that the configuration gives it' => sub {
     is(passing($new, 50, 'exact', 'bob'), 10, 'what does not fit any more does not hold');
 };
 
+subtest 'grants that together need more than the room of a moving window' => sub {
+    my $t      = limiter();
+    my $helper = $t->helper;
+    my $room   = qr/a limit above 30: the records of this moving-window have no room for more/;
+    my $later  = $now + 7200;
+    my $grants = "exact\tbob\t+15\t$later\nexact\tbob\t+15\t$later\n";
+    fails($t, 65, qr/^stdin:2: $room/, {text => $grants}, 'load', '-');
+    my $each = join '', map {"exact\t$_\t+15\t$later\n"} qw(bob ann);
+    is(($t->ctl({text => $each}, 'load', '-'))[0], 0, 'those of different keys');
+    is(passing($helper, 50, 'exact', 'bob'), 25);
+
+    # A grant that lasts longer than the limits is added to those of the file.
+    is(($t->ctl('set', '--for', '1h', 'exact', 'carl', '2/hour'))[0], 0);
+    fails($t, 65, $room, 'grant', '--for', '2h', 'exact', 'carl', '+25');
+    is(($t->ctl('grant', '--for', '30m', 'exact', 'carl', '+25'))[0], 0, 'one that ends first');
+    is(passing($helper, 50, 'exact', 'carl'), 27);
+    fails($t, 65, qr/^stdin:2: $room/,
+        {text => "exact\tdora\t2/hour\t" . ($now + 3600) . "\nexact\tdora\t+25\t$later\n"}, 'load',
+        '-');
+    is(($t->ctl({text => "exact\tdora\t+25\t$later\nexact\tdora\t2/hour\n"}, 'load', '-'))[0], 0,
+        'limits that stay');
+    is(passing($helper, 50, 'exact', 'dora'), 27);
+
+    # What was loaded under another configuration still gives as much as there is room for.
+    $t->configure(rules => $rules =~ s/override = big 30/override = big 20/r,
+        global => {on_error => 'WARN trouble'});
+    is(passing($t->helper, 50, 'exact', 'ann'), 20, 'a configuration with less room');
+    my ($row) = rows($t, '--rule', 'exact', '--key', 'ann');
+    is("$row->{limit} $row->{source}", '20 set', 'show has it so');
+};
+
 subtest 'reset and clean' => sub {
     my $t = limiter();
     my ($helper, $other) = ($t->helper, $t->helper);

@@ -31,6 +31,8 @@
 struct wanted {
 	char *key; /* RULE:KEY */
 	size_t length;
+	const struct rule *rule;
+	const struct override *override; /* that the key has in the configuration */
 	char *limits; /* NULL: a grant */
 	uint64_t granted;
 	int64_t until_s;
@@ -102,6 +104,8 @@ static void keep_line(struct load *load, const struct spec *spec, size_t line)
 	wanted = &load->wanted[load->lines++];
 	*wanted = (struct wanted){.key = ctl_must(strdup(spec->key.text)),
 	    .length = spec->key.length,
+	    .rule = spec->rule,
+	    .override = spec->key.override,
 	    .limits = spec->limits[0] ? ctl_must(strdup(spec->limits)) : NULL,
 	    .granted = spec->granted,
 	    .until_s = spec->until_s,
@@ -126,7 +130,7 @@ static void read_line(struct load *load, char *text, size_t line)
 	if (spec_parse_key(load->ctl, &spec, load->secret, field[0], field[1], &error) ||
 	    spec_parse_limits(&spec, field[2], &error) ||
 	    (fields == 4 && read_until(field[3], load->now_s, &spec.until_s, &error)) ||
-	    spec_apply(load->ctl, &spec, &exception, &error)) {
+	    (spec.limits[0] && spec_apply(load->ctl, &spec, &exception, &error))) {
 		complain(load, line, "%s", error.text);
 		return;
 	}
@@ -192,6 +196,39 @@ static void sort_lines(struct load *load)
 	load->first[load->keys] = load->lines;
 }
 
+/* Makes the exception of the i-th key. */
+static void make_exception(const struct load *load, size_t i, struct exception *exception)
+{
+	*exception = (struct exception){.changed_ms = load->now_s * 1000};
+	for (size_t j = load->first[i]; j < load->first[i + 1]; j++) {
+		const struct wanted *wanted = &load->wanted[j];
+
+		if (wanted->limits) {
+			snprintf(
+			    exception->limits, sizeof(exception->limits), "%s", wanted->limits);
+			exception->until_s = wanted->until_s;
+		} else if (wanted->granted > 0) {
+			exception_grant(exception, wanted->until_s, wanted->granted);
+		}
+	}
+}
+
+/* Reports grants that their rules can't have, by all lines of a key together. */
+static void check_exceptions(struct load *load)
+{
+	for (size_t i = 0; i < load->keys; i++) {
+		const struct wanted *last = &load->wanted[load->first[i + 1] - 1];
+		struct spec spec = {.rule = last->rule, .key.override = last->override};
+		struct exception exception;
+		struct error error;
+
+		make_exception(load, i, &exception);
+		if (exception.grants > 0 && spec_check(load->ctl, &spec, &exception, &error)) {
+			complain(load, last->line, "%s", error.text);
+		}
+	}
+}
+
 /* Reads the file and reports all mistakes. Returns an exit status. */
 static int read_file(struct load *load, FILE *file)
 {
@@ -220,6 +257,7 @@ static int read_file(struct load *load, FILE *file)
 		return EX_DATAERR;
 	}
 	sort_lines(load);
+	check_exceptions(load);
 	if (load->mistakes > 0) {
 		if (load->mistakes > MISTAKES_SHOWN) {
 			fprintf(stderr, "%s: %zu more mistakes\n", load->name,
@@ -274,7 +312,7 @@ static bool keep(void *data, const char *key, size_t key_length, char *bytes, si
 static bool next(void *data, size_t i, struct store_record *record)
 {
 	struct load *load = data;
-	struct exception exception = {.changed_ms = load->now_s * 1000};
+	struct exception exception;
 	const struct wanted *wanted;
 	struct strbuf text;
 
@@ -282,15 +320,7 @@ static bool next(void *data, size_t i, struct store_record *record)
 	if (i == load->keys) {
 		return false;
 	}
-	for (size_t j = load->first[i]; j < load->first[i + 1]; j++) {
-		wanted = &load->wanted[j];
-		if (wanted->limits) {
-			snprintf(exception.limits, sizeof(exception.limits), "%s", wanted->limits);
-			exception.until_s = wanted->until_s;
-		} else if (wanted->granted > 0) {
-			exception_grant(&exception, wanted->until_s, wanted->granted);
-		}
-	}
+	make_exception(load, i, &exception);
 	wanted = &load->wanted[load->first[i]];
 	strbuf_init(&text, load->exception_key, sizeof(load->exception_key));
 	exception_key(&text, wanted->key, wanted->length);

@@ -110,10 +110,37 @@ int spec_parse_limits(struct spec *spec, const char *string, struct error *error
 	return 0;
 }
 
+/* The effective limits with an exception. NULL, and an error, if the rule can't have that. */
+static const struct effective *check(struct ctl *ctl, const struct spec *spec,
+    const struct exception *exception, struct error *error)
+{
+	const struct effective *file, *effective;
+
+	effective_limits_trim(ctl->limits);
+	file = effective_limits_of_file(ctl->limits, spec->rule, spec->key.override);
+	effective = effective_limits_with(ctl->limits, spec->rule, file, exception, error);
+	return effective && effective_limits_check(effective, error) == 0 ? effective : NULL;
+}
+
+int spec_check(struct ctl *ctl, const struct spec *spec, const struct exception *exception,
+    struct error *error)
+{
+	struct exception later = *exception;
+
+	if (!check(ctl, spec, exception, error)) {
+		return -1;
+	}
+	/* Grants that last longer than the limits are then added to those of the configuration. */
+	return exception->limits[0] && exception->until_s &&
+		exception_prune(&later, exception->until_s) && !check(ctl, spec, &later, error)
+	    ? -1
+	    : 0;
+}
+
 int spec_apply(
     struct ctl *ctl, const struct spec *spec, struct exception *exception, struct error *error)
 {
-	const struct effective *file, *effective;
+	const struct effective *effective;
 
 	if (spec->limits[0]) {
 		memcpy(exception->limits, spec->limits, sizeof(exception->limits));
@@ -122,16 +149,14 @@ int spec_apply(
 		return error_set(error, "the key has %d grants already; unset ends them all",
 		    EXCEPTION_GRANTS_MAX);
 	}
-	effective_limits_trim(ctl->limits);
-	file = effective_limits_of_file(ctl->limits, spec->rule, spec->key.override);
-	effective = effective_limits_with(ctl->limits, spec->rule, file, exception, error);
-	if (!effective) {
+	if (spec_check(ctl, spec, exception, error)) {
 		return -1;
 	}
-	if (!spec->limits[0] && effective->limits.kind != LIMITS_WINDOWS) {
+	effective = check(ctl, spec, exception, error);
+	if (effective && !spec->limits[0] && effective->limits.kind != LIMITS_WINDOWS) {
 		return error_set(error, "the key is %s; there is nothing to grant more of",
 		    effective->limits.kind == LIMITS_DENY ? "denied altogether (see set)"
 							  : "unlimited");
 	}
-	return 0;
+	return effective ? 0 : -1;
 }

@@ -26,6 +26,13 @@ int spec_parse_key(struct ctl *ctl, struct spec *spec, const uint8_t *secret, co
 /* Sets limits, or granted if it is +N. 0, or -1 and an error. */
 int spec_parse_limits(struct spec *spec, const char *limits, struct error *error);
 
+/*
+ * Checks that the rule can have an exception for the key, now and when its limits end. 0, or -1 and
+ * an error.
+ */
+int spec_check(struct ctl *ctl, const struct spec *spec, const struct exception *exception,
+    struct error *error);
+
 /* Adds it to an exception, and checks that the rule can have that. 0, or -1 and an error. */
 int spec_apply(
     struct ctl *ctl, const struct spec *spec, struct exception *exception, struct error *error);
