@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "base/number.h"
 #include "count/counter.h"
-#include "engine/candidate.h"
 #include "engine/limits.h"
 #include "engine/request.h"
 
@@ -95,6 +94,22 @@ static const struct effective *find_effective(struct rows *rows, struct row *row
 	return with ? with : effective;
 }
 
+/*
+ * Converts a record to the layout of these limits, as the next request will. Returns its bytes, to
+ * be freed, which a moving window's record needs.
+ */
+static char *convert(const struct effective *effective, struct record *record, int64_t now_ms)
+{
+	struct record old = *record;
+	char *bytes = ctl_must(malloc(effective->initial_size));
+
+	record_init(record, &effective->layout);
+	record_write_new(record, bytes);
+	record_migrate(&old, record, bytes);
+	record_log_clamp(record, bytes, now_ms);
+	return bytes;
+}
+
 static bool read_counter(void *data, struct store_txn *txn, const char *key, size_t key_length,
     const char *bytes, size_t size)
 {
@@ -130,8 +145,7 @@ static bool read_counter(void *data, struct store_txn *txn, const char *key, siz
 	/* As the next request will find it: other limits may have come since it was written. */
 	if (effective->layout.windows > 0 &&
 	    !record_layout_same(&record.layout, &effective->layout)) {
-		converted =
-		    ctl_must(candidate_convert(effective, &record, true, rows->now_ms, &error));
+		converted = convert(effective, &record, rows->now_ms);
 	}
 	row.last_s = record.stamp_ms / 1000;
 	counter_advance(&record, rows->now_ms);

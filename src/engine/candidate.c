@@ -27,36 +27,23 @@ static void find_effective(
 	}
 }
 
-char *candidate_convert(const struct effective *effective, struct record *record, bool exists,
-    int64_t now_ms, struct error *error)
-{
-	struct record old = *record;
-	char *bytes = malloc(effective->initial_size);
-
-	if (!bytes) {
-		error_no_memory(error);
-		return NULL;
-	}
-	record_init(record, &effective->layout);
-	record_write_new(record, bytes);
-	if (exists) {
-		record_migrate(&old, record, bytes);
-		record_log_clamp(record, bytes, now_ms);
-	}
-	return bytes;
-}
-
 /* Builds the record of another layout, or with other stamps, which replaces the old one. */
 static int rebuild_record(struct candidate *candidate, struct store_txn *txn,
     struct store_item *item, struct error *error)
 {
 	struct record *record = &candidate->record;
+	struct record old = *record;
 	size_t size = candidate->effective->initial_size;
-	char *bytes = candidate_convert(
-	    candidate->effective, record, item->size > 0, store_txn_now_ms(txn), error);
+	char *bytes = malloc(size);
 
 	if (!bytes) {
-		return -1;
+		return error_no_memory(error);
+	}
+	record_init(record, &candidate->effective->layout);
+	record_write_new(record, bytes);
+	if (item->size > 0) {
+		record_migrate(&old, record, bytes);
+		record_log_clamp(record, bytes, store_txn_now_ms(txn));
 	}
 	if (store_txn_resize(txn, item, size)) {
 		free(bytes);

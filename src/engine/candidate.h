@@ -43,12 +43,4 @@ struct candidate {
 int candidate_open(struct candidate *candidate, struct effective_limits *limits,
     struct store_txn *txn, struct store_item *item, struct error *error);
 
-/*
- * Converts a record, as it was read, to the layout of these limits, which have windows; an empty
- * one if exists is false. Returns the bytes of the new record, to be freed, which a moving window's
- * needs as long as it is used. NULL: out of memory.
- */
-char *candidate_convert(const struct effective *effective, struct record *record, bool exists,
-    int64_t now_ms, struct error *error);
-
 #endif
