@@ -467,6 +467,93 @@ static void test_overrides(void **state)
 	config_free(&config);
 }
 
+/* Appends some pieces of what keys are made of; sometimes many. */
+static void add_pieces(struct strbuf *text, uint64_t *seed)
+{
+	static const char *const pieces[] = {"a", "B", "+", "%", "%2b", "%25", "@", ".", "..", ":",
+	    "x.example", "sender:", "sasl_username:", "sender+client_address:", "192.0.2.1",
+	    "2001:db8::1", "/64", "~0123456789abcdef", "-", "\xc3\xa4", "\xff"};
+	unsigned n = (unsigned)random_below(seed, random_below(seed, 8) ? 5 : 80);
+
+	for (unsigned i = 0; i < n; i++) {
+		strbuf_puts(text, pieces[random_below(seed, COUNT_OF(pieces))]);
+	}
+}
+
+/*
+ * Whatever clients send: each key is read back as it is kept, with its alternative and its
+ * override; what is kept of two requests is the same only if their alternative and VALUE are.
+ */
+static void test_random_keys(void **state)
+{
+	static const char *const rules[] = {"sasl_username", "sasl_username, sender",
+	    "sender+client_address, sasl_username", "sasl_username, sender+client_address, sender",
+	    "sasl_username, helo_name+sender_domain, client_address, helo_name",
+	    "client_address, sender_domain, sasl_username"};
+	static const char *const names[] = {
+	    "sasl_username", "sender", "client_address", "helo_name"};
+	static char kept[512][300], values[COUNT_OF(names)][2 * 17 * 80];
+	static const struct config_key *source[COUNT_OF(kept)];
+	uint64_t seed = random_seed("keys", 20261124);
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(rules) * 2; i++) {
+		struct config config;
+		char text[512];
+
+		snprintf(text, sizeof(text),
+		    "[rule r]\nkey = %s\nlimit = 5/hour\n%soverride = a@x.example 6/hour\n"
+		    "override = .example 7/hour\noverride = a+192.0.2.1 8/hour\n",
+		    rules[i / 2], i % 2 ? "strip_extension = +-\n" : "");
+		load_config(&config, text);
+		for (size_t j = 0; j < 20000; j++) {
+			size_t at = j % COUNT_OF(kept);
+			const struct rule *rule = &config.rule[0];
+			struct request_key key, again = {.text = ""};
+			size_t value;
+
+			policy = (struct policy_request){.attributes = 0};
+			for (size_t k = 0; k < COUNT_OF(names); k++) {
+				struct strbuf pieces;
+
+				strbuf_init(&pieces, values[k], sizeof(values[k]));
+				if (k == 2 && random_below(&seed, 2)) {
+					strbuf_puts(&pieces, "192.0.2.1");
+				} else {
+					add_pieces(&pieces, &seed);
+				}
+				add(names[k], values[k]);
+			}
+			if (!request_find_key(rule, &policy, secret, &key)) {
+				kept[at][0] = '\0';
+				continue;
+			}
+			check(key.length - key.prefix <= KEY_MAX, "%s: too long", key.text);
+			check(request_parse_key(rule, key.text + key.prefix,
+				  key.length - key.prefix, secret, &again),
+			    "%s: can't be written", key.text);
+			check_string(again.text, key.text, rules[i / 2]);
+			check(again.source == key.source && again.value == key.value,
+			    "%s: of another alternative", key.text);
+			check(request_key_source(rule, key.text + key.prefix,
+				  key.length - key.prefix, &value) == key.source &&
+				value == key.value - key.prefix,
+			    "%s: found elsewhere", key.text);
+			check(request_find_override(rule, key.text + key.prefix,
+				  key.length - key.prefix, secret) == key.override,
+			    "%s: another override", key.text);
+			snprintf(kept[at], sizeof(kept[at]), "%s", key.text);
+			source[at] = key.source;
+			for (size_t k = 0; k < COUNT_OF(kept) && k < j; k++) {
+				check(strcmp(kept[k], key.text) != 0 || source[k] == key.source,
+				    "%s: of two attributes", key.text);
+			}
+		}
+		memset(kept, 0, sizeof(kept));
+		config_free(&config);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -479,6 +566,7 @@ int main(void)
 	    cmocka_unit_test(test_alternatives),
 	    cmocka_unit_test(test_written),
 	    cmocka_unit_test(test_overrides),
+	    cmocka_unit_test(test_random_keys),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
