@@ -62,6 +62,20 @@ static int check_name(const char *line, struct error *error)
 	    best ? "; perhaps " : "", best ? best : "", best ? "?" : "");
 }
 
+/* The protocol_state in which Postfix gives the costs that the request has. */
+static const char *state_that_counts(const struct policy_request *request)
+{
+	struct policy_request copy = *request;
+	struct request at_end;
+
+	policy_add(&copy, "protocol_state", strlen("protocol_state"), "END-OF-MESSAGE",
+	    strlen("END-OF-MESSAGE"));
+	request_init(&at_end, &copy);
+	return at_end.size > 0           ? "protocol_state=END-OF-MESSAGE"
+	    : at_end.recipient_count > 0 ? "protocol_state=DATA"
+					 : "protocol_state=RCPT";
+}
+
 /* Reads a request as Postfix sends it, up to an empty line. *text holds it, to be freed. */
 static int read_stdin(struct policy_request *request, char **text, struct error *error)
 {
@@ -93,7 +107,6 @@ static int read_stdin(struct policy_request *request, char **text, struct error 
 /* Where the key's limits come from. */
 static void print_source(const struct judge_finding *finding)
 {
-	const struct rule *rule = finding->rule;
 	const struct request_key *key = finding->key;
 	const struct exception *exception = finding->exception;
 	char until[64];
@@ -107,11 +120,8 @@ static void print_source(const struct judge_finding *finding)
 			printf(", until %s", until);
 		}
 	} else if (key->override) {
-		const char *pattern = pattern_map_pattern(
-		    rule->patterns, key->text + key->prefix, key->length - key->prefix);
-
 		fputs("  limits: override ", stdout);
-		print_text(stdout, pattern ? pattern : "", pattern ? strlen(pattern) : 0);
+		print_text(stdout, key->pattern, strlen(key->pattern));
 		fputs(" in the configuration", stdout);
 	} else {
 		printf("  limits: of the rule");
@@ -169,6 +179,10 @@ static void print_applying(const struct judge_finding *finding)
 	printf(", costs %s%s%s\n", cost, finding->again ? " (was charged before)" : "",
 	    rule->mode == CONFIG_OBSERVE ? ", observes only" : "");
 	print_source(finding);
+	if (finding->skipped) {
+		puts("  it has no counter yet, and there is no room for a new one");
+		return;
+	}
 	for (unsigned i = 0; i < finding->effective->limits.n; i++) {
 		print_window(finding, i);
 	}
@@ -222,6 +236,7 @@ int cmd_explain(struct ctl *ctl, int argc, char **argv)
 	size_t findings;
 	struct verdict verdict;
 	struct error error = {""};
+	enum store_result result;
 	char *text = NULL;
 	int status = EX_DATAERR;
 
@@ -239,11 +254,12 @@ int cmd_explain(struct ctl *ctl, int argc, char **argv)
 		goto out;
 	}
 	if (!policy_find(&request, "protocol_state", strlen("protocol_state"))) {
-		add_attribute(&request, "protocol_state=RCPT", &error);
+		add_attribute(&request, state_that_counts(&request), &error);
 	}
 	judge = ctl_must(judge_new(&ctl->config, ctl->store));
-	status = ctl_store_failed(judge_explain(judge, &request, &verdict, &error), &error);
-	if (status) {
+	result = judge_explain(judge, &request, &verdict, &error);
+	status = ctl_store_failed(result, &error);
+	if (status && result != STORE_FULL) {
 		goto out;
 	}
 	findings = judge_findings(judge, finding);
@@ -252,7 +268,9 @@ int cmd_explain(struct ctl *ctl, int argc, char **argv)
 	}
 	strbuf_init(&answer, buffer, sizeof(buffer));
 	printf("answer: %s\n", reply_action(&verdict, &ctl->config, &request, &answer));
-	status = verdict.status == VERDICT_DENIED ? CTL_NO_MATCH : EX_OK;
+	if (status == EX_OK && verdict.status == VERDICT_DENIED) {
+		status = CTL_NO_MATCH;
+	}
 out:
 	judge_free(judge);
 	free(text);

@@ -32,7 +32,7 @@ struct wanted {
 	char *key; /* RULE:KEY */
 	size_t length;
 	const struct rule *rule;
-	const struct override *override;
+	const struct override *override; /* that the key has in the configuration */
 	char *limits; /* NULL: a grant */
 	uint64_t granted;
 	int64_t until_s;

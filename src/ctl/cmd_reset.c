@@ -4,7 +4,6 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "base/array.h"
-#include "config/rule.h"
 #include "count/counter.h"
 #include "ctl/commands.h"
 #include "ctl/near.h"
@@ -23,6 +22,7 @@ struct reset {
 	const struct rule *rule; /* --rule, or NULL */
 	bool history; /* forgets denials too */
 	const struct effective *effective; /* of the key, for a damaged record */
+	uint8_t secret[HASH_KEY_BYTES];
 	bool found; /* the key has a counter, if only with denials */
 	size_t counters; /* that held something, which is forgotten */
 	const char *glob; /* of the keys to collect; NULL: all */
@@ -98,8 +98,8 @@ static int reset_key(struct ctl *ctl, struct reset *reset, const struct rule *ru
 	if (rule) {
 		size_t prefix = strlen(rule->name) + 1;
 
-		reset->effective = effective_limits_of_file(
-		    ctl->limits, rule, rule_find_override(rule, key + prefix, key_length - prefix));
+		reset->effective = effective_limits_of_file(ctl->limits, rule,
+		    request_find_override(rule, key + prefix, key_length - prefix, reset->secret));
 	}
 	result = store_update(ctl->store, &item, 1, empty_record, reset, &error);
 	reset->counters += result == STORE_OK;
@@ -158,9 +158,7 @@ static int reset_many(struct ctl *ctl, struct reset *reset, const char *glob, si
  */
 static int reset_named(struct ctl *ctl, struct reset *reset, const char *name, size_t *found)
 {
-	const uint8_t *secret;
-	struct error error;
-	int status = ctl_store_failed(store_secret(ctl->store, &secret, &error), &error);
+	int status = 0;
 
 	for (size_t i = 0; i < ctl->config.rules && status == 0; i++) {
 		const struct rule *rule = &ctl->config.rule[i];
@@ -169,8 +167,9 @@ static int reset_named(struct ctl *ctl, struct reset *reset, const char *name, s
 		if (reset->rule && rule != reset->rule) {
 			continue;
 		}
-		request_parse_key(rule, name, strlen(name), secret, &key);
-		status = reset_key(ctl, reset, rule, key.text, key.length, found);
+		if (request_parse_key(rule, name, strlen(name), reset->secret, &key)) {
+			status = reset_key(ctl, reset, rule, key.text, key.length, found);
+		}
 	}
 	/* A client can choose a key such as "*", which must not stand for all others. */
 	if (status == 0 && *found == 0 && strpbrk(name, "*?[")) {
@@ -191,6 +190,8 @@ int cmd_reset(struct ctl *ctl, int argc, char **argv)
 	    {.name = NULL},
 	};
 	int status = ctl_options(ctl, options, argc, argv, INT_MAX);
+	const uint8_t *secret;
+	struct error error;
 
 	if (status) {
 		return status;
@@ -199,6 +200,11 @@ int cmd_reset(struct ctl *ctl, int argc, char **argv)
 	if (all == (optind < argc)) {
 		return CTL_USAGE;
 	}
+	status = ctl_store_failed(store_secret(ctl->store, &secret, &error), &error);
+	if (status) {
+		return status;
+	}
+	memcpy(reset.secret, secret, sizeof(reset.secret));
 	if (all) {
 		status = reset_many(ctl, &reset, NULL, &found);
 		missing = found == 0;

@@ -31,7 +31,7 @@ int spec_add(const struct spec *spec, struct exception *exception, struct error 
 
 /*
  * The effective limits of the key with that exception, until the next call. NULL, and an error, if
- * the rule can't have that.
+ * the rule can't have that, now or when the limits of the exception end.
  */
 const struct effective *spec_effective(struct ctl *ctl, const struct rule *rule,
     const struct override *override, const struct exception *exception, struct error *error);
