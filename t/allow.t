@@ -69,8 +69,8 @@ subtest 'keys are folded as the rule does' => sub {
     is(passing($helper, 9, 'exact_case', 'bob'), 5);
 
     my ($long, $longer) = map { 'x' x 250 . $_ . '@example.com' } '', 'y';
-    like(($t->ctl('set', 'users', $long, '2/hour'))[1], qr/^users: x+~[0-9a-f]{16}: 2\/hour$/,
-        'a long key is cut');
+    like(($t->ctl('set', 'users', $long, '2/hour'))[1], 
+        qr/^users: x+\@example\.com~[0-9a-f]{16}: 2\/hour$/, 'a long key is cut');
     is(passing($helper, 9, 'users', $long),   2, 'and known again');
     is(passing($helper, 9, 'users', $longer), 5, 'from one that differs further on');
     is(($t->ctl('unset', 'users', $longer))[0], 1);
@@ -134,9 +134,14 @@ subtest 'grants' => sub {
     my $end    = sub { POSIX::strftime('%Y-%m-%d %H:%M', localtime $now + $_[0]) };
     is(passing($helper, 9, 'users', 'bob'), 5);
     done('one', [$t->ctl('grant', '--for', '10m', 'users', 'Bob', '+2')],
-        'users: bob: 2 more in each window until ' . $end->(600));
+        'users: bob: 2 more in each window until '
+            . $end->(600)
+            . '; in total 2 more: 7/hour, 22/day');
     is(passing($helper, 9, 'users', 'bob'), 2);
-    is(($t->ctl('grant', '--for', '20m', 'users', 'bob', '+3'))[0], 0);
+    done('another says the sum', [$t->ctl('grant', '--for', '20m', 'users', 'bob', '+3')],
+        'users: bob: 3 more in each window until '
+            . $end->(1200)
+            . '; in total 5 more: 10/hour, 25/day');
     is(passing($helper, 9, 'users', 'bob'), 3, 'they add up');
     is_deeply([map {"$_->{used}/$_->{limit} $_->{source}"} rows($t)], ['10/10 set', '10/25 set'],
         'in each window');
@@ -164,11 +169,86 @@ subtest 'grants' => sub {
         'grant', '--for', '1h', 'users', 'deny', '+1');
     fails($t, 65, qr/the key is unlimited; there is/, 'grant', '--for', '1h', 'open',
         'x@example.com', '+1');
-    $t->ctl('grant', '--for', '1h', 'volume', 'bob', '+1MiB');
+    ask($helper, 'volume', 'bob', protocol_state => 'END-OF-MESSAGE', size => 1);
+    is_deeply([($t->ctl('grant', '--for', '1h', 'volume', 'bob', '+1MiB'))[0, 2]], [0, '']);
     is(passing($helper, 9, 'volume', 'bob', protocol_state => 'END-OF-MESSAGE', size => 1 << 20),
-        2, 'of bytes');
-    $t->ctl('grant', '--for', '1h', 'users', 'fresh', '+3');
-    is(passing($helper, 20, 'users', 'fresh'), 8, 'to a key without a counter');
+        1, 'of bytes');
+};
+
+subtest 'a key without a counter' => sub {
+    my $t      = limiter();
+    my $helper = $t->helper;
+    ask($helper, 'users',  $_) for qw(bob@example.org fred);
+    ask($helper, 'volume', 'bob@example.net');
+    my $no     = 'policyd-ratelimit-ctl: the rule users has no counter for "bob"';
+    my $near   = '; near it: bob@example.org';
+    my @grant  = ('grant', '--for', '1h');
+    my $before = state($t);
+    is_deeply([$t->ctl(@grant, 'users', 'bob', '+3')],
+        [1, '', "$no; --force grants it all the same$near\n"], 'grant');
+    is(state($t), $before, 'does nothing');
+    is_deeply([$t->ctl('reset', '--rule', 'users', 'bob')],
+        [1, "0 counters reset\n", "$no$near\n"], 'reset');
+    is_deeply([$t->ctl('unset', 'users', 'fred')],
+        [1, '', qq(policyd-ratelimit-ctl: the rule users has nothing set for "fred"\n)], 'unset');
+    is_deeply([($t->ctl(@grant, '--force', 'users', 'bob', '+3'))[0, 2]], [0, ''],
+        'grant --force does it');
+    is(passing($helper, 20, 'users', 'bob'), 8);
+    is_deeply([$t->ctl('unset', 'users', 'BOB@example.org')],
+        [1, '',
+            'policyd-ratelimit-ctl: the rule users has nothing set for "BOB@example.org"'
+                . "; near it: bob\n"],
+        'unset names those of which something is set');
+    is_deeply([$t->ctl('set', 'users', 'fret', '3/hour')],
+        [0, "users: fret: 3/hour\n",
+            'policyd-ratelimit-ctl: the rule users has no counter for "fret" yet; '
+                . "near it: fred\n"],
+        'set does it, and says so');
+    is_deeply([($t->ctl(@grant, 'users', 'fret', '+1'))[0, 2]], [0, ''],
+        'a key of which something is set is known');
+    is(passing($helper, 20, 'users', 'fret'), 4);
+    is_deeply([$t->ctl('set', 'users', 'fret', '4/hour')], [0, "users: fret: 4/hour\n", ''],
+        'nothing to say of a key with a counter');
+    is_deeply([$t->ctl('unset', 'users', 'Fret')],
+        [0, "users: fret: as the configuration says\n", '']);
+};
+
+subtest 'an exempt key has no grant, however it is written' => sub {
+    my $t = RateTest->new(rules => <<'END');
+[rule mailbox]
+key = sasl_username
+limit = 5/hour
+exempt = bob@example.org, @dom.example
+[rule list]
+key = sasl_username, client_address
+limit = 5/hour
+exempt = 192.0.2.0/24, bob
+[rule pairs]
+key = sasl_username+client_address
+limit = 5/hour
+strip_extension = +
+exempt = bob+192.0.2.1, bob+2001:db8::/64
+[rule domain]
+key = sender_domain
+limit = 5/hour
+exempt = example.org, @dom.example
+END
+    my $long = 'y' x 220 . '@dom.example';
+    $t->helper->ask(sasl_username => $long);
+    my ($cut) = map { $_->{key} } grep { $_->{key} =~ /~/ } rows($t, '--rule', 'mailbox');
+    my %keys = (
+        mailbox => ['bob@example.org', 'BOB@EXAMPLE.ORG', 'bob@example.org..', 'x@dom.example.',
+            $long, uc $long, $cut],
+        list => ['client_address:192.0.2.1', 'client_address:192.0.2.1/32', 'bob', 'Bob'],
+        pairs => ['bob+192.0.2.1', 'BOB+192.0.2.1', 'bob+2001:DB8::7', 'bob+2001:db8::/64',
+            'Bob+::ffff:192.0.2.1'],
+        domain => ['example.org', 'Example.Org.', 'dom.example'],
+    );
+    for my $rule (sort keys %keys) {
+        fails($t, 65, qr/the key is unlimited; there is nothing to grant more of$/,
+            'grant', '--for', '1h', '--force', $rule, $_, '+5')
+            for @{$keys{$rule}};
+    }
 };
 
 subtest 'rules without windows' => sub {
@@ -206,7 +286,7 @@ subtest 'a moving window has the room that the configuration gives it' => sub {
     fails($t, 65, $room, 'set', 'exact', 'bob', '31/hour');
     fails($t, 65, $room, 'grant', '--for', '1h', 'exact', 'bob', '+1');
     fails($t, 65, $room, 'grant', '--for', '1h', 'exact', 'alice', '+21');
-    is(($t->ctl('grant', '--for', '1h', 'exact', 'alice', '+20'))[0], 0);
+    is(($t->ctl('grant', '--for', '1h', '--force', 'exact', 'alice', '+20'))[0], 0);
     is(passing($helper, 50, 'exact', 'alice'), 30);
     $t->set_clock($now + 3599);
     is(passing($helper, 50, 'exact', 'bob'), 0);
@@ -218,6 +298,37 @@ subtest 'a moving window has the room that the configuration gives it' => sub {
     my $new = $t->helper;
     $t->set_clock($now + 9000);
     is(passing($new, 50, 'exact', 'bob'), 10, 'what does not fit any more does not hold');
+};
+
+subtest 'grants that together need more than the room of a moving window' => sub {
+    my $t      = limiter();
+    my $helper = $t->helper;
+    my $room   = qr/a limit above 30: the records of this moving-window have no room for more/;
+    my $later  = $now + 7200;
+    my $grants = "exact\tbob\t+15\t$later\nexact\tbob\t+15\t$later\n";
+    fails($t, 65, qr/^stdin:2: $room/, {text => $grants}, 'load', '-');
+    my $each = join '', map {"exact\t$_\t+15\t$later\n"} qw(bob ann);
+    is(($t->ctl({text => $each}, 'load', '-'))[0], 0, 'those of different keys');
+    is(passing($helper, 50, 'exact', 'bob'), 25);
+
+    # A grant that lasts longer than the limits is added to those of the file.
+    is(($t->ctl('set', '--for', '1h', 'exact', 'carl', '2/hour'))[0], 0);
+    fails($t, 65, $room, 'grant', '--for', '2h', 'exact', 'carl', '+25');
+    is(($t->ctl('grant', '--for', '30m', 'exact', 'carl', '+25'))[0], 0, 'one that ends first');
+    is(passing($helper, 50, 'exact', 'carl'), 27);
+    fails($t, 65, qr/^stdin:2: $room/,
+        {text => "exact\tdora\t2/hour\t" . ($now + 3600) . "\nexact\tdora\t+25\t$later\n"}, 'load',
+        '-');
+    is(($t->ctl({text => "exact\tdora\t+25\t$later\nexact\tdora\t2/hour\n"}, 'load', '-'))[0], 0,
+        'limits that stay');
+    is(passing($helper, 50, 'exact', 'dora'), 27);
+
+    # What was loaded under another configuration still gives as much as there is room for.
+    $t->configure(rules => $rules =~ s/override = big 30/override = big 20/r,
+        global => {on_error => 'WARN trouble'});
+    is(passing($t->helper, 50, 'exact', 'ann'), 20, 'a configuration with less room');
+    my ($row) = rows($t, '--rule', 'exact', '--key', 'ann');
+    is("$row->{limit} $row->{source}", '20 set', 'show has it so');
 };
 
 subtest 'reset and clean' => sub {
@@ -244,7 +355,7 @@ subtest 'reset and clean' => sub {
     is(passing($other, 9, 'users', 'alice'), 4);
     is(passing($other, 9, 'users', 'fresh'), 7);
     # Two days later nothing is left but what is set for good: and, for 7 days, who was denied.
-    $t->ctl('reset', '--all');
+    $t->ctl('reset', '--history', '--all');
     $t->set_clock($now + 2 * 86400);
     ($status, $out, $err) = $t->ctl('clean');
     is("$status$err", '0');
@@ -317,8 +428,42 @@ subtest 'usage' => sub {
     fails($t, 65, qr/the key is missing/, 'set', 'users', '', '5/hour');
     fails($t, 65, qr/control characters/, 'set', 'users', "a\nb", '5/hour');
     fails($t, 65, qr/\+0 grants nothing/, 'grant', '--for', '1h', 'users', 'bob', '+0');
-    fails($t, 1, qr/nothing is set for bob in the rule users/, 'unset', 'users', 'bob');
+    fails($t, 1, qr/the rule users has nothing set for "bob"$/, 'unset', 'users', 'bob');
     is(($t->ctl('dump'))[1], '', 'nothing was set');
+};
+
+subtest 'show is what the next request finds' => sub {
+    my $t      = limiter();
+    my $helper = $t->helper;
+    is(passing($helper, 9, 'exact', 'bob'), 9);
+    is(passing($helper, 5, 'users', 'bob'), 5);
+    $t->ctl('set', 'exact', 'bob', '10/2 hours, 12/day');
+    $t->ctl('set', 'users', 'bob', '6/hour, 30/week');
+    my $check = sub {
+        my ($name) = @_;
+        for my $rule ('exact', 'users') {
+            my ($status, $out) = $t->ctl('explain', "policy_context=$rule", 'sasl_username=bob');
+            my ($explained) = $out =~ /^rule $rule: .*\n((?: .*\n)*)/m;
+            my @explained = $explained =~ m{^  (\S.*?): (\d+) (?:rcpt|msg) used, (\d+)}mg;
+            my @shown     = map {
+                my $window = {3600 => 'hour', 7200 => '2h', 86400 => 'day', 604800 => 'week'}
+                    ->{$_->{window}};
+                ("$_->{limit}/$window", $_->{used}, $_->{remaining})
+            } rows($t, '--rule', $rule, '--sort', 'key');
+            s{/2 hours?}{/2h} for @explained;
+            is_deeply(\@shown, \@explained, "$name: $rule") or diag "@shown, @explained";
+        }
+    };
+    $check->('other windows');
+    my @used = map { $_->{used} } rows($t, '--rule', 'exact');
+    is("@used", '9 9', 'a moving window remembers what came before');
+    is(passing($helper, 9, 'exact', 'bob'), 1, 'so does the helper');
+    is(passing($helper, 9, 'users', 'bob'), 1);
+    $check->('after requests');
+    (my $other = $rules) =~ s/strategy = moving-window/strategy = sliding-window/;
+    $other =~ s/(\[rule users\]\n)/$1resolution = 6\ncount = messages\n/;
+    $t->configure(rules => $other, global => {on_error => 'WARN trouble'});
+    $check->('other rules');
 };
 
 subtest 'no counter file yet' => sub {
@@ -330,7 +475,9 @@ subtest 'no counter file yet' => sub {
     is((stat $t->{database})[2] & 07777, 0640, 'as the helper would');
     is(passing($t->helper, 9, 'users', 'bob'), 2, 'which uses it');
     my $u = limiter();
-    is(($u->ctl('grant', '--for', '1h', 'users', 'bob', '+2'))[0], 0, 'so does grant');
+    is(($u->ctl('grant', '--for', '1h', 'users', 'bob', '+2'))[0], 1, 'grant knows no such key');
+    is(($u->ctl('grant', '--for', '1h', '--force', 'users', 'bob', '+2'))[0], 0,
+        'and makes it too');
     is(passing($u->helper, 9, 'users', 'bob'), 7);
     spew($u->{database}, 'no database');
     fails($u, 69, qr/it is not a TDB file/, @$_)

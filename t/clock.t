@@ -283,7 +283,7 @@ subtest 'what is set and granted for a while' => sub {
     my $t = limiter('sliding-window', '3/hour');
     $t->set_clock($start);
     my $helper = $t->helper;
-    is(($t->ctl('grant', '--for', '2h', 'r', 'u', '+4'))[0], 0);
+    is(($t->ctl('grant', '--for', '2h', '--force', 'r', 'u', '+4'))[0], 0);
     is(fill($helper), 7);
     is(($t->ctl('set', '--for', '2h', 'r', 'v', '1/hour'))[0], 0);
     is(fill($helper, 'v'), 1);

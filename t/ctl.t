@@ -62,6 +62,8 @@ sub json {
     return \@rows;
 }
 
+sub json_of { my ($limiter) = @_; my (undef, @rows) = $limiter->show; return @rows }
+
 subtest 'show --json' => sub {
     my @rows = grep { $_->{rule} eq 'users' && $_->{key} =~ /ann/ } @{json()};
     my %wait = map { $_->{window} => delete $_->{retry_after} } @rows;
@@ -133,18 +135,126 @@ subtest 'reset' => sub {
         'of one rule; letter case as the rule has it');
     is($rows->('users', 'ann*'), 0);
     is($rows->('mails', 'Ann*'), 1, 'others stay');
-    is_deeply([$t->ctl('reset', 'bob@example.org', 'nobody')], [0, "2 counters reset\n", ''],
+    is_deeply([$t->ctl('reset', 'bob@example.org')], [0, "2 counters reset\n", ''],
         'of all rules');
-    is_deeply([$t->ctl('reset', 'nobody')], [1, "0 counters reset\n", '']);
     is(message($helper, sasl_username => 'ann@example.com', recipients => 10, size => 1,
             client_address => '192.0.2.9'
         ),
         'DEFER_IF_PERMIT 4.7.1 Limit of 3/hour reached for 192.0.2.9, try again in never'
     );
     is(($t->ctl('reset', '--all', '--rule', 'exact'))[0], 0);
-    is(scalar @{json('--rule', 'exact')}, 0);
+    is_deeply([map {"$_->{key} $_->{used} $_->{denied}"} @{json('--rule', 'exact')}],
+        ['192.0.2.2 0 2', '192.0.2.9 0 1'], 'keeps the denials');
     like(($t->ctl('reset', '--all'))[1], qr/^[1-9]\d* counters reset\n$/);
+    my $report = ($t->ctl('report', '--json'))[1];
+    is(() = $report =~ /"denied": [1-9]/g, 3, 'which report tells');
+    is_deeply([$t->ctl('reset', '--all')], [0, "0 counters reset\n", ''], 'nothing is used');
+    is(($t->ctl('report', '--json'))[1], $report);
+    is_deeply([$t->ctl('reset', '--history', '192.0.2.9')], [0, "1 counter reset\n", ''],
+        '--history forgets them');
+    is_deeply([map { $_->{key} } @{json('--rule', 'exact')}], ['192.0.2.2'], 'of that key');
+    is(($t->ctl('reset', '--history', '--all'))[1], "2 counters reset\n");
     is_deeply([$t->ctl('show')], [0, '', "no counters yet\n"]);
+    is(($t->ctl('reset', '--all'))[0], 1, 'there is none to reset');
+};
+
+subtest 'how long clean keeps a counter' => sub {
+    my $w     = RateTest->new(rules => "[rule r]\nkey = sasl_username\nlimit = 5/minute\n");
+    my $reset = sub { $w->set_clock($now + $_[0]); return $w->ctl('reset', 'u') };
+    my $week  = 7 * 86400;
+    my @cases = (
+        ['a charge', 1, sub { }, 599, 600],
+        ['a denial', 6, sub { }, $week - 1, $week],
+        ['a charge, and a reset',            1, sub { $reset->(30) }, 599, 600],
+        ['a charge, and a reset much later', 1, sub { $reset->(590) }, 599, 600],
+        ['a denial, and a reset', 6, sub { $reset->(30) }, $week - 1, $week],
+    );
+    for my $case (@cases) {
+        my ($name, $recipients, $then, @after) = @$case;
+        for my $kept (1, 0) {
+            unlink $w->{database};
+            $w->set_clock($now);
+            my $asking = $w->helper;
+            $asking->ask(sasl_username => 'u', protocol_state => 'DATA', instance => 'i',
+                recipient_count => $_)
+                for $recipients;
+            $asking->finish;
+            $then->();
+            $w->set_clock($now + $after[!$kept]);
+            is(($w->ctl('clean'))[0], 0);
+            is((exists $w->records->{'r:u'}) + 0, $kept, "$name: $after[!$kept] s later");
+        }
+    }
+    $w->set_clock($now);
+    $w->helper->ask(sasl_username => 'u', protocol_state => 'DATA', recipient_count => 6);
+    $reset->(300);
+    is((json_of($w))[0]{last_seen}, $now, 'a reset is no charge or denial');
+};
+
+subtest 'reset: keys that have no counter, and patterns' => sub {
+    my $w = RateTest->new(rules => <<'END');
+[rule users]
+key = sasl_username
+limit = 100/hour
+[rule cased]
+key = sender
+limit = 100/hour
+fold_case = no
+END
+    my $asking = $w->helper;
+    my @users =
+        qw(bob@example.org bob@example.com bobby@example.org alice ann@example.org a*b a-b x[1]y
+        x1y);
+    my $charge = sub { $asking->ask(sasl_username => $_, sender => uc) for @users };
+    my $left   = sub {
+        my (undef, @rows) = $w->show;
+        join ' ', sort map {"$_->{rule}:$_->{key}"} grep { $_->{used} } @rows;
+    };
+    $charge->();
+    my $all  = $left->();
+    my $none = "0 counters reset\n";
+    my $no   = sub { "policyd-ratelimit-ctl: no rule has a counter for \"$_[0]\"$_[1]\n" };
+    my @near = (
+        [bob                 => '; near it: BOB@EXAMPLE.COM, BOB@EXAMPLE.ORG, bob@example.com, '
+                . 'bob@example.org, BOBBY@EXAMPLE.ORG'],
+        ['alice@example.org' => '; near it: ALICE, alice'],
+        [zzz                 => ''],
+        ['*@example.net'     => ''],
+        ['zzz*'              => ''],
+    );
+    for my $case (@near) {
+        is_deeply([$w->ctl('reset', $case->[0])], [1, $none, $no->(@$case)], $case->[0]);
+    }
+    is_deeply(
+        [$w->ctl('reset', '--rule', 'users', 'alise')],
+        [
+            1, $none,
+            "policyd-ratelimit-ctl: the rule users has no counter for \"alise\"; near it: alice\n"
+        ],
+        'of the rule');
+    is($left->(), $all, 'nothing is reset');
+    is_deeply([$w->ctl('reset', 'alice', 'zzz', 'ann@example.org')],
+        [1, "2 counters reset\n", $no->('zzz', '')], 'the others are, and the status tells');
+    is($left->(), $all =~ s/users:(?:alice|ann\S*) //gr);
+    $charge->();
+    my @globs = (
+        [['*@example.org'],              'users:(?:bob|bobby|ann)@example.org', 3],
+        [['*@EXAMPLE.ORG'],              '(?i)\w+:\w+@example.org',             6],
+        [['--rule', 'cased', 'B?B@*'],   'cased:BOB@\S+',                       2],
+        [['[ab]*@example.com', 'ali??'], 'users:(?:bob@example.com|alice)',     2],
+        [['a*b'],                        'users:a\*b',                          1],
+        [['A*b'],                        'users:a\*b',                          1],
+        [['a?[b]'],                      'users:a[*-]b',                        2],
+        [['x[1]y'],                      'users:x\[1]y',                        1],
+        [['*'],                          '\S+',                                 18],
+    );
+    for my $case (@globs) {
+        my ($options, $gone, $counters) = @$case;
+        $charge->();
+        is_deeply([$w->ctl('reset', @$options)],
+            [0, $counters . ' counter' . ($counters > 1 ? 's' : '') . " reset\n", ''], "@$options");
+        is($left->(), join(' ', grep { !/^$gone$/ } split ' ', $all), '  no other');
+    }
 };
 
 subtest 'usage' => sub {

@@ -124,4 +124,67 @@ END
     cmp_ok($denied, '>', 50, 'of which many were denied');
 };
 
+subtest 'without protocol_state: the one in which what is given counts' => sub {
+    my $t = RateTest->new(rules => "[rule users]\nkey = sasl_username\nlimit = 50/hour\n"
+        . "[rule volume]\nkey = sasl_username\ncount = bytes\nlimit = 1MiB/hour\n");
+    my @cases = (
+        [[], 0, 'users 1 rcpt'],
+        [['recipient_count=0'], 0, 'users 1 rcpt'],
+        [['recipient_count=50'], 0, 'users 50 rcpt'],
+        [['recipient_count=60'], 1, 'users 60 rcpt'],
+        [['recipient_count=60', 'protocol_state=RCPT'], 0, 'users 1 rcpt'],
+        [['size=1048576'], 0, 'volume 1.0 MiB'],
+        [['size=1048577'], 1, 'volume 1.0 MiB'],
+        [['size=1000', 'recipient_count=60'], 1, 'users 60 rcpt, volume 1000 B'],
+        [['recipient_count=many'], 0, 'users 1 rcpt'],
+    );
+    for my $case (@cases) {
+        my ($given, $status, $costs) = @$case;
+        for my $how ('arguments', 'stdin') {
+            my @request = ('sasl_username=bob', @$given);
+            my ($got, $out) = $how eq 'stdin'
+                ? $t->ctl({text => join '', map {"$_\n"} @request, ''}, 'explain')
+                : $t->ctl('explain', @request);
+            my @costs;
+            push @costs, "$1 $2" while $out =~ /^rule (\w+): applies, .* costs (.*)$/mg;
+            is_deeply([$got, join ', ', @costs], [$status, $costs], "@$given, $how");
+        }
+    }
+};
+
+subtest 'a full counter file: on_error for a new counter, as the helper answers' => sub {
+    my $t = RateTest->new(
+        rules => "[rule r]\nkey = sasl_username\nlimit = 3/hour\naction = REJECT r\n"
+            . "[rule s]\nkey = sender\nlimit = 5/hour\naction = REJECT s\nmatch = sender = *\n",
+        global => {on_error => 'WARN trouble', log => 'none', database_max_size => '300K'});
+    $t->set_clock($now);
+    my $helper  = $t->helper;
+    my $explain = sub {
+        my ($user, $sender) = @_;
+        my ($status, $out, $err) = $t->ctl('explain', "sasl_username=$user", "sender=$sender");
+        return ($out =~ /^answer: (.*)$/m)[0], $status, $err, $out;
+    };
+    my ($n, $wrong, $full) = (0, 0, 0);
+    # A compaction may make some room.
+    while ($full < 5 && $n < 5000) {
+        my ($explained) = $n % 10 ? () : $explain->("key$n", '');
+        my $answer = $helper->ask(sasl_username => "key$n", sender => '');
+        $wrong++ if defined $explained && $explained ne $answer;
+        $answer eq 'DUNNO' ? $n++ : $full++;
+    }
+    is($wrong, 0, "what explain said while $n keys went in");
+    my ($answer, $status, $err, $out) = $explain->('late', '');
+    is($answer, 'WARN trouble', 'a new key');
+    is($status, 69);
+    is($err, "policyd-ratelimit-ctl: $t->{database}: no room for a new counter: "
+            . "database_max_size is 307200 bytes\n");
+    like($out, qr/^rule r: applies, key late, .*\n.*\n  it has no counter yet, and there is/m);
+    is(($explain->('key1', ''))[0], 'DUNNO', 'a known one');
+    is($helper->ask(sasl_username => 'key1', sender => ''), $_) for 'DUNNO', 'DUNNO', 'REJECT r';
+    is(($explain->('key1', 'new'))[0], 'REJECT r', 'a known one over its limit, and a new one');
+    is($helper->ask(sasl_username => 'key1', sender => 'new'), 'REJECT r');
+    is(($explain->('key2', 'new'))[0], 'WARN trouble', 'a known one with room, and a new one');
+    is($helper->ask(sasl_username => 'key2', sender => 'new'), 'WARN trouble');
+};
+
 done_testing;

@@ -214,7 +214,7 @@ subtest 'overrides' => sub {
         ['grant', '--for', '1m', 'users', 'b', '+3'], ['grant', '--for', '2m', 'users', 'b', '+3'],
         ['set', '--for', '1m', 'users', 'c', '5/hour'],
         ['grant', '--for', '1m', 'users', 'c', '+3'],
-        ['grant', '--for', '2m', 'volume', 'd', '+3'], ['set', 'users', 'e', '5/hour'],
+        ['grant', '--force', '--for', '2m', 'volume', 'd', '+3'], ['set', 'users', 'e', '5/hour'],
         ['unset', 'users', 'e'];
     $t->set_clock($now + 90);
     my ($sample) = metrics();

@@ -140,6 +140,8 @@ my @mistakes = (
     ["${rule}match = sender == x\n", q^4: match: "== x": the operators are = and !=^],
     ["[rule r]\nkey = sender+client_address\nlimit = 1/hour\noverride = \@x.org 5/hour\n",
         q^4: override: "@x.org" is a domain, but the key is a pair; write VALUE+VALUE^],
+    ["[rule r]\nkey = sender+client_address\nlimit = 1/hour\noverride = bob 5/hour\n",
+        q^4: override: "bob" is one value, but the key is a pair; write VALUE+VALUE^],
     ["[rule r]\nkey = client_address\nlimit = 1/hour\noverride = bob 5/hour\n",
         q^4: override: "bob" is not an IP address or network^],
     ["[rule r]\nkey = sender\nlimit = 1/hour\noverride = 10.0.0.0/8 5/hour\n",

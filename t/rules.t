@@ -429,6 +429,20 @@ subtest 'warn_at: once per key and window' => sub {
     }
 };
 
+subtest 'warn_at: not again and again while nothing is charged' => sub {
+    my $t = rule("key = sasl_username\nlimit = 10/hour\nwarn_at = 80%\n", log => 'denied');
+    my $helper = $t->helper;
+    my $same   = {instance => 'same', recipient => 'a@x.example'};
+    letters($helper, ({}) x 4, $same);
+    $t->ctl('set', 'r', 'user@example.com', '6/hour');
+    is(letters($helper, ($same) x 3), 'DDD', 'a request that Postfix repeats');
+    is(scalar(warnings($t)), 0, 'costs nothing, and brings nothing to a limit');
+    is(letters($helper, {}), 'D');
+    is(scalar(warnings($t)), 1, 'the next charge does');
+    is(letters($helper, ($same) x 3), 'DDD');
+    is(scalar(warnings($t)), 1, 'once');
+};
+
 subtest 'warn_at: fifty helpers at once' => sub {
     for my $percent ('80%', '100', '1%') {
         my $t = rule("key = everything\nlimit = 100/hour\nwarn_at = $percent\n", log => 'denied');

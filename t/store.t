@@ -373,6 +373,10 @@ subtest 'a full disk' => sub {
     cmp_ok($n, '>', 100, "$n keys went in");
     is(ask($helper, 'late'), 'WARN trouble', 'a new key is answered on_error');
     like($t->log_text, qr/no room for a new counter: the disk is full\n/, 'the log says why');
+    my ($status, $out, $err) = $t->ctl('explain', 'sasl_username=late');
+    like($out, qr/^answer: WARN trouble$/m, 'explain has the same answer');
+    like($err, qr/no room for a new counter: the disk is full\n/, 'and says why');
+    like(($t->ctl('explain', 'sasl_username=first'))[1], qr/^answer: DUNNO$/m, 'and of a known');
     is(ask($helper, 'first'), 'DUNNO', 'a known one goes on') for 1 .. 2;
     like(ask($helper, 'first'), qr/Limit of 3/, 'and is limited');
     is_deeply([glob "$disk/*"], [$t->{database}], 'nothing half done stays behind');

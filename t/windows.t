@@ -98,6 +98,22 @@ subtest 'fixed-window: calendar windows in local time' => sub {
     POSIX::tzset();
 };
 
+# Clocks go back from 02:00 to 01:30, and forward from 02:00 to 02:30.
+subtest 'fixed-window: an hour is no longer where clocks change by half of one' => sub {
+    local $ENV{TZ} = 'Australia/Lord_Howe';
+    for my $change (1_712_415_600, 1_728_142_200) {
+        my $t = limiter('fixed-window', '3/hour');
+        $t->set_clock($change - 60);
+        my $helper = $t->helper;
+        my @got = fill($helper);
+        for my $moment ($change - 1, $change, $change + 1799, $change + 3600) {
+            $t->set_clock($moment);
+            push @got, fill($helper);
+        }
+        is("@got", '3 0 3 0 3', 'not denied for more than an hour');
+    }
+};
+
 subtest 'the clock is set' => sub {
     for my $strategy (qw(sliding-window moving-window fixed-window)) {
         my $t   = limiter($strategy, '5/hour');

@@ -14,7 +14,10 @@ struct error {
 	bool no_memory; /* the input may be good: trying again later can succeed */
 };
 
-/* Sets the text as printf does, cut to its size. Always returns -1: `return error_set(…)`. */
+/*
+ * Sets the text as printf does, cut to its size and made printable (strbuf_printable), since it may
+ * quote a request, a file or the database. Always returns -1: `return error_set(…)`.
+ */
 int error_set(struct error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Sets the text "out of memory", and no_memory. Always returns -1. */

@@ -84,17 +84,56 @@ static int fold_network(
 	return 0;
 }
 
-/* Appends a pattern in the form that pattern_map_find expects. Returns -1 with the reason. */
-static int fold_pattern(
-    const struct rule *rule, const char *pattern, struct strbuf *text, struct error *error)
+/* Whether a pattern is for IP addresses: all of the rule's keys are, or some are and it is one. */
+static bool is_network(const struct rule *rule, const char *pattern)
 {
-	size_t length = strlen(pattern);
 	unsigned kinds = selector_key_kinds(rule);
 	struct netaddr network;
 
-	if (kinds == 1U << KEY_ADDRESS ||
+	return kinds == 1U << KEY_ADDRESS ||
 	    (kinds & 1U << KEY_ADDRESS &&
-		netaddr_parse(pattern, strcspn(pattern, "/"), &network) == 0)) {
+		netaddr_parse(pattern, strcspn(pattern, "/"), &network) == 0);
+}
+
+/* Appends "@domain" or ".domain" in the form that pattern_map_find expects. */
+static int fold_domain(
+    const struct rule *rule, const char *pattern, struct strbuf *text, struct error *error)
+{
+	unsigned kinds = selector_key_kinds(rule);
+	size_t length;
+
+	pattern_domain(pattern, strlen(pattern), &length);
+	length += pattern[0] == '@';
+	if (length <= 1) {
+		return error_set(error, "\"%s\" is not followed by a domain", pattern);
+	}
+	if (kinds == SELECTOR_PAIR) {
+		return error_set(
+		    error, "\"%s\" is a domain, but the key is a pair; write VALUE+VALUE", pattern);
+	}
+	/* If the key itself is a domain, "@domain" means all of it. */
+	if (pattern[0] == '@' && kinds == 1U << KEY_DOMAIN) {
+		pattern++;
+		length--;
+	}
+	strbuf_add(text, pattern, length);
+	if (rule->folding.fold_case) {
+		ascii_lower(text->buffer, text->length);
+	}
+	return 0;
+}
+
+/*
+ * Appends a pattern in the form that pattern_map_find expects: a network, a domain, or a key of the
+ * alternative. Returns 1 if no value of the alternative can be that, -1 with the reason.
+ */
+static int fold_pattern(const struct rule *rule, const struct config_key *key, const char *pattern,
+    struct strbuf *text, struct error *error)
+{
+	size_t length = strlen(pattern);
+	struct netaddr network;
+
+	if (is_network(rule, pattern)) {
 		return fold_network(rule, pattern, text, error);
 	}
 	if (strchr(pattern, '/') && netaddr_read_network(pattern, length, &network) == 0) {
@@ -102,31 +141,21 @@ static int fold_pattern(
 		    error, "\"%s\" is a network, but the key is not an address", pattern);
 	}
 	if (pattern[0] == '@' || pattern[0] == '.') {
-		if (length == 1) {
-			return error_set(error, "\"%s\" is not followed by a domain", pattern);
-		}
-		if (kinds == SELECTOR_PAIR) {
-			return error_set(error,
-			    "\"%s\" is a domain, but the key is a pair; write VALUE+VALUE",
-			    pattern);
-		}
-		/* If the key itself is a domain, "@domain" means all of it. */
-		strbuf_puts(text, pattern + (pattern[0] == '@' && kinds == 1U << KEY_DOMAIN));
-		if (rule->folding.fold_case) {
-			ascii_lower(text->buffer, text->length);
-		}
-		return 0;
+		return fold_domain(rule, pattern, text, error);
 	}
 	if (strchr(pattern, '*')) {
 		return error_set(error,
 		    "\"%s\": '*' is not a wildcard; write @domain or .domain, or change the limit",
 		    pattern);
 	}
-	if (!key_add(text, pattern, length, kinds & 1U << KEY_MAILBOX ? KEY_MAILBOX : KEY_TEXT,
-		false, &rule->folding)) {
+	if (length == 0) {
 		return error_set(error, "a key is missing");
 	}
-	return 0;
+	if (!key) {
+		strbuf_add(text, pattern, length);
+		return 0;
+	}
+	return !selector_fold(rule, key, pattern, length, text);
 }
 
 /* The override with limits as in the file: an earlier one with the same text, or a new one. */
@@ -165,29 +194,49 @@ no_memory:
 	return NULL;
 }
 
-/* Adds one pattern with its limits. */
+/* Adds a pattern in the form of each alternative: what is stripped of one may stay in another. */
 static int add_override(
     struct finishing *finishing, const char *pattern, const char *limits, struct error *error)
 {
 	struct rule *rule = finishing->rule;
-	struct override *override;
-	char buffer[KEY_VALUE_MAX];
-	struct strbuf text;
-	int added;
+	struct override *override = NULL;
+	static char buffer[3 * SELECTOR_FOLD_MAX];
+	bool possible = false;
+	unsigned i = 0;
 
-	strbuf_init(&text, buffer, sizeof(buffer));
-	if (fold_pattern(rule, pattern, &text, error)) {
-		return -1;
+	do {
+		struct strbuf text;
+		int result, added;
+
+		strbuf_init(&text, buffer, sizeof(buffer));
+		result = strlen(pattern) > SELECTOR_FOLD_MAX
+		    ? 1
+		    : fold_pattern(
+			  rule, rule->keys > 0 ? &rule->key[i] : NULL, pattern, &text, error);
+		if (result < 0) {
+			return -1;
+		}
+		if (result > 0) {
+			continue;
+		}
+		if (!override && !(override = override_for(finishing, limits, error))) {
+			return -1;
+		}
+		added = pattern_map_add(rule->patterns, buffer, text.length, override);
+		if (added < 0) {
+			return error_no_memory(error);
+		}
+		if (added > 0 && !possible) {
+			return error_set(error, "\"%s\" already has an override", pattern);
+		}
+		possible = true;
+	} while (++i < rule->keys);
+	if (!possible && selector_key_kinds(rule) == SELECTOR_PAIR) {
+		return error_set(error,
+		    "\"%.60s\" is one value, but the key is a pair; write VALUE+VALUE", pattern);
 	}
-	override = override_for(finishing, limits, error);
-	if (!override) {
-		return -1;
-	}
-	added = pattern_map_add(rule->patterns, buffer, text.length, override);
-	if (added < 0) {
-		return error_no_memory(error);
-	}
-	return added ? error_set(error, "\"%s\" already has an override", pattern) : 0;
+	/* What can't be a key, such as a mailbox where keys are domains, has no effect. */
+	return override || override_for(finishing, limits, error) ? 0 : -1;
 }
 
 /* Reads a line of an option, and may cut text up. Returns 0, or -1 with the reason. */

@@ -12,6 +12,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 int selector_find(struct config_attribute *attribute, const char *name, size_t length)
 {
@@ -119,9 +120,88 @@ int selector_parse_key(struct rule *rule, const char *value, struct error *error
 	return result;
 }
 
+void selector_format_key(const struct config_key *key, struct strbuf *text)
+{
+	for (unsigned i = 0; i < key->parts; i++) {
+		strbuf_puts(text, i ? "+" : "");
+		strbuf_puts(text, key->part[i].name);
+	}
+}
+
+/* Appends one part of a key as an administrator writes it. False if it can't be one. */
+static bool add_written(const struct rule *rule, enum key_kind kind, const char *bytes,
+    size_t length, struct strbuf *text)
+{
+	struct netaddr network;
+	size_t domain_length;
+
+	if (length > KEY_VALUE_MAX) {
+		return false;
+	}
+	if (kind == KEY_ADDRESS) {
+		if (netaddr_read_network(bytes, length, &network)) {
+			return false;
+		}
+		netaddr_mask(&network, key_prefix(&rule->folding, &network));
+		netaddr_format(&network, text);
+		return true;
+	}
+	if (kind == KEY_DOMAIN) {
+		if (pattern_domain(bytes, length, &domain_length) != bytes) {
+			return false;
+		}
+		length = domain_length;
+		kind = KEY_TEXT;
+	}
+	return key_add(text, bytes, length, kind, false, &rule->folding);
+}
+
+/* Appends the first part of a pair with "%2b" and "%25" as what they stand for. */
+static void add_unescaped(const char *bytes, size_t length, struct strbuf *text)
+{
+	for (size_t i = 0; i < length; i++) {
+		bool plus = length - i > 2 && strncasecmp(bytes + i, "%2b", 3) == 0;
+		bool percent = length - i > 2 && memcmp(bytes + i, "%25", 3) == 0;
+
+		strbuf_add(text, plus ? "+" : bytes + i, 1);
+		i += plus || percent ? 2 : 0;
+	}
+}
+
+/* Appends a pair as an administrator writes it: see selector_fold. */
+static bool add_written_pair(const struct rule *rule, const struct config_key *key,
+    const char *bytes, size_t length, struct strbuf *text)
+{
+	static char first[SELECTOR_FOLD_MAX], second[SELECTOR_FOLD_MAX];
+	const char *plus = bytes;
+
+	while ((plus = memchr(plus, '+', (size_t)(bytes + length - plus)))) {
+		struct strbuf one, other;
+
+		strbuf_init(&one, first, sizeof(first));
+		strbuf_init(&other, second, sizeof(second));
+		add_unescaped(bytes, (size_t)(plus - bytes), &one);
+		plus++;
+		if (add_written(
+			rule, key->part[1].kind, plus, (size_t)(bytes + length - plus), &other) &&
+		    add_written(rule, key->part[0].kind, first, one.length, text)) {
+			return key_add(text, second, other.length, KEY_TEXT, true, &rule->folding);
+		}
+	}
+	return false;
+}
+
+bool selector_fold(const struct rule *rule, const struct config_key *key, const char *bytes,
+    size_t length, struct strbuf *text)
+{
+	return key->parts > 1 ? add_written_pair(rule, key, bytes, length, text)
+			      : add_written(rule, key->part[0].kind, bytes, length, text);
+}
+
 int selector_parse_match(struct config_match *match, const char *value, struct error *error)
 {
 	char *equals, *s, *word;
+	size_t length;
 	char stop;
 
 	*match = (struct config_match){.text = alloc_copy(value, error)};
@@ -159,7 +239,13 @@ int selector_parse_match(struct config_match *match, const char *value, struct e
 		}
 		/* A derived domain has no '@', but "@domain" is what people write. */
 		word += word[0] == '@' && word[1] && match->attribute.kind == KEY_DOMAIN;
-		if (pattern_parse(&pattern[match->patterns++], word, strlen(word),
+		length = strlen(word);
+		/* Nor does it end in dots. */
+		while (
+		    match->attribute.kind == KEY_DOMAIN && length > 1 && word[length - 1] == '.') {
+			length--;
+		}
+		if (pattern_parse(&pattern[match->patterns++], word, length,
 			match->attribute.kind == KEY_ADDRESS, error)) {
 			return -1;
 		}

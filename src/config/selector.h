@@ -8,6 +8,7 @@
 #define SELECTOR_H
 
 #include "base/error.h"
+#include "base/strbuf.h"
 #include "config/config.h"
 
 #include <stdbool.h>
@@ -37,6 +38,22 @@ unsigned selector_key_kinds(const struct rule *rule);
 
 /* Whether the key can be a single attribute of that kind; a part of a pair does not count. */
 bool selector_key_can_be(const struct rule *rule, enum key_kind kind);
+
+/* Appends an alternative as the file names it: "sender", "sender+client_address". */
+void selector_format_key(const struct config_key *key, struct strbuf *text);
+
+/* Bytes of such a name, with the NUL. */
+#define SELECTOR_NAME_SIZE 64
+
+/*
+ * Appends a value of an alternative as an administrator writes it, folded as key_add folds those of
+ * requests: at most SELECTOR_FOLD_MAX bytes, which may become three times as many. In the first
+ * part of a pair, "%2b" stands for '+', and "%25" for '%'. The first '+' that leaves two possible
+ * parts divides them. False if no request can have that value.
+ */
+#define SELECTOR_FOLD_MAX (2 * KEY_VALUE_MAX)
+bool selector_fold(const struct rule *rule, const struct config_key *key, const char *bytes,
+    size_t length, struct strbuf *text);
 
 /*
  * Parses the value of a `match`. Returns 0, or -1 with the reason. In both cases match is for

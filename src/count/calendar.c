@@ -81,7 +81,40 @@ static int64_t number_start(const struct limit_window *window, int64_t number)
 	return local_midnight(timegm(&date)) * 1000;
 }
 
-/* The start of the window that now_ms is in; next: how many windows after it. */
+/* The first second after `from`, up to `to`, at which the UTC offset is not that of `from`. */
+static int64_t offset_change(int64_t from, int64_t to)
+{
+	int64_t offset = utc_offset(from);
+
+	while (to - from > 1) {
+		int64_t middle = from + (to - from) / 2;
+
+		if (utc_offset(middle) == offset) {
+			from = middle;
+		} else {
+			to = middle;
+		}
+	}
+	return to;
+}
+
+/*
+ * The second at which the hour of local time begins that now is in, or the one after it. Not every
+ * time zone is whole hours from UTC, and some change their clocks by half an hour: the change then
+ * ends an hour, or the next would be longer than one.
+ */
+static int64_t hour_boundary(int64_t now, const struct tm *tm, int64_t next)
+{
+	int64_t start = now - tm->tm_min * 60 - tm->tm_sec;
+	int64_t end = start + 3600;
+
+	if (next) {
+		return utc_offset(end - 1) == tm->tm_gmtoff ? end : offset_change(now, end - 1);
+	}
+	return utc_offset(start) == tm->tm_gmtoff ? start : offset_change(start, now);
+}
+
+/* The start of the window that now_ms is in, or (next: 1) of the one after it. */
 static int64_t boundary(const struct limit_window *window, int64_t now_ms, int64_t next)
 {
 	time_t now = (time_t)number_divide_down(now_ms, 1000);
@@ -93,8 +126,7 @@ static int64_t boundary(const struct limit_window *window, int64_t now_ms, int64
 		if (!is_local_hour) {
 			return number_start(window, number_of(window, &tm) + next);
 		}
-		/* Not every time zone is whole hours from UTC. */
-		start_ms = (now - tm.tm_min * 60 - tm.tm_sec) * INT64_C(1000);
+		return hour_boundary(now, &tm, next) * 1000;
 	}
 	return start_ms + next * window->length_ms;
 }

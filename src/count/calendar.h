@@ -14,7 +14,8 @@
 
 /*
  * The first millisecond, since the epoch, of the calendar window that now_ms is in, and of
- * the window after it. A day lasts 23 or 25 hours when clocks change.
+ * the window after it. When clocks change, a day lasts 23 or 25 hours; an hour may be shorter, if
+ * they change by a part of one, but never longer.
  */
 int64_t calendar_start(const struct limit_window *window, int64_t now_ms);
 int64_t calendar_end(const struct limit_window *window, int64_t now_ms);

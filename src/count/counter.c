@@ -112,21 +112,31 @@ void counter_reset(struct record *record)
 	for (unsigned i = 0; i < record->layout.windows; i++) {
 		memset(record->window[i].bucket, 0, sizeof(record->window[i].bucket));
 	}
-	record->denied = 0;
-	record->denied_first_s = 0;
-	record->denied_s = 0;
-	memset(record->denied_client, 0, sizeof(record->denied_client));
 	record->log_events = 0;
 	record->log_total = 0;
 }
 
-bool counter_is_alive(const struct record *record)
+void counter_forget_denials(struct record *record)
+{
+	record->denied = 0;
+	record->denied_first_s = 0;
+	record->denied_s = 0;
+	memset(record->denied_client, 0, sizeof(record->denied_client));
+}
+
+bool counter_is_used(const struct record *record)
 {
 	for (unsigned i = 0; i < record->layout.windows; i++) {
 		if (counter_used(record, i) > 0) {
 			return true;
 		}
 	}
-	return record->denied > 0 &&
-	    record->stamp_ms / 1000 - record->denied_s < COUNTER_KEEP_DENIED_S;
+	return false;
+}
+
+bool counter_is_alive(const struct record *record)
+{
+	return counter_is_used(record) ||
+	    (record->denied > 0 &&
+		record->stamp_ms / 1000 - record->denied_s < COUNTER_KEEP_DENIED_S);
 }

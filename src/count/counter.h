@@ -44,8 +44,13 @@ void counter_charge(struct record *record, char *bytes, uint64_t cost);
  */
 void counter_deny(struct record *record, const uint8_t client[RECORD_CLIENT_BYTES]);
 
-/* Empties the counter and forgets its denials; what is known of transactions stays. */
+/* Empties the counter; its denials, and what is known of transactions, stay. */
 void counter_reset(struct record *record);
+
+void counter_forget_denials(struct record *record);
+
+/* Whether anything is used of a window. */
+bool counter_is_used(const struct record *record);
 
 /* Whether a window is used, or there were denials within COUNTER_KEEP_DENIED_S. */
 bool counter_is_alive(const struct record *record);

@@ -5,9 +5,9 @@
  */
 #include "base/error.h"
 #include "ctl/commands.h"
+#include "ctl/print.h"
 #include "ctl/progress.h"
 
-#include <err.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sysexits.h>
@@ -35,7 +35,7 @@ int cmd_clean(struct ctl *ctl, int argc, char **argv)
 	progress_end(&progress);
 	notice = store_notice(ctl->store);
 	if (notice) {
-		warnx("%s", notice);
+		print_warning("%s", notice);
 	}
 	if (result != STORE_OK) {
 		return ctl_store_failed(result, &error);

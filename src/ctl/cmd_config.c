@@ -4,8 +4,8 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "ctl/commands.h"
+#include "ctl/print.h"
 
-#include <err.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -55,7 +55,7 @@ int cmd_config(struct ctl *ctl, int argc, char **argv)
 	}
 	config_print(&ctl->config, print_option, &printing);
 	if (printing.wanted && !printing.found) {
-		warnx("there is no setting \"%s\"; config without a name lists them all",
+		print_warning("there is no setting \"%s\"; config without a name lists them all",
 		    printing.wanted);
 		return CTL_NO_MATCH;
 	}

@@ -9,12 +9,12 @@
 #include "count/counter.h"
 #include "ctl/cell.h"
 #include "ctl/commands.h"
+#include "ctl/print.h"
 #include "ctl/when.h"
 #include "engine/judge.h"
 #include "engine/reply.h"
 #include "policy/attributes.h"
 
-#include <err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +62,20 @@ static int check_name(const char *line, struct error *error)
 	    best ? "; perhaps " : "", best ? best : "", best ? "?" : "");
 }
 
+/* The protocol_state in which Postfix gives the costs that the request has. */
+static const char *state_that_counts(const struct policy_request *request)
+{
+	struct policy_request copy = *request;
+	struct request at_end;
+
+	policy_add(&copy, "protocol_state", strlen("protocol_state"), "END-OF-MESSAGE",
+	    strlen("END-OF-MESSAGE"));
+	request_init(&at_end, &copy);
+	return at_end.size > 0           ? "protocol_state=END-OF-MESSAGE"
+	    : at_end.recipient_count > 0 ? "protocol_state=DATA"
+					 : "protocol_state=RCPT";
+}
+
 /* Reads a request as Postfix sends it, up to an empty line. *text holds it, to be freed. */
 static int read_stdin(struct policy_request *request, char **text, struct error *error)
 {
@@ -90,21 +104,9 @@ static int read_stdin(struct policy_request *request, char **text, struct error 
 	return request->attributes > 0 ? 0 : error_set(error, "no request on stdin");
 }
 
-/* Prints bytes that a client may have chosen. */
-static void print_value(const char *bytes, size_t length)
-{
-	char buffer[4 * KEY_MAX];
-	struct strbuf text;
-
-	strbuf_init(&text, buffer, sizeof(buffer));
-	strbuf_printable(&text, bytes, length, NULL);
-	fputs(buffer, stdout);
-}
-
 /* Where the key's limits come from. */
 static void print_source(const struct judge_finding *finding)
 {
-	const struct rule *rule = finding->rule;
 	const struct request_key *key = finding->key;
 	const struct exception *exception = finding->exception;
 	char until[64];
@@ -118,10 +120,9 @@ static void print_source(const struct judge_finding *finding)
 			printf(", until %s", until);
 		}
 	} else if (key->override) {
-		const char *pattern = pattern_map_pattern(
-		    rule->patterns, key->text + key->prefix, key->length - key->prefix);
-
-		printf("  limits: override %s in the configuration", pattern ? pattern : "");
+		fputs("  limits: override ", stdout);
+		print_text(stdout, key->pattern, strlen(key->pattern));
+		fputs(" in the configuration", stdout);
 	} else {
 		printf("  limits: of the rule");
 	}
@@ -171,13 +172,17 @@ static void print_applying(const struct judge_finding *finding)
 	struct strbuf text;
 
 	fputs("applies, key ", stdout);
-	print_value(
-	    finding->key->text + finding->key->prefix, finding->key->length - finding->key->prefix);
+	print_text(stdout, finding->key->text + finding->key->prefix,
+	    finding->key->length - finding->key->prefix);
 	strbuf_init(&text, cost, sizeof(cost));
 	cell_format_used(finding->cost, rule->count, &text);
 	printf(", costs %s%s%s\n", cost, finding->again ? " (was charged before)" : "",
 	    rule->mode == CONFIG_OBSERVE ? ", observes only" : "");
 	print_source(finding);
+	if (finding->skipped) {
+		puts("  it has no counter yet, and there is no room for a new one");
+		return;
+	}
 	for (unsigned i = 0; i < finding->effective->limits.n; i++) {
 		print_window(finding, i);
 	}
@@ -189,6 +194,7 @@ static void print_finding(const struct policy_request *request, const struct jud
 	const struct rule *rule = finding->rule;
 	const struct config_match *match;
 	const struct policy_attribute *attribute;
+	const char *state;
 
 	printf("rule %s: ", rule->name);
 	switch (finding->kind) {
@@ -196,11 +202,13 @@ static void print_finding(const struct policy_request *request, const struct jud
 		print_applying(finding);
 		break;
 	case FINDING_COUNTS_NOTHING:
-		printf("does not apply: count = %s: there is nothing to count at %s\n",
+		printf("does not apply: count = %s: there is nothing to count at ",
 		    rule->count == COUNT_BYTES          ? "bytes"
 			: rule->count == COUNT_MESSAGES ? "messages"
-							: "recipients",
-		    policy_value(request, "protocol_state"));
+							: "recipients");
+		state = policy_value(request, "protocol_state");
+		print_text(stdout, state, strlen(state));
+		putchar('\n');
 		break;
 	case FINDING_NO_MATCH:
 		match = &rule->match[finding->match];
@@ -208,8 +216,8 @@ static void print_finding(const struct policy_request *request, const struct jud
 		    policy_find(request, match->attribute.source, strlen(match->attribute.source));
 		printf("does not apply: match = %s: it is \"",
 		    rule->match_lines.line[finding->match].text);
-		print_value(
-		    attribute ? attribute->value : "", attribute ? attribute->value_length : 0);
+		print_text(stdout, attribute ? attribute->value : "",
+		    attribute ? attribute->value_length : 0);
 		puts("\"");
 		break;
 	default:
@@ -228,6 +236,7 @@ int cmd_explain(struct ctl *ctl, int argc, char **argv)
 	size_t findings;
 	struct verdict verdict;
 	struct error error = {""};
+	enum store_result result;
 	char *text = NULL;
 	int status = EX_DATAERR;
 
@@ -236,20 +245,21 @@ int cmd_explain(struct ctl *ctl, int argc, char **argv)
 	}
 	for (int i = 1; i < argc; i++) {
 		if (add_attribute(&request, argv[i], &error) || check_name(argv[i], &error)) {
-			warnx("%s", error.text);
+			print_warning("%s", error.text);
 			return EX_DATAERR;
 		}
 	}
 	if (argc == 1 && read_stdin(&request, &text, &error)) {
-		warnx("%s", error.text);
+		print_warning("%s", error.text);
 		goto out;
 	}
 	if (!policy_find(&request, "protocol_state", strlen("protocol_state"))) {
-		add_attribute(&request, "protocol_state=RCPT", &error);
+		add_attribute(&request, state_that_counts(&request), &error);
 	}
 	judge = ctl_must(judge_new(&ctl->config, ctl->store));
-	status = ctl_store_failed(judge_explain(judge, &request, &verdict, &error), &error);
-	if (status) {
+	result = judge_explain(judge, &request, &verdict, &error);
+	status = ctl_store_failed(result, &error);
+	if (status && result != STORE_FULL) {
 		goto out;
 	}
 	findings = judge_findings(judge, finding);
@@ -258,7 +268,9 @@ int cmd_explain(struct ctl *ctl, int argc, char **argv)
 	}
 	strbuf_init(&answer, buffer, sizeof(buffer));
 	printf("answer: %s\n", reply_action(&verdict, &ctl->config, &request, &answer));
-	status = verdict.status == VERDICT_DENIED ? CTL_NO_MATCH : EX_OK;
+	if (status == EX_OK && verdict.status == VERDICT_DENIED) {
+		status = CTL_NO_MATCH;
+	}
 out:
 	judge_free(judge);
 	free(text);

@@ -7,10 +7,11 @@
 #include "base/clock.h"
 #include "base/strbuf.h"
 #include "ctl/commands.h"
+#include "ctl/print.h"
+#include "ctl/spec.h"
 #include "ctl/table.h"
 #include "ctl/when.h"
 #include "engine/exception.h"
-#include "match/key.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,8 +23,8 @@ struct lines {
 	struct ctl *ctl;
 	const struct rule *rule; /* NULL: all */
 	struct line {
-		char *key; /* RULE:KEY */
-		size_t rule_length;
+		char *rule;
+		char *key; /* without the rule */
 		char *limits; /* or "+N" */
 		int64_t until_s; /* 0: for good */
 	} * line;
@@ -38,8 +39,8 @@ static void add_line(struct lines *lines, const char *key, size_t key_length, si
 
 	lines->line = ctl_must(array_grow(lines->line, lines->n, sizeof(*line)));
 	line = &lines->line[lines->n++];
-	*line = (struct line){.key = ctl_must(strndup(key, key_length)),
-	    .rule_length = rule_length,
+	*line = (struct line){.rule = ctl_must(strndup(key, rule_length)),
+	    .key = ctl_must(strndup(key + rule_length + 1, key_length - rule_length - 1)),
 	    .limits = ctl_must(strdup(limits)),
 	    .until_s = until_s};
 }
@@ -56,7 +57,8 @@ static bool read_exception(void *data, struct store_txn *txn, const char *key, s
 	(void)txn;
 	key = exception_counter_key(key, key_length, &key_length);
 	rule = key ? ctl_rule_of(lines->ctl, key, key_length, &prefix) : NULL;
-	if (prefix == 0 || (lines->rule && rule != lines->rule) ||
+	/* A NUL would cut the key, to that of another user. */
+	if (prefix == 0 || memchr(key, '\0', key_length) || (lines->rule && rule != lines->rule) ||
 	    exception_read(&exception, bytes, size, &error) ||
 	    !exception_prune(&exception, lines->now_s)) {
 		return true;
@@ -74,12 +76,18 @@ static bool read_exception(void *data, struct store_txn *txn, const char *key, s
 	return true;
 }
 
+static bool same_key(const struct line *a, const struct line *b)
+{
+	return strcmp(a->key, b->key) == 0 && strcmp(a->rule, b->rule) == 0;
+}
+
 static int compare_lines(const void *left, const void *right)
 {
 	const struct line *a = left;
 	const struct line *b = right;
-	int order = strcmp(a->key, b->key);
+	int order = strcmp(a->rule, b->rule);
 
+	order = order ? order : strcmp(a->key, b->key);
 	/* Limits before grants, though '+' sorts before digits and letters. */
 	order = order ? order : (a->limits[0] == '+') - (b->limits[0] == '+');
 	return order ? order : (a->until_s > b->until_s) - (a->until_s < b->until_s);
@@ -103,6 +111,7 @@ static int read_lines(struct ctl *ctl, struct lines *lines)
 static void free_lines(struct lines *lines)
 {
 	for (size_t i = 0; i < lines->n; i++) {
+		free(lines->line[i].rule);
 		free(lines->line[i].key);
 		free(lines->line[i].limits);
 	}
@@ -122,14 +131,9 @@ static const unsigned in_order[LIMITS_COLUMNS] = {0, 1, 2, 3};
 
 static void print_line(const struct line *line, struct table *table)
 {
-	char rule[CONFIG_RULE_NAME_MAX + 1], key[4 * KEY_MAX], until[64];
-	const char *plain = line->key + line->rule_length + 1;
+	char until[64];
 	struct strbuf text;
 
-	strbuf_init(&text, rule, sizeof(rule));
-	strbuf_add(&text, line->key, line->rule_length);
-	strbuf_init(&text, key, sizeof(key));
-	strbuf_printable(&text, plain, strlen(plain), NULL);
 	strbuf_init(&text, until, sizeof(until));
 	if (line->until_s) {
 		when_format(line->until_s, &text);
@@ -137,7 +141,7 @@ static void print_line(const struct line *line, struct table *table)
 		strbuf_puts(&text, "-");
 	}
 	table_row(table,
-	    (struct table_cell[LIMITS_COLUMNS]){{rule}, {key}, {line->limits},
+	    (struct table_cell[LIMITS_COLUMNS]){{line->rule}, {line->key}, {line->limits},
 		{until, line->until_s ? TABLE_NUMBER : TABLE_NULL, line->until_s}});
 }
 
@@ -173,6 +177,54 @@ int cmd_limits(struct ctl *ctl, int argc, char **argv)
 	return status;
 }
 
+/* Whether load would take the n lines of a key. 0, or -1 and why not. */
+static int check_lines(struct ctl *ctl, const struct line *line, size_t n, struct error *error)
+{
+	struct exception exception = {.until_s = 0};
+	struct spec spec = {.until_s = 0};
+	const uint8_t *secret;
+
+	if (store_secret(ctl->store, &secret, error) != STORE_OK ||
+	    spec_parse_key(ctl, &spec, secret, line->rule, line->key, error)) {
+		return -1;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (spec_parse_limits(&spec, line[i].limits, error) ||
+		    spec_add(&spec, &exception, error)) {
+			return -1;
+		}
+	}
+	return spec_effective(ctl, spec.rule, spec.key.override, &exception, error) ? 0 : -1;
+}
+
+static void dump_line(const struct line *line, const char *comment)
+{
+	fputs(comment, stdout);
+	print_escaped(stdout, line->rule, strlen(line->rule));
+	putchar('\t');
+	print_escaped(stdout, line->key, strlen(line->key));
+	putchar('\t');
+	print_escaped(stdout, line->limits, strlen(line->limits));
+	if (line->until_s) {
+		printf("\t%lld", (long long)line->until_s);
+	}
+	putchar('\n');
+}
+
+/* Prints the n lines of a key, as comments if load would refuse them. */
+static void dump_key(struct ctl *ctl, const struct line *line, size_t n)
+{
+	struct error error;
+	bool ok = check_lines(ctl, line, n, &error) == 0;
+
+	if (!ok) {
+		printf("# load refuses this: %s\n", error.text);
+	}
+	for (size_t i = 0; i < n; i++) {
+		dump_line(&line[i], ok ? "" : "# ");
+	}
+}
+
 int cmd_dump(struct ctl *ctl, int argc, char **argv)
 {
 	struct lines lines = {.rule = NULL};
@@ -183,15 +235,10 @@ int cmd_dump(struct ctl *ctl, int argc, char **argv)
 		return CTL_USAGE;
 	}
 	status = read_lines(ctl, &lines);
-	for (size_t i = 0; i < lines.n; i++) {
-		const struct line *line = &lines.line[i];
-
-		printf("%.*s\t%s\t%s", (int)line->rule_length, line->key,
-		    line->key + line->rule_length + 1, line->limits);
-		if (line->until_s) {
-			printf("\t%lld", (long long)line->until_s);
+	for (size_t i = 0, n; i < lines.n; i += n) {
+		for (n = 1; i + n < lines.n && same_key(&lines.line[i], &lines.line[i + n]); n++) {
 		}
-		putchar('\n');
+		dump_key(ctl, &lines.line[i], n);
 	}
 	free_lines(&lines);
 	return status;

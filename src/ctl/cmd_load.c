@@ -9,12 +9,12 @@
 #include "base/number.h"
 #include "base/strbuf.h"
 #include "ctl/commands.h"
+#include "ctl/print.h"
 #include "ctl/progress.h"
 #include "ctl/spec.h"
 #include "ctl/when.h"
 #include "engine/judge.h"
 
-#include <err.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -31,6 +31,8 @@
 struct wanted {
 	char *key; /* RULE:KEY */
 	size_t length;
+	const struct rule *rule;
+	const struct override *override; /* that the key has in the configuration */
 	char *limits; /* NULL: a grant */
 	uint64_t granted;
 	int64_t until_s;
@@ -60,14 +62,14 @@ struct load {
 __attribute__((format(printf, 3, 4))) static void complain(
     struct load *load, size_t line, const char *format, ...)
 {
+	char text[sizeof(((struct error *)0)->text)];
 	va_list arguments;
 
 	if (load->mistakes++ < MISTAKES_SHOWN) {
-		fprintf(stderr, "%s:%zu: ", load->name, line);
 		va_start(arguments, format);
-		vfprintf(stderr, format, arguments);
+		vsnprintf(text, sizeof(text), format, arguments);
 		va_end(arguments);
-		fputc('\n', stderr);
+		print_complaint("%s:%zu: %s", load->name, line, text);
 	}
 }
 
@@ -102,6 +104,8 @@ static void keep_line(struct load *load, const struct spec *spec, size_t line)
 	wanted = &load->wanted[load->lines++];
 	*wanted = (struct wanted){.key = ctl_must(strdup(spec->key.text)),
 	    .length = spec->key.length,
+	    .rule = spec->rule,
+	    .override = spec->key.override,
 	    .limits = spec->limits[0] ? ctl_must(strdup(spec->limits)) : NULL,
 	    .granted = spec->granted,
 	    .until_s = spec->until_s,
@@ -123,10 +127,14 @@ static void read_line(struct load *load, char *text, size_t line)
 		complain(load, line, "not RULE, KEY, LIMITS and perhaps UNTIL, separated by TABs");
 		return;
 	}
+	print_unescape(field[1]);
 	if (spec_parse_key(load->ctl, &spec, load->secret, field[0], field[1], &error) ||
 	    spec_parse_limits(&spec, field[2], &error) ||
 	    (fields == 4 && read_until(field[3], load->now_s, &spec.until_s, &error)) ||
-	    spec_apply(load->ctl, &spec, &exception, &error)) {
+	    spec_add(&spec, &exception, &error) ||
+	    /* The grants of a key count with its limits, which may be in another line. */
+	    (spec.limits[0] &&
+		!spec_effective(load->ctl, spec.rule, spec.key.override, &exception, &error))) {
 		complain(load, line, "%s", error.text);
 		return;
 	}
@@ -158,6 +166,40 @@ static int compare_wanted(const void *left, const void *right)
 	int order = compare_keys(a, b);
 
 	return order ? order : (a->line > b->line) - (a->line < b->line);
+}
+
+/* The exception that the lines of the i-th key make. */
+static void make_exception(const struct load *load, size_t i, struct exception *exception)
+{
+	*exception = (struct exception){.changed_ms = load->now_s * 1000};
+	for (size_t j = load->first[i]; j < load->first[i + 1]; j++) {
+		const struct wanted *wanted = &load->wanted[j];
+
+		if (wanted->limits) {
+			snprintf(
+			    exception->limits, sizeof(exception->limits), "%s", wanted->limits);
+			exception->until_s = wanted->until_s;
+		} else if (wanted->granted > 0) {
+			exception_grant(exception, wanted->until_s, wanted->granted);
+		}
+	}
+}
+
+/* Reports keys whose grants are too much for the rule. */
+static void check_grants(struct load *load)
+{
+	struct exception exception;
+	struct error error;
+
+	for (size_t i = 0; i < load->keys; i++) {
+		const struct wanted *last = &load->wanted[load->first[i + 1] - 1];
+
+		make_exception(load, i, &exception);
+		if (exception.grants > 0 &&
+		    !spec_effective(load->ctl, last->rule, last->override, &exception, &error)) {
+			complain(load, last->line, "%s", error.text);
+		}
+	}
 }
 
 /* Sorts the lines by key, and reports those that contradict each other. */
@@ -208,24 +250,37 @@ static int read_file(struct load *load, FILE *file)
 			complain(load, line, "NUL bytes, or longer than 64 KiB");
 			continue;
 		}
-		text[strcspn(text, "\r\n")] = '\0';
-		if (text[0] && text[0] != '#') {
+		while (length > 0 && strchr("\r\n", text[length - 1])) {
+			text[--length] = '\0';
+		}
+		if (strchr(text, '\r')) {
+			complain(load, line, "a carriage return within the line");
+		} else if (text[0] && text[0] != '#') {
 			read_line(load, text, line);
 		}
 	}
 	free(text);
 	progress_end(&load->progress);
+	if (!ferror(file) && load->replace && !load->ctl->force && load->lines == 0 &&
+	    load->mistakes == 0) {
+		print_warning("%s: no limits, so that --replace would end all there are; "
+			      "--force does that",
+		    load->name);
+		print_warning("nothing was loaded");
+		return EX_DATAERR;
+	}
 	if (ferror(file)) {
-		warn("%s", load->name);
+		print_warning("%s: %s", load->name, strerror(errno));
 		return EX_DATAERR;
 	}
 	sort_lines(load);
+	check_grants(load);
 	if (load->mistakes > 0) {
 		if (load->mistakes > MISTAKES_SHOWN) {
-			fprintf(stderr, "%s: %zu more mistakes\n", load->name,
-			    load->mistakes - MISTAKES_SHOWN);
+			print_complaint(
+			    "%s: %zu more mistakes", load->name, load->mistakes - MISTAKES_SHOWN);
 		}
-		warnx("nothing was loaded");
+		print_warning("nothing was loaded");
 		return EX_DATAERR;
 	}
 	return EX_OK;
@@ -274,7 +329,7 @@ static bool keep(void *data, const char *key, size_t key_length, char *bytes, si
 static bool next(void *data, size_t i, struct store_record *record)
 {
 	struct load *load = data;
-	struct exception exception = {.changed_ms = load->now_s * 1000};
+	struct exception exception;
 	const struct wanted *wanted;
 	struct strbuf text;
 
@@ -282,15 +337,7 @@ static bool next(void *data, size_t i, struct store_record *record)
 	if (i == load->keys) {
 		return false;
 	}
-	for (size_t j = load->first[i]; j < load->first[i + 1]; j++) {
-		wanted = &load->wanted[j];
-		if (wanted->limits) {
-			snprintf(exception.limits, sizeof(exception.limits), "%s", wanted->limits);
-			exception.until_s = wanted->until_s;
-		} else if (wanted->granted > 0) {
-			exception_grant(&exception, wanted->until_s, wanted->granted);
-		}
-	}
+	make_exception(load, i, &exception);
 	wanted = &load->wanted[load->first[i]];
 	strbuf_init(&text, load->exception_key, sizeof(load->exception_key));
 	exception_key(&text, wanted->key, wanted->length);
@@ -305,7 +352,11 @@ static bool next(void *data, size_t i, struct store_record *record)
 
 int cmd_load_open(struct ctl *ctl, int argc, char **argv)
 {
-	const struct ctl_option options[] = {{"replace", .flag = &ctl->replace}, {.name = NULL}};
+	const struct ctl_option options[] = {
+	    {"replace", .flag = &ctl->replace},
+	    {"force", .flag = &ctl->force},
+	    {.name = NULL},
+	};
 	int status = ctl_options(ctl, options, argc, argv, 1);
 
 	if (status || optind == argc) {
@@ -319,7 +370,7 @@ int cmd_load_open(struct ctl *ctl, int argc, char **argv)
 	}
 	ctl->input = fopen(ctl->input_name, "re");
 	if (!ctl->input) {
-		warn("%s", ctl->input_name);
+		print_warning("%s: %s", ctl->input_name, strerror(errno));
 		return errno == EACCES || errno == EPERM ? EX_NOPERM : EX_DATAERR;
 	}
 	return 0;
@@ -348,7 +399,7 @@ int cmd_load(struct ctl *ctl, int argc, char **argv)
 		progress_end(&load.progress);
 		if (result != STORE_OK) {
 			status = ctl_store_failed(result, &error);
-			warnx("nothing was loaded");
+			print_warning("nothing was loaded");
 		}
 	}
 	if (status == EX_OK) {

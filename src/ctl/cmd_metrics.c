@@ -6,10 +6,11 @@
  */
 #include "base/array.h"
 #include "ctl/commands.h"
+#include "ctl/print.h"
 #include "ctl/rows.h"
 #include "engine/exception.h"
 
-#include <err.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -301,7 +302,7 @@ static int collect(struct metrics *metrics)
 		return status;
 	}
 	if (stat(config->database, &file)) {
-		warn("%s", config->database);
+		print_warning("%s: %s", config->database, strerror(errno));
 		return EX_UNAVAILABLE;
 	}
 	metrics->bytes = (uint64_t)file.st_size;

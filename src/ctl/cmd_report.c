@@ -8,10 +8,10 @@
 #include "base/strbuf.h"
 #include "ctl/cell.h"
 #include "ctl/commands.h"
+#include "ctl/print.h"
 #include "ctl/sendmail.h"
 #include "ctl/when.h"
 
-#include <err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,11 +181,11 @@ static int read_options(const struct ctl *ctl, struct report *report, int argc, 
 	}
 	report->filtered = since != NULL;
 	if (since && when_parse(since, report->now_s, &report->since_s, &error)) {
-		warnx("--since: %s", error.text);
+		print_warning("--since: %s", error.text);
 		return EX_USAGE;
 	}
 	if (report->mail && sendmail_check(report->mail, &error)) {
-		warnx("--mail: %s", error.text);
+		print_warning("--mail: %s", error.text);
 		return EX_USAGE;
 	}
 	/* A message has a table for people; and --always is about messages. */

@@ -4,9 +4,9 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "base/array.h"
-#include "config/rule.h"
 #include "count/counter.h"
 #include "ctl/commands.h"
+#include "ctl/near.h"
 #include "engine/limits.h"
 #include "engine/request.h"
 
@@ -20,9 +20,13 @@
 struct reset {
 	struct ctl *ctl;
 	const struct rule *rule; /* --rule, or NULL */
+	bool history; /* forgets denials too */
 	const struct effective *effective; /* of the key, for a damaged record */
-	size_t counters;
-	char **key; /* for --all: those of all counters */
+	uint8_t secret[HASH_KEY_BYTES];
+	bool found; /* the key has a counter, if only with denials */
+	size_t counters; /* that held something, which is forgotten */
+	const char *glob; /* of the keys to collect; NULL: all */
+	char **key; /* those collected */
 	size_t keys;
 };
 
@@ -49,8 +53,10 @@ static enum store_result empty_record(
 	struct reset *reset = data;
 	struct record record;
 	struct error error;
+	int64_t last_ms;
 
 	(void)items;
+	reset->found = false;
 	if (!item->exists) {
 		return STORE_STOP;
 	}
@@ -60,20 +66,29 @@ static enum store_result empty_record(
 			return STORE_STOP;
 		}
 		item->action = STORE_REPLACE;
+		reset->found = true;
 	} else {
+		last_ms = record.stamp_ms;
 		counter_advance(&record, store_txn_now_ms(txn));
-		if (!counter_is_alive(&record)) {
+		reset->found = counter_is_alive(&record);
+		if (!counter_is_used(&record) && !(reset->found && reset->history)) {
 			return STORE_STOP;
 		}
 		counter_reset(&record);
+		if (reset->history) {
+			counter_forget_denials(&record);
+		}
+		/* Not a transaction, for whose sake the counter would be kept longer. */
+		record.stamp_ms = last_ms < record.stamp_ms ? last_ms : record.stamp_ms;
 		record_write(&record, item->data);
 		item->action = STORE_PATCH;
 	}
 	return STORE_OK;
 }
 
+/* Resets one counter, and adds 1 to *found if there is one. An exit status. */
 static int reset_key(struct ctl *ctl, struct reset *reset, const struct rule *rule, const char *key,
-    size_t key_length)
+    size_t key_length, size_t *found)
 {
 	struct store_item item = {.key = key, .key_length = key_length};
 	enum store_result result;
@@ -83,11 +98,12 @@ static int reset_key(struct ctl *ctl, struct reset *reset, const struct rule *ru
 	if (rule) {
 		size_t prefix = strlen(rule->name) + 1;
 
-		reset->effective = effective_limits_of_file(
-		    ctl->limits, rule, rule_find_override(rule, key + prefix, key_length - prefix));
+		reset->effective = effective_limits_of_file(ctl->limits, rule,
+		    request_find_override(rule, key + prefix, key_length - prefix, reset->secret));
 	}
 	result = store_update(ctl->store, &item, 1, empty_record, reset, &error);
 	reset->counters += result == STORE_OK;
+	*found += (result == STORE_OK || result == STORE_STOP) && reset->found;
 	return result == STORE_STOP ? 0 : ctl_store_failed(result, &error);
 }
 
@@ -102,7 +118,9 @@ static bool collect_key(void *data, struct store_txn *txn, const char *key, size
 	(void)bytes;
 	(void)size;
 	/* A key that starts with a colon does not belong to a counter. */
-	if (prefix == 1 || (reset->rule && rule != reset->rule)) {
+	if (prefix == 1 || (reset->rule && rule != reset->rule) ||
+	    (reset->glob &&
+		!ctl_key_matches(rule, key + prefix, key_length - prefix, reset->glob))) {
 		return true;
 	}
 	reset->key = ctl_must(array_grow(reset->key, reset->keys, sizeof(*reset->key)));
@@ -110,30 +128,37 @@ static bool collect_key(void *data, struct store_txn *txn, const char *key, size
 	return true;
 }
 
-static int reset_all(struct ctl *ctl, struct reset *reset)
+/* Resets all counters, or those whose keys match the pattern glob. */
+static int reset_many(struct ctl *ctl, struct reset *reset, const char *glob, size_t *found)
 {
 	struct error error;
-	int status = ctl_store_failed(store_walk(ctl->store, collect_key, reset, &error), &error);
+	int status;
+
+	reset->glob = glob;
+	status = ctl_store_failed(store_walk(ctl->store, collect_key, reset, &error), &error);
 
 	for (size_t i = 0; i < reset->keys; i++) {
 		size_t length = strlen(reset->key[i]), prefix;
 		const struct rule *rule = ctl_rule_of(ctl, reset->key[i], length, &prefix);
 
 		if (status == 0) {
-			status = reset_key(ctl, reset, rule, reset->key[i], length);
+			status = reset_key(ctl, reset, rule, reset->key[i], length, found);
 		}
 		free(reset->key[i]);
 	}
 	free(reset->key);
+	reset->key = NULL;
+	reset->keys = 0;
 	return status;
 }
 
-/* Resets the counters of a key, which is as an administrator writes it, in one rule or in all. */
-static int reset_named(struct ctl *ctl, struct reset *reset, const char *name)
+/*
+ * Resets the counters of a key as an administrator writes it, or if there is none, those of a
+ * pattern of keys; in one rule or in all.
+ */
+static int reset_named(struct ctl *ctl, struct reset *reset, const char *name, size_t *found)
 {
-	const uint8_t *secret;
-	struct error error;
-	int status = ctl_store_failed(store_secret(ctl->store, &secret, &error), &error);
+	int status = 0;
 
 	for (size_t i = 0; i < ctl->config.rules && status == 0; i++) {
 		const struct rule *rule = &ctl->config.rule[i];
@@ -142,8 +167,13 @@ static int reset_named(struct ctl *ctl, struct reset *reset, const char *name)
 		if (reset->rule && rule != reset->rule) {
 			continue;
 		}
-		request_parse_key(rule, name, strlen(name), secret, &key);
-		status = reset_key(ctl, reset, rule, key.text, key.length);
+		if (request_parse_key(rule, name, strlen(name), reset->secret, &key)) {
+			status = reset_key(ctl, reset, rule, key.text, key.length, found);
+		}
+	}
+	/* A client can choose a key such as "*", which must not stand for all others. */
+	if (status == 0 && *found == 0 && strpbrk(name, "*?[")) {
+		status = reset_many(ctl, reset, name, found);
 	}
 	return status;
 }
@@ -151,13 +181,17 @@ static int reset_named(struct ctl *ctl, struct reset *reset, const char *name)
 int cmd_reset(struct ctl *ctl, int argc, char **argv)
 {
 	struct reset reset = {.ctl = ctl};
-	bool all = false;
+	bool all = false, missing = false;
+	size_t found = 0;
 	const struct ctl_option options[] = {
 	    {"rule", .rule = &reset.rule},
 	    {"all", .flag = &all},
+	    {"history", .flag = &reset.history},
 	    {.name = NULL},
 	};
 	int status = ctl_options(ctl, options, argc, argv, INT_MAX);
+	const uint8_t *secret;
+	struct error error;
 
 	if (status) {
 		return status;
@@ -166,14 +200,25 @@ int cmd_reset(struct ctl *ctl, int argc, char **argv)
 	if (all == (optind < argc)) {
 		return CTL_USAGE;
 	}
+	status = ctl_store_failed(store_secret(ctl->store, &secret, &error), &error);
+	if (status) {
+		return status;
+	}
+	memcpy(reset.secret, secret, sizeof(reset.secret));
 	if (all) {
-		status = reset_all(ctl, &reset);
+		status = reset_many(ctl, &reset, NULL, &found);
+		missing = found == 0;
 	}
 	for (int i = optind; i < argc && status == 0; i++) {
-		status = reset_named(ctl, &reset, argv[i]);
+		found = 0;
+		status = reset_named(ctl, &reset, argv[i], &found);
+		if (status == 0 && found == 0) {
+			near_warn(ctl, reset.rule, NEAR_COUNTERS, argv[i], "");
+			missing = true;
+		}
 	}
 	if (status == 0 || reset.counters > 0) {
 		printf("%zu counter%s reset\n", reset.counters, reset.counters == 1 ? "" : "s");
 	}
-	return status ? status : reset.counters ? EX_OK : CTL_NO_MATCH;
+	return status ? status : missing ? CTL_NO_MATCH : EX_OK;
 }

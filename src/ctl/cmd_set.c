@@ -6,10 +6,11 @@
 #include "base/clock.h"
 #include "base/strbuf.h"
 #include "ctl/commands.h"
+#include "ctl/near.h"
+#include "ctl/print.h"
 #include "ctl/spec.h"
 #include "ctl/when.h"
 
-#include <err.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,8 +20,36 @@
 struct change {
 	struct ctl *ctl;
 	const struct spec *spec; /* NULL: unset */
-	struct error error; /* why it stopped; "": there was nothing to unset */
+	bool force; /* grants to a key that has no counter */
+	struct error error; /* why it stopped; "": the key is not there */
+	bool has_counter;
+	uint64_t granted; /* in total now */
+	struct limits limits; /* effective now */
 };
+
+/* Adds the spec to the exception. 0, or -1 and an error. */
+static int add_spec(struct change *change, struct exception *exception)
+{
+	const struct spec *spec = change->spec;
+	const struct effective *effective;
+
+	if (spec_add(spec, exception, &change->error)) {
+		return -1;
+	}
+	effective =
+	    spec_effective(change->ctl, spec->rule, spec->key.override, exception, &change->error);
+	if (!effective) {
+		return -1;
+	}
+	if (!spec->limits[0] && effective->limits.kind != LIMITS_WINDOWS) {
+		return error_set(&change->error, "the key is %s; there is nothing to grant more of",
+		    effective->limits.kind == LIMITS_DENY ? "denied altogether (see set)"
+							  : "unlimited");
+	}
+	change->granted = exception_granted(exception);
+	change->limits = effective->limits;
+	return 0;
+}
 
 /* Changes the exception, and in the counter the flag that says whether it has one. */
 static enum store_result change_exception(
@@ -40,12 +69,16 @@ static enum store_result change_exception(
 	found = item[0].exists &&
 	    exception_read(&exception, item[0].data, item[0].size, &error) == 0 &&
 	    exception_prune(&exception, now_ms / 1000);
+	change->has_counter = item[1].exists;
 	if (!change->spec) {
 		if (!found) {
 			return STORE_STOP;
 		}
 		memset(&exception, 0, sizeof(exception));
-	} else if (spec_apply(change->ctl, change->spec, &exception, &change->error)) {
+	} else if (add_spec(change, &exception)) {
+		return STORE_STOP;
+	} else if (!change->spec->limits[0] && !found && !item[1].exists && !change->force) {
+		/* Probably a key that nobody has. */
 		return STORE_STOP;
 	}
 	exception.changed_ms = now_ms;
@@ -65,11 +98,9 @@ static enum store_result change_exception(
 	return STORE_OK;
 }
 
-/* Adds spec to the exception of its key, or removes that if add is false. An exit status. */
-static int change_key(struct ctl *ctl, const struct spec *spec, bool add)
+/* An exit status: CTL_NO_MATCH, without a message, if the key is not there. */
+static int change_key(struct ctl *ctl, const struct request_key *key, struct change *change)
 {
-	struct change change = {.ctl = ctl, .spec = add ? spec : NULL};
-	const struct request_key *key = &spec->key;
 	char exception_text[sizeof(EXCEPTION_PREFIX) + sizeof(key->text)];
 	struct store_item item[2] = {{.key = exception_text}, {.key = key->text}};
 	enum store_result result;
@@ -80,36 +111,47 @@ static int change_key(struct ctl *ctl, const struct spec *spec, bool add)
 	exception_key(&text, key->text, key->length);
 	item[0].key_length = text.length;
 	item[1].key_length = key->length;
-	result = store_update(ctl->store, item, 2, change_exception, &change, &error);
+	result = store_update(ctl->store, item, 2, change_exception, change, &error);
 	if (result != STORE_STOP) {
 		return ctl_store_failed(result, &error);
 	}
-	if (change.error.text[0]) {
-		warnx("%s", change.error.text);
+	if (change->error.text[0]) {
+		print_warning("%s", change->error.text);
 		return EX_DATAERR;
 	}
 	return CTL_NO_MATCH;
 }
 
-/* Prints what is in effect now: "users:bob: 5000/day until 2026-11-20 14:00". */
-static void print_spec(const struct spec *spec)
+/* Prints "users: bob: ". */
+static void print_key(const struct spec *spec)
 {
-	char key[4 * KEY_MAX], until[64];
+	const struct request_key *key = &spec->key;
+
+	printf("%s: ", spec->rule->name);
+	print_text(stdout, key->text + key->prefix, key->length - key->prefix);
+	fputs(": ", stdout);
+}
+
+/* Prints what is in effect now: "users: bob: 5000/day until 2026-11-20 14:00". */
+static void print_spec(const struct spec *spec, const struct change *change)
+{
+	char until[64], total[EXCEPTION_LIMITS_SIZE];
 	struct strbuf text;
 
-	strbuf_init(&text, key, sizeof(key));
-	strbuf_printable(
-	    &text, spec->key.text + spec->key.prefix, spec->key.length - spec->key.prefix, NULL);
 	strbuf_init(&text, until, sizeof(until));
 	if (spec->until_s) {
 		strbuf_puts(&text, " until ");
 		when_format(spec->until_s, &text);
 	}
-	printf("%s: %s: ", spec->rule->name, key);
+	print_key(spec);
 	if (spec->limits[0]) {
 		printf("%s%s\n", spec->limits, until);
 	} else {
-		printf("%llu more in each window%s\n", (unsigned long long)spec->granted, until);
+		strbuf_init(&text, total, sizeof(total));
+		limits_format(&change->limits, spec->rule->count, &text);
+		printf("%llu more in each window%s; in total %llu more: %s\n",
+		    (unsigned long long)spec->granted, until, (unsigned long long)change->granted,
+		    total);
 	}
 }
 
@@ -120,7 +162,7 @@ static int read_key(struct ctl *ctl, struct spec *spec, char **argv, struct erro
 	int status = ctl_store_failed(store_secret(ctl->store, &secret, error), error);
 
 	if (status == 0 && spec_parse_key(ctl, spec, secret, argv[0], argv[1], error)) {
-		warnx("%s", error->text);
+		print_warning("%s", error->text);
 		return EX_DATAERR;
 	}
 	return status;
@@ -130,8 +172,13 @@ static int read_key(struct ctl *ctl, struct spec *spec, char **argv, struct erro
 static int add_exception(struct ctl *ctl, int argc, char **argv, bool grant)
 {
 	struct spec spec = {.until_s = 0};
+	struct change change = {.ctl = ctl, .spec = &spec};
 	const char *length = NULL;
-	const struct ctl_option options[] = {{"for", .text = &length}, {.name = NULL}};
+	const struct ctl_option options[] = {
+	    {"for", .text = &length},
+	    {grant ? "force" : NULL, .flag = &change.force},
+	    {.name = NULL},
+	};
 	int status = ctl_options(ctl, options, argc, argv, 3);
 	struct error error;
 	int64_t ms = 0;
@@ -140,7 +187,7 @@ static int add_exception(struct ctl *ctl, int argc, char **argv, bool grant)
 		return status;
 	}
 	if (length && when_parse_duration(length, &ms, &error)) {
-		warnx("--for %s: %s", length, error.text);
+		print_warning("--for %s: %s", length, error.text);
 		return EX_USAGE;
 	}
 	argv += optind;
@@ -151,14 +198,20 @@ static int add_exception(struct ctl *ctl, int argc, char **argv, bool grant)
 	spec.until_s = length ? (clock_now_ms() + ms + 999) / 1000 : 0;
 	status = read_key(ctl, &spec, argv, &error);
 	if (status == 0 && spec_parse_limits(&spec, argv[2], &error)) {
-		warnx("%s", error.text);
+		print_warning("%s", error.text);
 		return EX_DATAERR;
 	}
 	if (status == 0) {
-		status = change_key(ctl, &spec, true);
+		status = change_key(ctl, &spec.key, &change);
 	}
 	if (status == 0) {
-		print_spec(&spec);
+		print_spec(&spec, &change);
+	}
+	if (status == CTL_NO_MATCH) {
+		near_warn(
+		    ctl, spec.rule, NEAR_COUNTERS, argv[1], "; --force grants it all the same");
+	} else if (status == 0 && !change.has_counter && !grant) {
+		near_warn(ctl, spec.rule, NEAR_COUNTERS, argv[1], " yet");
 	}
 	return status;
 }
@@ -175,6 +228,7 @@ int cmd_grant(struct ctl *ctl, int argc, char **argv)
 
 int cmd_unset(struct ctl *ctl, int argc, char **argv)
 {
+	struct change change = {.ctl = ctl};
 	struct spec spec;
 	struct error error;
 	int status;
@@ -184,13 +238,14 @@ int cmd_unset(struct ctl *ctl, int argc, char **argv)
 	}
 	status = read_key(ctl, &spec, argv + 1, &error);
 	if (status == 0) {
-		status = change_key(ctl, &spec, false);
+		status = change_key(ctl, &spec.key, &change);
 		if (status == CTL_NO_MATCH) {
-			warnx("nothing is set for %s in the rule %s", argv[2], argv[1]);
+			near_warn(ctl, spec.rule, NEAR_EXCEPTIONS, argv[2], "");
 		}
 	}
 	if (status == 0) {
-		printf("%s: %s: as the configuration says\n", argv[1], argv[2]);
+		print_key(&spec);
+		puts("as the configuration says");
 	}
 	return status;
 }

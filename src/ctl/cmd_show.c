@@ -6,8 +6,8 @@
 #include "base/number.h"
 #include "ctl/cell.h"
 #include "ctl/commands.h"
+#include "ctl/print.h"
 
-#include <err.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -41,7 +41,7 @@ int cmd_show(struct ctl *ctl, int argc, char **argv)
 	}
 	if (status == 0 && top &&
 	    (number_parse(top, strlen(top), UINT32_MAX, &most) || most == 0)) {
-		warnx("--top %s: not a number of lines such as 10", top);
+		print_warning("--top %s: not a number of lines such as 10", top);
 		status = EX_USAGE;
 	}
 	if (status == 0) {

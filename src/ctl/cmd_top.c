@@ -8,9 +8,9 @@
 #include "base/number.h"
 #include "ctl/cell.h"
 #include "ctl/commands.h"
+#include "ctl/print.h"
 #include "ctl/screen.h"
 
-#include <err.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -353,14 +353,14 @@ int cmd_top(struct ctl *ctl, int argc, char **argv)
 	if (status == 0 && interval &&
 	    (number_parse(interval, strlen(interval), 86400, &top.interval_s) ||
 		top.interval_s == 0)) {
-		warnx("--interval %s: not a number of seconds from 1 to 86400", interval);
+		print_warning("--interval %s: not a number of seconds from 1 to 86400", interval);
 		status = EX_USAGE;
 	}
 	if (status) {
 		return status;
 	}
 	if (!screen_open()) {
-		warnx("top needs a terminal; use show");
+		print_warning("top needs a terminal; use show");
 		return EX_USAGE;
 	}
 	view(&top);

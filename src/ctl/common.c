@@ -4,9 +4,11 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "ctl/common.h"
+#include "ctl/print.h"
 
 #include <assert.h>
 #include <err.h>
+#include <fnmatch.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +19,7 @@ int ctl_store_failed(enum store_result result, const struct error *error)
 	if (result == STORE_OK) {
 		return 0;
 	}
-	warnx("%s", error->text);
+	print_warning("%s", error->text);
 	return result == STORE_FORBIDDEN ? EX_NOPERM : EX_UNAVAILABLE;
 }
 
@@ -46,7 +48,7 @@ int ctl_options(
 		} else if (option->text) {
 			*option->text = optarg;
 		} else if (!(*option->rule = ctl_rule(ctl, optarg, &error))) {
-			warnx("%s", error.text);
+			print_warning("%s", error.text);
 			return EX_DATAERR;
 		}
 	}
@@ -90,6 +92,19 @@ const struct rule *ctl_rule_of(
 
 	*prefix = colon ? (size_t)(colon - key) + 1 : 0;
 	return colon ? find_rule(ctl, key, *prefix - 1) : NULL;
+}
+
+bool ctl_key_matches(const struct rule *rule, const char *key, size_t length, const char *glob)
+{
+	char *printable = ctl_must(malloc(length + 1));
+	struct strbuf text;
+	bool matches;
+
+	strbuf_init(&text, printable, length + 1);
+	strbuf_printable(&text, key, length, NULL);
+	matches = fnmatch(glob, printable, rule && rule->folding.fold_case ? FNM_CASEFOLD : 0) == 0;
+	free(printable);
+	return matches;
 }
 
 void *ctl_must(void *memory)

@@ -29,10 +29,11 @@ struct ctl {
 	struct store *store;
 	struct effective_limits *limits;
 
-	/* For load: its file, opened before ctl changes to the helper's account, and its option. */
+	/* For load: its options, and its file, opened before ctl changes its account. */
 	FILE *input;
 	const char *input_name;
 	bool replace;
+	bool force;
 
 	/* For check: what it found out before. */
 	struct check *check;
@@ -67,6 +68,12 @@ const struct rule *ctl_rule(const struct ctl *ctl, const char *name, struct erro
  */
 const struct rule *ctl_rule_of(
     const struct ctl *ctl, const char *key, size_t length, size_t *prefix);
+
+/*
+ * Whether a key, without the rule, matches a pattern as of the shell. It is matched as commands
+ * print it. rule: NULL if it is no longer in the configuration.
+ */
+bool ctl_key_matches(const struct rule *rule, const char *key, size_t length, const char *glob);
 
 /* The memory. Ends the process if it is NULL. */
 void *ctl_must(void *memory);

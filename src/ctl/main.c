@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "ctl/commands.h"
+#include "ctl/print.h"
 
 #include "engine/retention.h"
 
@@ -38,14 +39,15 @@ static const struct command {
 	.help = "show, live on a terminal"},
     {"explain", cmd_explain, STORE_READ, "[ATTRIBUTE=VALUE...]",
 	.help = "what a request would get and why"},
-    {"reset", cmd_reset, STORE_WRITE, "[--rule R] KEY... | --all", .help = "forget counters"},
+    {"reset", cmd_reset, STORE_WRITE, "[--rule R] [--history] KEY|GLOB... | --all",
+	.help = "forget what is used"},
     {"set", cmd_set, STORE_CREATE, "[--for TIME] RULE KEY LIMITS",
 	.help = "other limits for a key, at once"},
     {"unset", cmd_unset, STORE_WRITE, "RULE KEY", .help = "back to the configuration"},
-    {"grant", cmd_grant, STORE_CREATE, "--for TIME RULE KEY +N",
+    {"grant", cmd_grant, STORE_CREATE, "--for TIME [--force] RULE KEY +N",
 	.help = "N more in each window, for a while"},
     {"limits", cmd_limits, STORE_READ, "[--rule R] [--json]", .help = "what is set and granted"},
-    {"load", cmd_load, STORE_CREATE, "[--replace] FILE",
+    {"load", cmd_load, STORE_CREATE, "[--replace [--force]] FILE",
 	.help = "set many: RULE<TAB>KEY<TAB>LIMITS[<TAB>UNTIL]", .prepare = cmd_load_open},
     {"dump", cmd_dump, STORE_READ, "", .help = "what is set, for load"},
     {"clean", cmd_clean, STORE_WRITE, "", .help = "compact the counter file", .rescues = true},
@@ -82,10 +84,10 @@ static void usage(FILE *to, const struct command *command)
 	    command->arguments[0] ? " " : "", command->arguments);
 }
 
-static void print_complaint(void *data, const char *message)
+static void print_mistake(void *data, const char *message)
 {
 	(void)data;
-	fprintf(stderr, "%s\n", message);
+	print_complaint("%s", message);
 }
 
 /*
@@ -105,8 +107,9 @@ static int become_user(const struct config *config, const struct command *comman
 		return 0;
 	}
 	if (!user) {
-		warnx("there is no account \"%s\"; create it (useradd --system %s) or set user in "
-		      "[global] to the account of the spawn entry in master.cf",
+		print_warning(
+		    "there is no account \"%s\"; create it (useradd --system %s) or set user in "
+		    "[global] to the account of the spawn entry in master.cf",
 		    config->user, config->user);
 		return EX_CONFIG;
 	}
@@ -114,7 +117,8 @@ static int become_user(const struct config *config, const struct command *comman
 		return 0;
 	}
 	if (setgroups(1, &user->pw_gid) || setgid(user->pw_gid) || setuid(user->pw_uid)) {
-		warn("can't change to the account \"%s\"", config->user);
+		print_warning(
+		    "can't change to the account \"%s\": %s", config->user, strerror(errno));
 		return EX_NOPERM;
 	}
 	return 0;
@@ -137,7 +141,7 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 	int status = EX_CONFIG;
 
 	optind = 0; /* for the options of the command */
-	loaded = config_load(ctl->config_path, &ctl->config, &stamp, print_complaint, NULL);
+	loaded = config_load(ctl->config_path, &ctl->config, &stamp, print_mistake, NULL);
 	if (loaded == CONFIG_NO_MEMORY) {
 		return EX_OSERR;
 	}
@@ -177,7 +181,7 @@ static int run(struct ctl *ctl, const struct command *command, int argc, char **
 	effective_limits_free(ctl->limits);
 	config_free(&ctl->config);
 	if (fflush(stdout) || ferror(stdout)) {
-		warn("stdout");
+		print_warning("stdout: %s", strerror(errno));
 		return EX_UNAVAILABLE;
 	}
 	return status;
@@ -226,7 +230,9 @@ int main(int argc, char **argv)
 			return run(&ctl, &commands[i], argc, argv);
 		}
 	}
-	fprintf(stderr, "policyd-ratelimit-ctl: there is no command \"%s\"; one of", argv[0]);
+	fputs("policyd-ratelimit-ctl: there is no command \"", stderr);
+	print_text(stderr, argv[0], strlen(argv[0]));
+	fputs("\"; one of", stderr);
 	for (size_t i = 0; i < COMMANDS; i++) {
 		fprintf(stderr, "%s %s", i ? "," : "", commands[i].name);
 	}

@@ -4,16 +4,15 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "ctl/rows.h"
+#include "ctl/print.h"
 
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/number.h"
-#include "config/rule.h"
 #include "count/counter.h"
 #include "engine/limits.h"
+#include "engine/request.h"
 
-#include <err.h>
-#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -36,18 +35,16 @@ static void add_rows(struct rows *rows, struct row row, const struct effective *
 	unsigned n = limits->n > 0 ? limits->n : record->layout.windows;
 
 	for (row.window = 0; row.window < n; row.window++) {
-		int window;
+		unsigned window = limits->n > 0 ? effective->window[row.window] : row.window;
 
 		row.limit = limits->n > 0
 		    ? limits->at[row.window]
 		    : (struct limit){.window = record->layout.window[row.window],
 			  .count = limits->kind == LIMITS_DENY ? 0 : LIMIT_UNLIMITED};
-		window = record_layout_window(&record->layout, &row.limit.window);
-		/* The record may still have an older layout, without this window. */
-		row.used = window < 0 ? 0 : counter_used(record, (unsigned)window);
-		row.wait_ms = window < 0 || row.limit.count == LIMIT_UNLIMITED
+		row.used = counter_used(record, window);
+		row.wait_ms = row.limit.count == LIMIT_UNLIMITED
 		    ? 0
-		    : counter_wait(record, (unsigned)window, row.limit.count, 1);
+		    : counter_wait(record, window, row.limit.count, 1);
 		row.percent = percent_of(row.used, row.limit.count);
 		if (row.percent >= rows->over_percent) {
 			row.owns_key = !row.key;
@@ -72,15 +69,54 @@ static void format_client(
 	}
 }
 
+/* What holds for a counter's key. Sets row->source. */
+static const struct effective *find_effective(struct rows *rows, struct row *row,
+    struct store_txn *txn, const struct record *record, const char *key, size_t key_length)
+{
+	size_t prefix = strlen(row->rule->name) + 1;
+	const struct override *override =
+	    request_find_override(row->rule, key + prefix, key_length - prefix, rows->secret);
+	const struct effective *with = NULL,
+			       *effective =
+				   effective_limits_of_file(rows->ctl->limits, row->rule, override);
+	struct exception exception;
+	struct error error;
+
+	row->source = override ? "override" : "rule";
+	if (record->exception &&
+	    effective_limits_find_exception(txn, key, key_length, &exception, NULL)) {
+		effective_limits_trim(rows->ctl->limits);
+		with = effective_limits_with(
+		    rows->ctl->limits, row->rule, effective, &exception, &error);
+	}
+	row->source = with ? "set" : row->source;
+	return with ? with : effective;
+}
+
+/*
+ * Converts a record to the layout of these limits, as the next request will. Returns its bytes, to
+ * be freed, which a moving window's record needs.
+ */
+static char *convert(const struct effective *effective, struct record *record, int64_t now_ms)
+{
+	struct record old = *record;
+	char *bytes = ctl_must(malloc(effective->initial_size));
+
+	record_init(record, &effective->layout);
+	record_write_new(record, bytes);
+	record_migrate(&old, record, bytes);
+	record_log_clamp(record, bytes, now_ms);
+	return bytes;
+}
+
 static bool read_counter(void *data, struct store_txn *txn, const char *key, size_t key_length,
     const char *bytes, size_t size)
 {
 	struct rows *rows = data;
-	const struct effective *effective, *with = NULL;
-	const struct override *override;
+	const struct effective *effective;
 	char printable[4 * KEY_MAX];
-	struct exception exception;
-	struct row row = {.source = "rule"};
+	char *converted = NULL;
+	struct row row = {.key = NULL};
 	struct record record;
 	struct error error;
 	struct strbuf text;
@@ -93,41 +129,34 @@ static bool read_counter(void *data, struct store_txn *txn, const char *key, siz
 	strbuf_init(&text, printable, sizeof(printable));
 	strbuf_printable(&text, key + prefix, key_length - prefix, NULL);
 	if (rows->glob &&
-	    fnmatch(rows->glob, printable, row.rule->folding.fold_case ? FNM_CASEFOLD : 0) != 0) {
+	    !ctl_key_matches(row.rule, key + prefix, key_length - prefix, rows->glob)) {
 		return true;
 	}
 	if (record_read(&record, bytes, size, &error)) {
 		if (!rows->quiet) {
-			warnx("the record of \"%s:%s\" is damaged: %s; reset it", row.rule->name,
-			    printable, error.text);
+			print_warning("the record of \"%s:%s\" is damaged: %s; reset it",
+			    row.rule->name, printable, error.text);
 		}
 		rows->damaged++;
 		return true;
 	}
+	effective = find_effective(rows, &row, txn, &record, key, key_length);
+	/* As the next request will find it: other limits may have come since it was written. */
+	if (effective->layout.windows > 0 &&
+	    !record_layout_same(&record.layout, &effective->layout)) {
+		converted = convert(effective, &record, rows->now_ms);
+	}
 	row.last_s = record.stamp_ms / 1000;
 	counter_advance(&record, rows->now_ms);
-	if (!counter_is_alive(&record)) {
-		return true;
+	if (counter_is_alive(&record)) {
+		row.counter = rows->counters++;
+		row.denied = record.denied;
+		row.denied_first_s = record.denied_first_s;
+		row.denied_s = record.denied_s;
+		format_client(record.denied_client, row.denied_client);
+		add_rows(rows, row, effective, &record, printable);
 	}
-	row.counter = rows->counters++;
-	row.denied = record.denied;
-	row.denied_first_s = record.denied_first_s;
-	row.denied_s = record.denied_s;
-	format_client(record.denied_client, row.denied_client);
-	override = rule_find_override(row.rule, key + prefix, key_length - prefix);
-	effective = effective_limits_of_file(rows->ctl->limits, row.rule, override);
-	row.source = override ? "override" : "rule";
-	if (record.exception &&
-	    effective_limits_find_exception(txn, key, key_length, &exception, NULL)) {
-		effective_limits_trim(rows->ctl->limits);
-		with = effective_limits_with(
-		    rows->ctl->limits, row.rule, effective, &exception, &error);
-	}
-	if (with) {
-		effective = with;
-		row.source = "set";
-	}
-	add_rows(rows, row, effective, &record, printable);
+	free(converted);
 	return true;
 }
 
@@ -163,11 +192,16 @@ void rows_sort(struct rows *rows)
 int rows_read(struct ctl *ctl, struct rows *rows)
 {
 	enum store_result result;
+	const uint8_t *secret;
 	struct error error;
 
 	rows->ctl = ctl;
 	rows->now_ms = clock_now_ms();
-	result = store_walk(ctl->store, read_counter, rows, &error);
+	result = store_secret(ctl->store, &secret, &error);
+	if (result == STORE_OK) {
+		memcpy(rows->secret, secret, sizeof(rows->secret));
+		result = store_walk(ctl->store, read_counter, rows, &error);
+	}
 	if (result != STORE_OK && rows->error) {
 		*rows->error = error;
 		return EX_UNAVAILABLE;
@@ -198,14 +232,14 @@ int rows_options(struct rows *rows, const char *over, const char *sort)
 
 	length -= length > 1 && over[length - 1] == '%';
 	if (over && number_parse(over, length, UINT32_MAX, &rows->over_percent)) {
-		warnx("--over %s: not a percentage such as 80", over);
+		print_warning("--over %s: not a percentage such as 80", over);
 		return EX_USAGE;
 	}
 	while (sort && order < ROWS_ORDERS && strcmp(rows_order_names[order], sort) != 0) {
 		order++;
 	}
 	if (order == ROWS_ORDERS) {
-		warnx("--sort %s: not one of used, percent, key, last", sort);
+		print_warning("--sort %s: not one of used, percent, key, last", sort);
 		return EX_USAGE;
 	}
 	rows->order = (enum rows_order)order;

@@ -7,6 +7,7 @@
 #define CTL_ROWS_H
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "ctl/common.h"
 #include "match/netaddr.h"
 
@@ -49,6 +50,7 @@ struct rows {
 	size_t damaged; /* records that could not be read */
 
 	struct ctl *ctl; /* private */
+	uint8_t secret[HASH_KEY_BYTES]; /* private */
 };
 
 /* Sets what --over and --sort say; NULL: the option is absent. 0, or EX_USAGE after a message. */

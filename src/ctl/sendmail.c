@@ -6,8 +6,8 @@
 #include "ctl/sendmail.h"
 
 #include "ctl/common.h"
+#include "ctl/print.h"
 
-#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -215,17 +215,17 @@ static int finish(pid_t pid, bool written)
 	int status;
 
 	if (TEMP_FAILURE_RETRY(waitpid(pid, &status, 0)) < 0) {
-		warn("waitpid");
+		print_warning("waitpid: %s", strerror(errno));
 		return EX_OSERR;
 	}
 	if (WIFSIGNALED(status)) {
-		warnx(
+		print_warning(
 		    "the message was not sent: sendmail was killed by signal %d", WTERMSIG(status));
 	} else if (WEXITSTATUS(status) != 0) {
-		warnx("the message was not sent: sendmail failed with exit status %d",
+		print_warning("the message was not sent: sendmail failed with exit status %d",
 		    WEXITSTATUS(status));
 	} else if (!written) {
-		warnx("the message was not sent: sendmail did not read it to the end");
+		print_warning("the message was not sent: sendmail did not read it to the end");
 	} else {
 		return EX_OK;
 	}
@@ -246,7 +246,7 @@ int sendmail_send(const char *to, const char *subject, const char *body, int64_t
 		arguments[n++] = at;
 	}
 	if (pipe2(ends, O_CLOEXEC)) {
-		warn("pipe");
+		print_warning("pipe: %s", strerror(errno));
 		free(addresses);
 		return EX_OSERR;
 	}
@@ -254,7 +254,7 @@ int sendmail_send(const char *to, const char *subject, const char *body, int64_t
 	close(ends[0]);
 	file = ctl_must(fdopen(ends[1], "w"));
 	if (failure) {
-		warnx("the message was not sent: sendmail can't be started: %s%s",
+		print_warning("the message was not sent: sendmail can't be started: %s%s",
 		    strerror(failure),
 		    failure == ENOENT ? "; it is neither in PATH nor in /usr/sbin or /usr/lib"
 				      : "");

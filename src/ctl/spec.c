@@ -6,7 +6,6 @@
 #include "ctl/spec.h"
 
 #include "base/strbuf.h"
-#include "config/selector.h"
 
 #include <string.h>
 
@@ -34,9 +33,9 @@ static int check_key(const struct rule *rule, const char *key, struct error *err
 {
 	static const char advice[] =
 	    "for limits of many keys, write override lines in the configuration";
-	bool address = selector_key_can_be(rule, KEY_ADDRESS);
-	bool other = selector_key_can_be(rule, KEY_TEXT) ||
-	    selector_key_can_be(rule, KEY_MAILBOX) || selector_key_can_be(rule, KEY_DOMAIN);
+	size_t prefix;
+	const struct config_key *source = request_key_source(rule, key, strlen(key), &prefix);
+	const char *value = key + prefix;
 	struct netaddr network;
 
 	for (const char *s = key; *s; s++) {
@@ -47,21 +46,23 @@ static int check_key(const struct rule *rule, const char *key, struct error *err
 	if (!*key) {
 		return error_set(error, "the key is missing");
 	}
-	if (rule->keys == 0 && strcmp(key, "everything") != 0) {
-		return error_set(
-		    error, "the rule %s has one key, everything; not \"%.60s\"", rule->name, key);
+	if (!source) {
+		return strcmp(key, "everything") == 0
+		    ? 0
+		    : error_set(error, "the rule %s has one key, everything; not \"%.60s\"",
+			  rule->name, key);
 	}
-	if ((key[0] == '@' || key[0] == '.' || strchr(key, '*')) && rule->keys > 0) {
+	if (*value == '@' || *value == '.' || strchr(value, '*')) {
 		return error_set(error, "\"%.60s\" is a pattern, not a key; %s", key, advice);
 	}
-	if (address && netaddr_read_network(key, strlen(key), &network) == 0) {
-		return check_network(rule, key, &network, advice, error);
-	}
-	if (address && !other) {
-		return strchr(key, '/')
-		    ? netaddr_parse_network(key, strlen(key), &network, error)
+	if (source->parts == 1 && source->part[0].kind == KEY_ADDRESS) {
+		if (netaddr_read_network(value, strlen(value), &network) == 0) {
+			return check_network(rule, value, &network, advice, error);
+		}
+		return strchr(value, '/')
+		    ? netaddr_parse_network(value, strlen(value), &network, error)
 		    : error_set(error,
-			  "\"%.60s\" is not an IP address, but keys of the rule %s are", key,
+			  "\"%.60s\" is not an IP address, but keys of the rule %s are", value,
 			  rule->name);
 	}
 	return 0;
@@ -77,7 +78,10 @@ int spec_parse_key(struct ctl *ctl, struct spec *spec, const uint8_t *secret, co
 	if (check_key(spec->rule, key, error)) {
 		return -1;
 	}
-	request_parse_key(spec->rule, key, strlen(key), secret, &spec->key);
+	if (!request_parse_key(spec->rule, key, strlen(key), secret, &spec->key)) {
+		return error_set(error, "\"%.60s\" can't be a key of the rule %s, key = %.200s",
+		    key, spec->rule->name, spec->rule->key_text);
+	}
 	return 0;
 }
 
@@ -106,11 +110,8 @@ int spec_parse_limits(struct spec *spec, const char *string, struct error *error
 	return 0;
 }
 
-int spec_apply(
-    struct ctl *ctl, const struct spec *spec, struct exception *exception, struct error *error)
+int spec_add(const struct spec *spec, struct exception *exception, struct error *error)
 {
-	const struct effective *file, *effective;
-
 	if (spec->limits[0]) {
 		memcpy(exception->limits, spec->limits, sizeof(exception->limits));
 		exception->until_s = spec->until_s;
@@ -118,16 +119,31 @@ int spec_apply(
 		return error_set(error, "the key has %d grants already; unset ends them all",
 		    EXCEPTION_GRANTS_MAX);
 	}
-	effective_limits_trim(ctl->limits);
-	file = effective_limits_of_file(ctl->limits, spec->rule, spec->key.override);
-	effective = effective_limits_with(ctl->limits, spec->rule, file, exception, error);
-	if (!effective) {
-		return -1;
-	}
-	if (!spec->limits[0] && effective->limits.kind != LIMITS_WINDOWS) {
-		return error_set(error, "the key is %s; there is nothing to grant more of",
-		    effective->limits.kind == LIMITS_DENY ? "denied altogether (see set)"
-							  : "unlimited");
-	}
 	return 0;
+}
+
+/* The effective limits with an exception. NULL, and an error, if the rule can't have that. */
+static const struct effective *check(struct ctl *ctl, const struct rule *rule,
+    const struct override *override, const struct exception *exception, struct error *error)
+{
+	const struct effective *file, *effective;
+
+	effective_limits_trim(ctl->limits);
+	file = effective_limits_of_file(ctl->limits, rule, override);
+	effective = effective_limits_with(ctl->limits, rule, file, exception, error);
+	return effective && effective_limits_check(effective, error) == 0 ? effective : NULL;
+}
+
+const struct effective *spec_effective(struct ctl *ctl, const struct rule *rule,
+    const struct override *override, const struct exception *exception, struct error *error)
+{
+	struct exception later = *exception;
+
+	/* Grants that last longer than the limits are then added to those of the configuration. */
+	if (exception->limits[0] && exception->until_s &&
+	    exception_prune(&later, exception->until_s) &&
+	    !check(ctl, rule, override, &later, error)) {
+		return NULL;
+	}
+	return check(ctl, rule, override, exception, error);
 }

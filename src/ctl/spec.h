@@ -26,8 +26,14 @@ int spec_parse_key(struct ctl *ctl, struct spec *spec, const uint8_t *secret, co
 /* Sets limits, or granted if it is +N. 0, or -1 and an error. */
 int spec_parse_limits(struct spec *spec, const char *limits, struct error *error);
 
-/* Adds it to an exception, and checks that the rule can have that. 0, or -1 and an error. */
-int spec_apply(
-    struct ctl *ctl, const struct spec *spec, struct exception *exception, struct error *error);
+/* Adds it to an exception. 0, or -1 and an error. */
+int spec_add(const struct spec *spec, struct exception *exception, struct error *error);
+
+/*
+ * The effective limits of the key with that exception, until the next call. NULL, and an error, if
+ * the rule can't have that, now or when the limits of the exception end.
+ */
+const struct effective *spec_effective(struct ctl *ctl, const struct rule *rule,
+    const struct override *override, const struct exception *exception, struct error *error);
 
 #endif

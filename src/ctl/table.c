@@ -52,6 +52,18 @@ struct table *table_new(
 	return table;
 }
 
+/* A cell's text, made printable, to be freed: it may come from the database. */
+static char *printable(const char *cell)
+{
+	size_t size = strlen(cell) + 1;
+	char *buffer = ctl_must(malloc(size));
+	struct strbuf text;
+
+	strbuf_init(&text, buffer, size);
+	strbuf_printable(&text, cell, size - 1, NULL);
+	return buffer;
+}
+
 static void json_row(struct table *table, const struct table_cell *cells)
 {
 	json_t *object = ctl_must(json_object());
@@ -61,10 +73,12 @@ static void json_row(struct table *table, const struct table_cell *cells)
 		const char *name = table->column[table->shown[i]].name;
 
 		if (name) {
-			json_t *value = cell->json == TABLE_NUMBER ? json_integer(cell->number)
-			    : cell->json == TABLE_STRING           ? json_string(cell->text)
-								   : json_null();
+			char *text = cell->json == TABLE_STRING ? printable(cell->text) : NULL;
+			json_t *value = text             ? json_string(text)
+			    : cell->json == TABLE_NUMBER ? json_integer(cell->number)
+							 : json_null();
 
+			free(text);
 			json_object_set_new(object, name, ctl_must(value));
 		}
 	}
@@ -77,7 +91,7 @@ static void text_row(struct table *table, const struct table_cell *cells)
 {
 	for (unsigned i = 0; i < table->columns; i++) {
 		bool shows = table->column[table->shown[i]].title;
-		char *text = ctl_must(strdup(shows ? cells[table->shown[i]].text : ""));
+		char *text = printable(shows ? cells[table->shown[i]].text : "");
 		size_t width = table_width(text);
 
 		table->text = ctl_must(array_grow(table->text, table->texts, sizeof(text)));

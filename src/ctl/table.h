@@ -23,7 +23,7 @@ struct table_column {
 };
 
 struct table_cell {
-	const char *text; /* UTF-8, for the table; TABLE_STRING: for JSON too */
+	const char *text; /* for the table, which makes it printable; TABLE_STRING: JSON too */
 	enum { TABLE_STRING, TABLE_NUMBER, TABLE_NULL } json;
 	int64_t number;
 };

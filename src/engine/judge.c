@@ -269,6 +269,7 @@ size_t judge_findings(const struct judge *judge, struct judge_finding *finding)
 			finding[i].cost = candidate->cost;
 			finding[i].again = candidate->again;
 			finding[i].room = candidate->room;
+			finding[i].skipped = candidate->skipped;
 		} else if (request_amount(rule, &judge->request) == 0) {
 			finding[i].kind = FINDING_COUNTS_NOTHING;
 		} else if (finding[i].match < rule->matches) {
@@ -357,14 +358,24 @@ static enum store_result decide(
 		struct candidate *candidate = &judge->candidate[i];
 		bool changed = candidate->ahead;
 
-		if (judge->explaining || candidate->skipped ||
-		    candidate->effective->layout.windows == 0) {
+		if (candidate->skipped || candidate->effective->layout.windows == 0) {
+			continue;
+		}
+		if (judge->explaining) {
+			/* For store_fits: a new counter for what would be charged or denied. */
+			item[i].action = candidate == denied ||
+				(candidate->cost > 0 && (!denied || candidate->rule->count_denied))
+			    ? STORE_PATCH
+			    : STORE_KEEP;
 			continue;
 		}
 		if (!denied || candidate->rule->count_denied) {
 			forget_warnings(candidate);
-			changed |= charge(judge, candidate, denied != NULL);
-			note_warnings(judge, candidate);
+			/* A warning that the record did not keep would be given again. */
+			if (charge(judge, candidate, denied != NULL)) {
+				changed = true;
+				note_warnings(judge, candidate);
+			}
 		}
 		if (candidate == denied) {
 			deny(judge, candidate);
@@ -504,6 +515,24 @@ static enum store_result decide_without_store(struct judge *judge, struct error 
 	return result;
 }
 
+/* As judge_request does. STORE_STOP: done. */
+static enum store_result explain_with_store(struct judge *judge, struct error *error)
+{
+	enum store_result result =
+	    store_update(judge->store, judge->item, judge->candidates, decide, judge, error);
+	struct error ignored;
+
+	if (result != STORE_STOP || judge->verdict->status == VERDICT_ERROR ||
+	    store_fits(judge->store, judge->item, judge->candidates, error) != STORE_FULL) {
+		return result;
+	}
+	judge->existing_only = true;
+	result =
+	    store_update(judge->store, judge->item, judge->candidates, decide, judge, &ignored);
+	return result == STORE_STOP && judge->verdict->status == VERDICT_ALLOWED ? STORE_FULL
+										 : result;
+}
+
 enum store_result judge_explain(struct judge *judge, const struct policy_request *request,
     struct verdict *verdict, struct error *error)
 {
@@ -512,8 +541,7 @@ enum store_result judge_explain(struct judge *judge, const struct policy_request
 
 	judge->explaining = true;
 	if (result == STORE_OK && judge->candidates > 0) {
-		result = store_update(
-		    judge->store, judge->item, judge->candidates, decide, judge, error);
+		result = explain_with_store(judge, error);
 	}
 	if (result == STORE_ABSENT) {
 		result = judge->candidates > 0 ? decide_without_store(judge, error) : STORE_OK;

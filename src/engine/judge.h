@@ -79,11 +79,13 @@ struct judge_finding {
 	uint64_t cost;
 	bool again; /* this very request was charged before */
 	bool room;
+	bool skipped; /* it has no counter, and the store has no room for one */
 };
 
 /*
  * As judge_request, but charges and remembers nothing, so read access to the store is enough.
- * STORE_OK; or what failed, with the verdict VERDICT_ERROR.
+ * STORE_OK; or what failed, with the verdict VERDICT_ERROR. STORE_FULL: judge_findings has findings
+ * none the less.
  */
 enum store_result judge_explain(struct judge *judge, const struct policy_request *request,
     struct verdict *verdict, struct error *error);

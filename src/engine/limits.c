@@ -165,6 +165,7 @@ static int compile_exception(struct effective *effective, const struct rule *rul
 {
 	uint64_t max = rule->count == COUNT_BYTES ? LIMIT_BYTES_MAX : LIMIT_COUNT_MAX;
 	struct limits limits = file->limits;
+	uint64_t wanted = 0;
 
 	if (exception->limits[0]) {
 		if (limits_parse(exception->limits, rule->count, &limits, error)) {
@@ -178,17 +179,32 @@ static int compile_exception(struct effective *effective, const struct rule *rul
 		uint64_t *count = &limits.at[i].count;
 
 		*count = granted > max || *count > max - granted ? max : *count + granted;
+		/* A record grows for windows that are new, but not for more events. */
+		if (rule->strategy == STRATEGY_MOVING && *count > file->layout.events - 2) {
+			wanted = *count > wanted ? *count : wanted;
+			*count = file->layout.events - 2;
+		}
 	}
 	if (compile(effective, &limits, &file->layout, error)) {
 		return -1;
 	}
-	/* A record grows for windows that are new, but not for more events. */
-	if (effective->layout.events > file->layout.events) {
+	effective->wanted = wanted;
+	return 0;
+}
+
+int effective_limits_check(const struct effective *effective, struct error *error)
+{
+	if (effective->wanted > RECORD_EVENTS_MAX) {
 		return error_set(error,
-		    "a limit above %u: the records of this moving-window have no room "
-		    "for more; raise the rule's limit, or an override, in the "
-		    "configuration first",
-		    file->layout.events - 2);
+		    "a moving-window remembers each event, %d at most; for a limit above that use "
+		    "strategy = sliding-window",
+		    RECORD_EVENTS_MAX);
+	}
+	if (effective->wanted > 0) {
+		return error_set(error,
+		    "a limit above %u: the records of this moving-window have no room for more; "
+		    "raise the rule's limit, or an override, in the configuration first",
+		    effective->layout.events - 2);
 	}
 	return 0;
 }

@@ -22,6 +22,11 @@ struct effective {
 	unsigned window[LIMITS_MAX]; /* for each limit, the index of its window in layout */
 	char *initial; /* the record of a new counter; NULL without windows */
 	size_t initial_size;
+	/*
+	 * The largest limit that an exception asks for above what a moving window's records have
+	 * room for, which holds instead; 0: none does.
+	 */
+	uint64_t wanted;
 };
 
 /* The effective limits of all keys of a configuration. */
@@ -43,6 +48,12 @@ const struct effective *effective_limits_of_file(const struct effective_limits *
 const struct effective *effective_limits_with(struct effective_limits *limits,
     const struct rule *rule, const struct effective *file, const struct exception *exception,
     struct error *error);
+
+/*
+ * Whether these limits are all that an exception asks for. 0, or -1 and why they are not: then an
+ * administrator should not be told that the exception holds.
+ */
+int effective_limits_check(const struct effective *effective, struct error *error);
 
 /* Forgets the effective limits of exceptions if they are many. */
 void effective_limits_trim(struct effective_limits *limits);

@@ -7,6 +7,7 @@
 
 #include "base/ascii.h"
 #include "config/options.h"
+#include "config/selector.h"
 #include "policy/template.h"
 
 #include <string.h>
@@ -26,12 +27,10 @@ static void add_field(const struct verdict *verdict, struct strbuf *text)
 {
 	const struct config_key *source = verdict->key->source;
 
-	if (!source) {
+	if (source) {
+		selector_format_key(source, text);
+	} else {
 		strbuf_puts(text, "everything");
-	}
-	for (unsigned i = 0; source && i < source->parts; i++) {
-		strbuf_puts(text, i ? "+" : "");
-		strbuf_puts(text, source->part[i].name);
 	}
 }
 
@@ -49,8 +48,8 @@ static bool own_value(
 	if (ascii_same(name, length, "rule")) {
 		strbuf_puts(text, rule->name);
 	} else if (ascii_same(name, length, "key")) {
-		strbuf_add(text, verdict->key->text + verdict->key->prefix,
-		    verdict->key->length - verdict->key->prefix);
+		strbuf_add(text, verdict->key->text + verdict->key->value,
+		    verdict->key->length - verdict->key->value);
 	} else if (ascii_same(name, length, "field")) {
 		add_field(verdict, text);
 	} else if (ascii_same(name, length, "limit") && verdict->limit) {

@@ -45,13 +45,19 @@ uint64_t request_cost(
 /* How many matches of the rule hold before the first that does not; rule->matches: all. */
 unsigned request_matches(const struct rule *rule, const struct policy_request *request);
 
-/* The key of a counter in the file, RULE:KEY. */
+/*
+ * The key of a counter in the file, RULE:KEY. If the rule has several alternatives, KEY is VALUE
+ * for the first, and ATTRIBUTE:VALUE for any other, so that none shares a counter with another. A
+ * VALUE of the first that looks like one of another has its ATTRIBUTE before it too.
+ */
 struct request_key {
 	char text[CONFIG_RULE_NAME_MAX + 1 + KEY_MAX + 1];
 	size_t length;
 	size_t prefix; /* length of "RULE:" */
+	size_t value; /* where VALUE begins in text */
 	const struct config_key *source; /* the rule's key that gave it; NULL for `everything` */
-	const struct override *override; /* for the key before it is cut; NULL: none */
+	const char *pattern; /* of the override; owned by the rule; NULL: none */
+	const struct override *override; /* NULL: none */
 };
 
 /* Makes the key for a request. False if it is empty: the rule does not apply. */
@@ -59,10 +65,21 @@ bool request_find_key(const struct rule *rule, const struct policy_request *requ
     const uint8_t secret[HASH_KEY_BYTES], struct request_key *key);
 
 /*
- * Makes the key from what an administrator writes. Folds as the rule does, but can't know where
- * the parts of a pair begin. source is NULL.
+ * Makes the key from what an administrator writes: KEY as it is kept, folded as the rule folds
+ * values. False if no request can have that key.
  */
-void request_parse_key(const struct rule *rule, const char *bytes, size_t length,
+bool request_parse_key(const struct rule *rule, const char *bytes, size_t length,
     const uint8_t secret[HASH_KEY_BYTES], struct request_key *key);
+
+/*
+ * The alternative that a KEY, kept or written, belongs to; NULL for `everything`. *value: where
+ * VALUE begins.
+ */
+const struct config_key *request_key_source(
+    const struct rule *rule, const char *bytes, size_t length, size_t *value);
+
+/* The override for a kept KEY; NULL: none. */
+const struct override *request_find_override(const struct rule *rule, const char *bytes,
+    size_t length, const uint8_t secret[HASH_KEY_BYTES]);
 
 #endif

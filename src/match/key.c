@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-#define TAIL 17 /* bytes of "~" and a hash of 64 bits in hex */
+#define HASH_SIZE 17 /* bytes of "~" and a hash of 64 bits in hex */
 
 unsigned key_prefix(const struct key_folding *folding, const struct netaddr *address)
 {
@@ -99,18 +99,45 @@ bool key_add(struct strbuf *text, const char *value, size_t length, enum key_kin
 	return true;
 }
 
+/* Whether a byte is within a UTF-8 character, not its first. */
+static bool is_within(char byte)
+{
+	return ((unsigned char)byte & 0xc0) == 0x80;
+}
+
 void key_cut(struct strbuf *text, const uint8_t secret[HASH_KEY_BYTES])
 {
+	size_t head = KEY_MAX - KEY_TAIL - HASH_SIZE, tail;
 	uint64_t hash;
 
 	if (text->length <= KEY_MAX) {
 		return;
 	}
+	tail = text->length - KEY_TAIL;
 	hash = hash_keyed(secret, text->buffer, text->length);
-	text->length = KEY_MAX - TAIL;
-	while (text->length > 0 && ((unsigned char)text->buffer[text->length] & 0xc0) == 0x80) {
-		text->length--;
+	for (unsigned i = 0; i < 3 && is_within(text->buffer[head]); i++) {
+		head--;
 	}
+	for (unsigned i = 0; i < 3 && is_within(text->buffer[tail]); i++) {
+		tail++;
+	}
+	memmove(text->buffer + head, text->buffer + tail, text->length - tail);
+	text->length = head + text->length - tail;
 	text->buffer[text->length] = '\0';
 	strbuf_printf(text, "~%016llx", (unsigned long long)hash);
+}
+
+size_t key_kept_length(const char *key, size_t length)
+{
+	const char *hash = key + length - HASH_SIZE;
+
+	if (length > KEY_MAX || length < KEY_MAX - 6 || *hash != '~') {
+		return length;
+	}
+	for (size_t i = 1; i < HASH_SIZE; i++) {
+		if (!strchr("0123456789abcdef", hash[i])) {
+			return length;
+		}
+	}
+	return length - HASH_SIZE;
 }

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #define KEY_MAX 200 /* bytes of a key; a longer one is cut, and a hash makes it unique again */
+#define KEY_TAIL 92 /* bytes of its end that a cut key keeps */
 #define KEY_VALUE_MAX 8192 /* bytes of a value */
 
 /* How a value becomes a part of a key. */
@@ -48,9 +49,14 @@ bool key_add(struct strbuf *text, const char *value, size_t length, enum key_kin
     const struct key_folding *folding);
 
 /*
- * Shortens a key that is longer than KEY_MAX: its end is replaced by a keyed hash of all of it.
- * Without the secret, nobody can make two such keys collide.
+ * Shortens a key that is longer than KEY_MAX to its beginning and its last KEY_TAIL bytes, up to 3
+ * less each so that no character is split, and appends '~' and a keyed hash of all of it. Without
+ * the secret, nobody can make two such keys collide. The end stays because patterns for domains
+ * look at it.
  */
 void key_cut(struct strbuf *text, const uint8_t secret[HASH_KEY_BYTES]);
+
+/* The length of a key without what key_cut has appended; all of it if it was not cut. */
+size_t key_kept_length(const char *key, size_t length);
 
 #endif

@@ -28,12 +28,20 @@ int pattern_parse(
 		return error_set(error, "\"%.*s\": '*' must stand alone; write @domain or .domain",
 		    (int)(length < 60 ? length : 60), text);
 	} else if (text[0] == '@' || text[0] == '.') {
+		/* Values are compared without dots at the end of their domains. */
+		while (length > 1 && text[length - 1] == '.') {
+			length--;
+		}
 		if (length == 1) {
 			return error_set(error, "\"%c\" is not followed by a domain", text[0]);
 		}
 		pattern->kind = text[0] == '@' ? PATTERN_DOMAIN : PATTERN_SUBDOMAIN;
 		pattern->text += text[0] == '@';
-		pattern->length -= text[0] == '@';
+		pattern->length = length - (text[0] == '@');
+	} else if (memchr(text, '@', length)) {
+		const char *domain = pattern_domain(text, length, &pattern->length);
+
+		pattern->length += (size_t)(domain - text);
 	}
 	return 0;
 }

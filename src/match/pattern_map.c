@@ -24,6 +24,7 @@ struct pattern_map {
 	size_t size; /* entries, a power of two */
 	size_t used;
 	size_t domains; /* patterns that are domains */
+	size_t longest; /* bytes of the longest pattern */
 	/* How many networks there are of each prefix: others are not looked up. */
 	size_t networks4[33];
 	size_t networks6[129];
@@ -114,6 +115,7 @@ int pattern_map_add(struct pattern_map *map, const char *pattern, size_t length,
 	entry->length = length;
 	entry->value = value;
 	map->used++;
+	map->longest = length > map->longest ? length : map->longest;
 	map->domains += pattern[0] == '@' || pattern[0] == '.';
 	if (netaddr_read_network(pattern, length, &network) == 0) {
 		(network.bits == 32 ? map->networks4 : map->networks6)[network.prefix]++;
@@ -189,4 +191,16 @@ const char *pattern_map_pattern(const struct pattern_map *map, const char *key, 
 	const struct entry *entry = find_best(map, key, length);
 
 	return entry ? entry->pattern : NULL;
+}
+
+const char *pattern_map_next_longer(const struct pattern_map *map, size_t length, size_t *position)
+{
+	while (map->longest > length && *position < map->size) {
+		const struct entry *entry = &map->entry[(*position)++];
+
+		if (entry->pattern && entry->length > length) {
+			return entry->pattern;
+		}
+	}
+	return NULL;
 }

@@ -28,6 +28,12 @@ int pattern_map_add(struct pattern_map *map, const char *pattern, size_t length,
  */
 void *pattern_map_find(const struct pattern_map *map, const char *key, size_t length);
 
+/*
+ * The next pattern that is longer than that many bytes, owned by the map; NULL after the last.
+ * *position is 0 at first.
+ */
+const char *pattern_map_next_longer(const struct pattern_map *map, size_t length, size_t *position);
+
 /* The pattern that pattern_map_find takes the value of, owned by the map; NULL if none. */
 const char *pattern_map_pattern(const struct pattern_map *map, const char *key, size_t length);
 

@@ -22,6 +22,8 @@ struct store_backend {
 	void (*close)(struct store *store);
 	enum store_result (*update)(struct store *store, struct store_item *item, size_t items,
 	    store_change *change, void *data, struct error *error);
+	enum store_result (*fits)(
+	    struct store *store, struct store_item *item, size_t items, struct error *error);
 	enum store_result (*walk)(
 	    struct store *store, store_visit *visit, void *data, struct error *error);
 	enum store_result (*import)(

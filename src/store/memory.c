@@ -122,6 +122,34 @@ static const char *memory_get(
 	return txn->got.bytes;
 }
 
+/* Whether the records may have that many bytes. */
+static enum store_result check_size(
+    const struct memory *memory, uint64_t bytes, struct error *error)
+{
+	uint64_t max_size = memory->store.options.max_size;
+
+	if (bytes <= memory->bytes || bytes <= max_size) {
+		return STORE_OK;
+	}
+	error_set(
+	    error, "no room for a new record within %llu bytes", (unsigned long long)max_size);
+	return STORE_FULL;
+}
+
+static enum store_result memory_fits(
+    struct store *store, struct store_item *item, size_t items, struct error *error)
+{
+	struct memory *memory = (struct memory *)store;
+	uint64_t bytes = memory->bytes;
+
+	for (size_t i = 0; i < items; i++) {
+		if (!item[i].exists && item[i].action == STORE_PATCH) {
+			bytes += item[i].key_length + item[i].size;
+		}
+	}
+	return check_size(memory, bytes, error);
+}
+
 static enum store_result memory_update(struct store *store, struct store_item *item, size_t items,
     store_change *change, void *data, struct error *error)
 {
@@ -157,10 +185,8 @@ static enum store_result memory_update(struct store *store, struct store_item *i
 			result = store_no_memory(error);
 		}
 	}
-	if (result == STORE_OK && bytes > memory->bytes && bytes > store->options.max_size) {
-		error_set(error, "no room for a new record within %llu bytes",
-		    (unsigned long long)store->options.max_size);
-		result = STORE_FULL;
+	if (result == STORE_OK) {
+		result = check_size(memory, bytes, error);
 	}
 	if (result == STORE_OK) {
 		put(memory, changed);
@@ -277,6 +303,7 @@ const struct store_backend store_memory = {
     .size = sizeof(struct memory),
     .close = memory_close,
     .update = memory_update,
+    .fits = memory_fits,
     .walk = memory_walk,
     .import = memory_import,
     .maintain = memory_maintain,

@@ -75,6 +75,12 @@ enum store_result store_update(struct store *store, struct store_item *item, siz
 	return store->backend->update(store, item, items, change, data, error);
 }
 
+enum store_result store_fits(
+    struct store *store, struct store_item *item, size_t items, struct error *error)
+{
+	return store->backend->fits(store, item, items, error);
+}
+
 enum store_result store_walk(
     struct store *store, store_visit *visit, void *data, struct error *error)
 {

@@ -135,6 +135,14 @@ enum store_result store_update(struct store *store, struct store_item *item, siz
     store_change *change, void *data, struct error *error);
 
 /*
+ * Whether the absent records of an update whose change function left them with the action
+ * STORE_PATCH, but returned STORE_STOP, could be inserted now. STORE_FULL and why: they can't.
+ * Changes nothing. May take as long as a copy of the database.
+ */
+enum store_result store_fits(
+    struct store *store, struct store_item *item, size_t items, struct error *error);
+
+/*
  * Calls visit for every record, one after the other, without holding up other processes; record
  * is a copy. Ends early if visit returns false. Records that are added or removed meanwhile may
  * be visited or not.

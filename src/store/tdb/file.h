@@ -236,6 +236,7 @@ struct update {
 	void *data;
 };
 file_operation update_run; /* data: struct update */
+file_operation update_fits; /* data: struct update, without change; see store_fits */
 
 struct walk {
 	store_visit *visit;

@@ -134,6 +134,14 @@ static enum store_result guard_update(struct store *store, struct store_item *it
 	return guard(store, update_run, &update, error);
 }
 
+static enum store_result guard_fits(
+    struct store *store, struct store_item *item, size_t items, struct error *error)
+{
+	struct update update = {item, items, NULL, NULL};
+
+	return guard(store, update_fits, &update, error);
+}
+
 static enum store_result guard_walk(
     struct store *store, store_visit *visit, void *data, struct error *error)
 {
@@ -192,6 +200,7 @@ const struct store_backend store_tdb = {
     .open = guard_open,
     .close = guard_close,
     .update = guard_update,
+    .fits = guard_fits,
     .walk = guard_walk,
     .import = guard_import,
     .maintain = guard_maintain,

@@ -6,8 +6,12 @@
 #include "base/clock.h"
 #include "store/tdb/file.h"
 
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 /* A file smaller than this is not worth a compaction, unless it is full. */
 #define COMPACT_SIZE_MIN (1 << 20)
@@ -180,6 +184,85 @@ static enum store_result insert(struct updating *updating, size_t i, struct erro
 		return file_failed(file, error, "a new record can't be written");
 	}
 	return full(file, error);
+}
+
+/* A copy of the file in memory, which nobody else knows. NULL: none can be made. */
+static struct tdb_context *copy_file(const struct file *file)
+{
+	int fd = memfd_create("counters", MFD_CLOEXEC);
+	struct tdb_context *copy = NULL;
+	char bytes[4096], path[32];
+	off_t at = 0;
+	ssize_t got;
+
+	if (fd < 0) {
+		return NULL;
+	}
+	while ((got = pread(tdb_fd(file->tdb), bytes, sizeof(bytes), at)) > 0 &&
+	    pwrite(fd, bytes, (size_t)got, at) == got) {
+		at += got;
+	}
+	if (got == 0) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		copy = tdb_open(
+		    path, 0, TDB_NOLOCK | TDB_NOSYNC | TDB_INCOMPATIBLE_HASH, O_RDWR, 0600);
+	}
+	close(fd);
+	return copy;
+}
+
+/* Inserts the records of a change into a copy. 0, or -1. */
+static int insert_into_copy(
+    const struct file *file, const struct update *update, struct tdb_context *copy)
+{
+	for (size_t i = 0; i < update->items; i++) {
+		const struct store_item *item = &update->item[i];
+		char stored[KEY_STORED_MAX];
+
+		if (!item->exists && item->action == STORE_PATCH &&
+		    tdb_store(copy,
+			key_store(file->meta.secret, item->key, item->key_length, stored),
+			file_data(item->initial, item->initial_size), TDB_INSERT)) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* How much a file may grow for some new bytes, at most: see tdb_expand_adjust in TDB. */
+static uint64_t growth_max(const struct file *file, const struct update *update)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < update->items; i++) {
+		bytes += update->item[i].initial_size + KEY_STORED_MAX;
+	}
+	return tdb_map_size(file->tdb) / 4 + 100 * bytes + (1 << 20);
+}
+
+enum store_result update_fits(struct file *file, void *data, struct error *error)
+{
+	const struct update *update = data;
+	uint64_t growth = growth_max(file, update), size = tdb_map_size(file->tdb);
+	uint64_t max_size = file->store.options.max_size;
+	struct tdb_context *copy;
+	struct statvfs disk;
+
+	if (fstatvfs(tdb_fd(file->tdb), &disk)) {
+		return STORE_OK;
+	}
+	disk.f_bavail *= disk.f_frsize;
+	if (size + growth <= max_size && growth <= disk.f_bavail) {
+		return STORE_OK;
+	}
+	/* TDB does not tell how much of the file is free: only a try does. */
+	copy = copy_file(file);
+	growth = 0;
+	if (copy && insert_into_copy(file, update, copy) == 0) {
+		growth = tdb_map_size(copy) - size;
+	}
+	file_drop(&copy);
+	return size + growth > max_size || growth > disk.f_bavail ? full(file, error) : STORE_OK;
 }
 
 static enum store_result write_items(struct updating *updating, struct error *error)

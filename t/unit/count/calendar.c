@@ -34,6 +34,8 @@ static int64_t utc_ms(const char *string)
 #define SAO_PAULO "America/Sao_Paulo"
 #define HAVANA "America/Havana"
 #define BEIRUT "Asia/Beirut"
+#define LORD_HOWE "Australia/Lord_Howe"
+#define ST_JOHNS "America/St_Johns"
 
 static void test_bounds(void **state)
 {
@@ -65,6 +67,16 @@ static void test_bounds(void **state)
 	    {BERLIN, 1, UNIT_YEAR, "2024-07-01 12:00", "2023-12-31 23:00", "2024-12-31 23:00"},
 	    {KOLKATA, 1, UNIT_HOUR, "2024-01-15 10:45", "2024-01-15 10:30", "2024-01-15 11:30"},
 	    {KOLKATA, 1, UNIT_DAY, "2024-01-15 18:29", "2024-01-14 18:30", "2024-01-15 18:30"},
+	    /* By half an hour: the clocks show 01:30 again at 02:00, and later 02:30 at 02:00. */
+	    {LORD_HOWE, 1, UNIT_HOUR, "2024-04-06 14:59", "2024-04-06 14:00", "2024-04-06 15:00"},
+	    {LORD_HOWE, 1, UNIT_HOUR, "2024-04-06 15:00", "2024-04-06 15:00", "2024-04-06 15:30"},
+	    {LORD_HOWE, 1, UNIT_HOUR, "2024-04-06 15:30", "2024-04-06 15:30", "2024-04-06 16:30"},
+	    {LORD_HOWE, 1, UNIT_HOUR, "2024-10-05 15:29", "2024-10-05 14:30", "2024-10-05 15:30"},
+	    {LORD_HOWE, 1, UNIT_HOUR, "2024-10-05 15:30", "2024-10-05 15:30", "2024-10-05 16:00"},
+	    {LORD_HOWE, 1, UNIT_DAY, "2024-04-06 15:00", "2024-04-06 13:00", "2024-04-07 13:30"},
+	    /* At a minute past midnight. */
+	    {ST_JOHNS, 1, UNIT_HOUR, "2010-11-07 02:30", "2010-11-07 02:30", "2010-11-07 02:31"},
+	    {ST_JOHNS, 1, UNIT_HOUR, "2010-11-07 02:31", "2010-11-07 02:31", "2010-11-07 03:30"},
 	    /* Days that begin at 01:00, have 23:00 twice, or 00:00 twice. */
 	    {SAO_PAULO, 1, UNIT_DAY, "2018-11-04 02:59", "2018-11-03 03:00", "2018-11-04 03:00"},
 	    {SAO_PAULO, 1, UNIT_DAY, "2018-11-04 03:00", "2018-11-04 03:00", "2018-11-05 02:00"},
@@ -94,16 +106,19 @@ static void test_bounds(void **state)
 /* Each moment is in one window; the next begins where it ends, on the right day. */
 static void test_windows_meet(void **state)
 {
-	static const char *const zones[] = {"UTC", BERLIN, KOLKATA, SAO_PAULO, HAVANA, BEIRUT};
+	static const char *const zones[] = {
+	    "UTC", BERLIN, KOLKATA, SAO_PAULO, HAVANA, BEIRUT, LORD_HOWE, ST_JOHNS};
 	static const unsigned numbers[] = {1, 1, 2, 3, 7, 30};
 	uint64_t seed = random_seed("calendar windows", 314159);
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(zones) * 4000; i++) {
 		struct limit_window window = {.n = numbers[i % 6], .unit = i % 7};
-		/* 1990 to 2037; every fifth in the days around a change in Sao Paulo. */
+		/* 1990 to 2037; every fifth near a change in Sao Paulo, some near one in Lord Howe.
+		 */
 		int64_t now_ms = i % 5 ? (int64_t)random_below(&seed, 48 * 365 * DAY) + 7305 * DAY
-				       : (int64_t)random_below(&seed, 3 * DAY) + 17838 * DAY;
+		    : i % 10           ? (int64_t)random_below(&seed, 3 * DAY) + 17838 * DAY
+			     : (int64_t)random_below(&seed, DAY / 8) + 19819 * DAY + 13 * DAY / 24;
 		int64_t start, end;
 		struct tm tm;
 		char name[64];
@@ -120,6 +135,8 @@ static void test_windows_meet(void **state)
 		check(calendar_start(&window, end) == end, "%s: the next starts elsewhere", name);
 		check(calendar_start(&window, end - 1) == start, "%s: ends elsewhere", name);
 		check(calendar_end(&window, start) == end, "%s: the start is outside", name);
+		check(window.unit > UNIT_HOUR || end - start <= window.length_ms, "%s: too long",
+		    name);
 		localtime_r(&(time_t){end / 1000}, &tm);
 		check((window.unit != UNIT_WEEK || tm.tm_wday == 1) &&
 			(window.unit != UNIT_MONTH || tm.tm_mday == 1) &&

@@ -309,10 +309,17 @@ static void test_denied_client(void **state)
 			check(record.denied == j + 1, "%s: %llu denials", headers[i],
 			    (unsigned long long)record.denied);
 		}
+		check(counter_is_used(&record), "%s: used", headers[i]);
 		counter_reset(&record);
 		write_and_read(&record);
+		check(!counter_is_used(&record), "%s: used after a reset", headers[i]);
+		check(record.denied == COUNT_OF(cases) && record.denied_first_s == START_MS / 1000,
+		    "%s: a reset keeps the denials", headers[i]);
+		counter_forget_denials(&record);
+		write_and_read(&record);
+		check(record.denied == 0 && record.denied_s == 0, "%s: forgotten", headers[i]);
 		check(memcmp(record.denied_client, none, RECORD_CLIENT_BYTES) == 0,
-		    "%s: kept after a reset", headers[i]);
+		    "%s: the client is forgotten too", headers[i]);
 	}
 }
 

@@ -94,7 +94,11 @@ static void test_with_exception(void **state)
 	    {"8/hour",
 		"a limit above 7: the records of this moving-window have no room for more; raise "
 		"the rule's limit, or an override, in the configuration first",
-		0},
+		1},
+	    {"10001/hour",
+		"a moving-window remembers each event, 10000 at most; for a limit above that use "
+		"strategy = sliding-window",
+		1},
 	    {"1/m,1/2m,1/3m,1/4m,1/5m,1/6m,1/7m,1/8m", "with those of the rule more than 8 windows",
 		0},
 	};
@@ -113,8 +117,13 @@ static void test_with_exception(void **state)
 
 		snprintf(exception.limits, sizeof(exception.limits), "%s", name);
 		with = effective_limits_with(limits, rule, file, &exception, &error);
+		check(!with || effective_limits_check(with, &error) == 0 || error.text[0],
+		    "%s: no reason", name);
 		check_string(error.text, cases[i].error, name);
-		check(!with == (cases[i].error[0] != '\0'), "%s: limits or none", name);
+		check(!with == (cases[i].windows == 0), "%s: limits or none", name);
+		/* What there is room for holds, and nothing is ignored. */
+		check(!with || with->limits.n == 0 || with->limits.at[0].count <= 7, "%s: above 7",
+		    name);
 		check(!with || with->layout.windows == cases[i].windows, "%s: windows", name);
 		check(
 		    !with || with == effective_limits_with(limits, rule, file, &exception, &error),

@@ -186,7 +186,7 @@ static void test_cut(void **state)
 		key_cut(&text[0], secret);
 		key_cut(&text[1], secret);
 		check(strcmp(buffer[0], buffer[1]) != 0, "%s: not unique", buffer[0]);
-		check(text[0].length <= KEY_MAX && text[0].length > KEY_MAX - 4, "%s: %zu bytes",
+		check(text[0].length <= KEY_MAX && text[0].length > KEY_MAX - 7, "%s: %zu bytes",
 		    buffer[0], text[0].length);
 		check(text[0].length == strlen(buffer[0]), "%s: length", buffer[0]);
 		for (size_t j = 0, size; j < text[0].length; j += size) {
