@@ -116,6 +116,39 @@ static void try_needed(const char *config, const char *data, const char *log)
 	free(map);
 }
 
+/* What another account could run as this one. */
+static void try_special_modes(const char *data)
+{
+	int fd = open(in(data, "special"), O_RDWR | O_CREAT, 0600);
+
+	tell("set a set-user-ID bit", fchmod(fd, 04755) == 0);
+	tell("set a set-group-ID bit", fchmod(fd, 02755) == 0);
+	close(fd);
+	unlink(in(data, "special"));
+	fd = open(in(data, "special"), O_RDWR | O_CREAT, 04755);
+	tell("make a set-user-ID file", fd >= 0);
+	close(fd);
+	unlink(in(data, "special"));
+	fd = (int)syscall(
+	    SYS_openat, AT_FDCWD, in(data, "special"), O_RDWR | O_CREAT, 0x1000000000000 | 04755);
+	tell("make one with other bits", fd >= 0);
+	close(fd);
+	unlink(in(data, "special"));
+}
+
+/* These send a signal, which the process itself chooses, to any process of the account. */
+static void try_signals_of_files(void)
+{
+	struct f_owner_ex owner = {F_OWNER_PID, getppid()};
+	int fd = STDIN_FILENO;
+
+	tell("name a process to signal", fcntl(fd, F_SETOWN, getppid()) == 0);
+	tell("name one in another way", fcntl(fd, F_SETOWN_EX, &owner) == 0);
+	tell("name one with other bits",
+	    syscall(SYS_fcntl, fd, 0x100000000 | F_SETOWN, getppid()) == 0);
+	tell("choose the signal", fcntl(fd, F_SETSIG, SIGKILL) == 0);
+}
+
 /* What only an intruder needs. */
 static void try_forbidden(const char *config, const char *data, const char *log, const char *other,
     struct sockaddr_in *server)
@@ -135,6 +168,8 @@ static void try_forbidden(const char *config, const char *data, const char *log,
 	tell("make a folder", mkdir(in(data, "folder"), 0700) == 0);
 	tell("make a link", symlink("/etc/passwd", in(data, "symbolic")) == 0);
 	tell("change owners", chown(in(data, "file"), getuid(), getgid()) == 0);
+	try_special_modes(data);
+	try_signals_of_files();
 	tell("internet", try_connect(AF_INET, (struct sockaddr *)server, sizeof(*server)));
 	tell("IPv6", socket(AF_INET6, SOCK_DGRAM, 0) >= 0);
 	tell("netlink", socket(AF_NETLINK, SOCK_RAW, 0) >= 0);

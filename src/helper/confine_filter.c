@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <seccomp.h>
 #include <stdint.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 /*
  * The system calls that the helper, TDB, inih and libc make after the start, on any architecture.
@@ -20,10 +22,10 @@
  */
 static const char *const allowed[] = {
     /* requests, answers, files */
-    "read", "readv", "write", "writev", "pread64", "pwrite64", "lseek", "_llseek", "open", "openat",
-    "close", "fcntl", "fcntl64", "stat", "stat64", "lstat", "lstat64", "fstat", "fstat64",
+    "read", "readv", "write", "writev", "pread64", "pwrite64", "lseek", "_llseek", "close",
+    "stat", "stat64", "lstat", "lstat64", "fstat", "fstat64",
     "newfstatat", "fstatat64", "statx", "fstatfs", "fstatfs64", "ftruncate", "ftruncate64",
-    "fallocate", "fchmod", "utime", "utimensat", "utimensat_time64", "fsync", "fdatasync", "msync",
+    "fallocate", "utime", "utimensat", "utimensat_time64", "fsync", "fdatasync", "msync",
     "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "readlink",
     "readlinkat", "getcwd", "getdents64", "geteuid", "geteuid32",
     /* memory */
@@ -38,7 +40,31 @@ static const char *const allowed[] = {
     "futex", "getrandom", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self",
     "exit_group"};
 
-static const char *const mapping[] = {"mmap", "mmap2", "mprotect"};
+/* A call that is allowed only where all these bits of an argument are 0. */
+struct without {
+	const char *name;
+	unsigned argument;
+	uint64_t bits;
+};
+
+/* No set-user-ID file that another account could run, and no executable memory. */
+#define SPECIAL_BITS (S_ISUID | S_ISGID | S_ISVTX)
+static const struct without without[] = {
+    {"open", 2, SPECIAL_BITS},
+    {"openat", 3, SPECIAL_BITS},
+    {"fchmod", 1, SPECIAL_BITS},
+    {"mmap", 2, PROT_EXEC},
+    {"mmap2", 2, PROT_EXEC},
+    {"mprotect", 2, PROT_EXEC},
+};
+
+/*
+ * What fcntl may do: locks, and flags of descriptors. F_SETOWN and F_SETSIG, which are not here,
+ * send any signal to any process of the account. The last three are locks where a long has 32
+ * bits.
+ */
+static const int fcntl_commands[] = {
+    F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW, 12, 13, 14};
 
 static void check(int result, const char *what)
 {
@@ -70,6 +96,15 @@ static void add(
 	    name);
 }
 
+static void allow_fcntl(scmp_filter_ctx filter, const char *name)
+{
+	for (size_t i = 0; i < sizeof(fcntl_commands) / sizeof(*fcntl_commands); i++) {
+		add(filter, SCMP_ACT_ALLOW, name,
+		    &(struct scmp_arg_cmp){
+			.arg = 1, .op = SCMP_CMP_EQ, .datum_a = (scmp_datum_t)fcntl_commands[i]});
+	}
+}
+
 int main(void)
 {
 	/* If a new system call fails with ENOSYS, libc falls back to the older one. */
@@ -95,11 +130,14 @@ int main(void)
 	/* Resource limits of this process only. */
 	add(filter, SCMP_ACT_ALLOW, "prlimit64",
 	    &(struct scmp_arg_cmp){.arg = 0, .op = SCMP_CMP_EQ, .datum_a = 0});
-	/* No executable memory. */
-	for (size_t i = 0; i < sizeof(mapping) / sizeof(*mapping); i++) {
-		add(filter, SCMP_ACT_ALLOW, mapping[i],
-		    &(struct scmp_arg_cmp){
-			.arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0});
+	allow_fcntl(filter, "fcntl");
+	allow_fcntl(filter, "fcntl64");
+	for (size_t i = 0; i < sizeof(without) / sizeof(*without); i++) {
+		add(filter, SCMP_ACT_ALLOW, without[i].name,
+		    &(struct scmp_arg_cmp){.arg = without[i].argument,
+			.op = SCMP_CMP_MASKED_EQ,
+			.datum_a = without[i].bits,
+			.datum_b = 0});
 	}
 	add(filter, SCMP_ACT_ERRNO(EPERM), "execve", NULL);
 	check(seccomp_export_bpf(filter, fileno(file)), "export");
