@@ -472,7 +472,7 @@ subtest 'no counter file yet' => sub {
         for ['unset', 'users', 'bob'], ['limits'], ['dump'], ['clean'];
     ok(!-e $t->{database}, 'none of these makes one');
     is(($t->ctl('set', 'users', 'bob', '2/hour'))[0], 0, 'set does');
-    is((stat $t->{database})[2] & 07777, 0640, 'as the helper would');
+    is((stat $t->{database})[2] & 07777, 0600, 'as the helper would');
     is(passing($t->helper, 9, 'users', 'bob'), 2, 'which uses it');
     my $u = limiter();
     is(($u->ctl('grant', '--for', '1h', 'users', 'bob', '+2'))[0], 1, 'grant knows no such key');

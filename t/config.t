@@ -110,8 +110,8 @@ my @cases = (
     ["${rule}count_denied = 1\n", '4: count_denied: "1" is not no or yes'],
     ["[global]\ndatabase = counters.tdb\n", '2: database: "counters.tdb" is not an absolute path'],
     ["[global]\ndatabase_mode = 0666\n",
-        '2: database_mode: "0666" is not a mode such as 0640; its owner '
-        . 'must read and write, others must not write'],
+        '2: database_mode: "0666" is not a mode such as 0600; its owner '
+        . 'must read and write, nobody else may write'],
     ["[global]\ndatabase_max_size = 5G\n",
         '2: database_max_size: "5G" is not a size from 64K to 4G, such as 256M'],
     ["[global]\nuser = a b\n", '2: user: "a b" is not the name of an account'],
@@ -153,7 +153,7 @@ limit = 10240KiB/24 hours
 END
     my ($status, $out) = run(build_dir() . '/policyd-ratelimit-ctl', '-c', $file, 'config');
     is($out =~ s/^global\.database = .*\n//r, <<'END');
-global.database_mode = 0640
+global.database_mode = 0600
 global.database_max_size = 256M
 global.user = policyd-ratelimit
 global.on_error = DUNNO

@@ -35,7 +35,7 @@ subtest 'dump and load' => sub {
     is_deeply([$empty->ctl({text => $dump}, 'load', '-')], [0, $loaded, ''],
         'where there is no file yet');
     is(($empty->ctl('dump'))[1], $dump, 'it is the same');
-    is((stat $empty->{database})[2] & 07777, 0640, 'the file is as the helper makes it');
+    is((stat $empty->{database})[2] & 07777, 0600, 'the file is as the helper makes it');
     is(passing($empty->helper, 20, 'users', 'bob'), 8, 'and used by it');
 
     is_deeply([$t->ctl({text => "users\tbob\t6/hour\nusers\tnew\t2/hour\n"}, 'load', '-')],

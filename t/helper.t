@@ -332,7 +332,11 @@ subtest 'ends at end of file, and never before' => sub {
     $helper->ask for 1 .. 5;
     is_deeply([$helper->finish], ['', 0]);
     is(($t->records->{'r:everything'} // '') =~ /\A[ -~]+\z/ ? 1 : 0, 1, 'printable record');
-    is((stat $t->{database})[2] & 07777, 0640, 'mode of the file in spite of umask 077');
+    is((stat $t->{database})[2] & 07777, 0600, 'mode of the file');
+    my $u = RateTest->new(rules => "[rule r]\nkey = everything\nlimit = 1/hour\n",
+        global => {database_mode => '0640'});
+    $u->helper->ask;
+    is((stat $u->{database})[2] & 07777, 0640, 'as database_mode says, in spite of umask 077');
 };
 
 subtest 'arguments' => sub {

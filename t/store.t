@@ -343,7 +343,7 @@ subtest 'the file is compacted when it has doubled' => sub {
     ask($one, "a$_") for 1 .. 2000;
     isnt((stat $t->{database})[1], $inode, 'a new file');
     ok(!-e "$t->{database}.new", 'in its place');
-    is((stat $t->{database})[2] & 07777, 0640, 'with its permissions');
+    is((stat $t->{database})[2] & 07777, 0600, 'with its permissions');
     is(ask($two, 'early'), 'DUNNO', 'a running helper follows');
     isnt(ask($two, 'early'), 'DUNNO', 'to what is counted there');
     my $used = used($t);

@@ -184,9 +184,9 @@ static int set_mode(mode_t *field, const char *value, struct error *error)
 	unsigned long mode = strtoul(value, NULL, 8);
 
 	if (length < 3 || length > 4 || strspn(value, "01234567") != length || mode > 0777 ||
-	    (mode & 0600) != 0600 || (mode & 0002)) {
+	    (mode & 0600) != 0600 || (mode & 0022)) {
 		return is_not(value,
-		    "a mode such as 0640; its owner must read and write, others must not write",
+		    "a mode such as 0600; its owner must read and write, nobody else may write",
 		    error);
 	}
 	*field = (mode_t)mode;
@@ -365,7 +365,7 @@ void options_print(const struct config_option *option, const void *section, stru
 
 const struct config_option options_global[] = {
     {"database", OPTION_TEXT, GLOBAL(database), DEFAULT_DATABASE, check_path},
-    {"database_mode", OPTION_MODE, GLOBAL(database_mode), "0640"},
+    {"database_mode", OPTION_MODE, GLOBAL(database_mode), "0600"},
     {"database_max_size", OPTION_SIZE, GLOBAL(database_max_size), "256M"},
     {"user", OPTION_TEXT, GLOBAL(user), DEFAULT_USER, check_user},
     {"on_error", OPTION_TEXT, GLOBAL(on_error), "DUNNO", check_action},

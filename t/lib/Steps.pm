@@ -101,7 +101,7 @@ sub restore {
     $t->set_clock($t->{began}) if $t->{began};
     return if !defined $bytes;
     spew("$t->{dir}/restored", $bytes);
-    chmod 0640, "$t->{dir}/restored";
+    chmod 0600, "$t->{dir}/restored";
     rename "$t->{dir}/restored", $t->{database} or die $!;
     return;
 }

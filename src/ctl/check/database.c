@@ -226,19 +226,15 @@ static bool check_file(struct check *check, const struct stat *st)
 	if ((st->st_mode & 07777) != config->database_mode) {
 		check_finding(check, "%s: mode is %04o, not database_mode: %s; run: chmod %04o %s",
 		    path, st->st_mode & 07777,
-		    st->st_mode & ~config->database_mode & 0022
-			? "others can change the counters"
+		    st->st_mode & ~config->database_mode & 0022 ? "others can change the counters"
+		    : st->st_mode & ~config->database_mode & 0044
+			? "others can lock the file and so stop the limits"
 			: "accounts that should read it can't",
 		    config->database_mode, quoted);
-	} else if ((st->st_mode & S_IWGRP) && user && st->st_gid != user->pw_gid) {
-		check_finding(check,
-		    "%s: its group, which is not that of %s, can change the counters; run: chgrp "
-		    "+%u %s",
-		    path, config->user, (unsigned)user->pw_gid, quoted);
 	}
 	/* If the owner or the mode is wrong, it is no second fault that the store can't open it. */
 	if (check->findings > findings) {
-		return !files_lack(check, R_OK, path, st) && !(st->st_mode & S_IWOTH);
+		return !files_lack(check, R_OK, path, st) && !(st->st_mode & (S_IWGRP | S_IWOTH));
 	}
 	if (user && geteuid() == user->pw_uid) {
 		/* No locks are held yet that a close could drop. */

@@ -69,7 +69,7 @@ static void test_values(void **state)
 	    {"database", "/"},
 	    {"database_mode", "0640"},
 	    {"database_mode", "600", "0600"},
-	    {"database_mode", "0664"},
+	    {"database_mode", "0644"},
 	    {"database_max_size", "256M"},
 	    {"database_max_size", "64K"},
 	    {"database_max_size", "65536", "64K"},
@@ -141,7 +141,7 @@ static void test_defaults(void **state)
 		const char *name, *value;
 	} cases[] = {
 	    {"database", DEFAULT_DATABASE},
-	    {"database_mode", "0640"},
+	    {"database_mode", "0600"},
 	    {"database_max_size", "256M"},
 	    {"user", DEFAULT_USER},
 	    {"on_error", "DUNNO"},
@@ -198,6 +198,7 @@ static void test_errors(void **state)
 	    {"database", "a/b", "\"a/b\" is not an absolute path"},
 	    {"database", "", "\"\" is not an absolute path"},
 	    {"database_mode", "0602", NULL},
+	    {"database_mode", "0660", NULL},
 	    {"database_mode", "0400", NULL},
 	    {"database_mode", "01600", NULL},
 	    {"database_mode", "60", NULL},
