@@ -62,22 +62,46 @@ subtest 'a file that others may write' => sub {
     my $t = limiter();
     my ($one, $two) = ($t->helper, $t->helper);
     is(ask($_), 'DUNNO') for $one, $two;
-    my $content = slurp($t->{database});
-    chmod 0646, $t->{database} or die $!;
-    RateTest::await_recheck();
-    is(ask($_), 'WARN trouble', 'is used by nobody: one that has it open, a new one')
-        for $one, $two, $t->helper;
-    is(lines($t, "can't be opened: others may write it"), 3, 'said once by each')
-        or diag $t->log_text;
-    is(slurp($t->{database}), $content, 'left as it was');
-    is((stat $t->{database})[2] & 07777, 0646, 'by its permissions too');
-    for my $command (['show'], ['reset', 'u']) {
-        my ($status, undef, $errors) = $t->ctl(@$command);
-        is($status, 69, "ctl $command->[0] does not either");
-        like($errors, qr/others may write it/);
+    for my $mode (0646, 0660) {
+        my $content = slurp($t->{database});
+        chmod $mode, $t->{database} or die $!;
+        RateTest::await_recheck();
+        is(ask($_), 'WARN trouble', 'is used by nobody: one that has it open, a new one')
+            for $one, $two, $t->helper;
+        is(lines($t, "can't be opened: others may write it"), $mode == 0646 ? 3 : 4,
+            'said once by each')
+            or diag $t->log_text;
+        is(slurp($t->{database}), $content, 'left as it was');
+        is((stat $t->{database})[2] & 07777, $mode, 'by its permissions too');
+        for my $command (['show'], ['reset', 'u']) {
+            my ($status, undef, $errors) = $t->ctl(@$command);
+            is($status, 69, "ctl $command->[0] does not either");
+            like($errors, qr/others may write it/);
+        }
+        chmod 0600, $t->{database} or die $!;
+        is(ask($one), 'DUNNO', 'goes on when it is closed to them') if $mode == 0646;
+        like(ask($two), qr/Limit of 3/, 'with what is counted');
     }
-    chmod 0660, $t->{database} or die $!;
-    is(ask($one), 'DUNNO', 'goes on when it is closed to them');
+};
+
+subtest 'a file of another account' => sub {
+    plan skip_all => 'needs root' if $> != 0;
+    my $t      = limiter();
+    my $nobody = getpwnam 'nobody' // die;
+    my $mail   = getpwnam 'mail'   // die;
+    my ($one, $two) = ($t->helper, $t->helper);
+    is(ask($_), 'DUNNO') for $one, $two;
+    chown $nobody, -1, $t->{database} or die $!;
+    RateTest::await_recheck();
+    is(ask($_), 'WARN trouble', 'is used by no helper: one that has it open, a new one')
+        for $one, $two, $t->helper;
+    is(lines($t, "can't be opened: it belongs to uid $nobody and may hold anything; "
+        . 'it must belong to uid 0 or to root'), 3, 'said once by each') or diag $t->log_text;
+    my ($status, undef, $errors) = $t->ctl('reset', 'u');
+    is($status, 77, 'nor changed by a command') or diag $errors;
+    is(($t->ctl('show'))[0], 0, 'one that only reads does not lock it');
+    chown 0, -1, $t->{database} or die $!;
+    is(ask($one), 'DUNNO', 'goes on when it is its own');
     like(ask($two), qr/Limit of 3/, 'with what is counted');
 };
 

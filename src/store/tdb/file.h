@@ -49,6 +49,7 @@ struct file {
 	int lock_fd; /* holds locks of the file while it is opened or rescued; else -1 */
 	dev_t device; /* of the open file, or of the one that could not be opened */
 	ino_t inode;
+	uid_t owner;
 	struct meta meta; /* of the open file */
 
 	/* How a replaced file is noticed: see file_is_replaced. */

@@ -17,6 +17,9 @@
 /* The most hash chains that compaction chooses. */
 #define HASH_SIZE_MAX 4000000
 
+/* Mode bits of a file that is not used. */
+#define WRITABLE_TO_OTHERS (S_IWGRP | S_IWOTH)
+
 /* TDB's words are for messages; its level says whether the file is in doubt. */
 static void on_tdb_message(
     struct tdb_context *tdb, enum tdb_debug_level level, const char *format, ...)
@@ -152,6 +155,7 @@ static void note_file(struct file *file, const struct stat *st)
 {
 	file->device = st->st_dev;
 	file->inode = st->st_ino;
+	file->owner = st->st_uid;
 }
 
 void file_note_opened(struct file *file)
@@ -166,8 +170,11 @@ void file_note_opened(struct file *file)
 	file->recheck = false;
 }
 
-/* Whether an existing file may be used, and notes which one it is. Else errno and a message. */
-static bool is_usable(struct file *file)
+/*
+ * Whether an existing file may be used, and notes which one it is. Else errno and a message. Whose
+ * file it is does not matter to a process that can only read it.
+ */
+static bool is_usable(struct file *file, int open_flags)
 {
 	struct stat st;
 
@@ -175,9 +182,18 @@ static bool is_usable(struct file *file)
 		return false;
 	}
 	note_file(file, &st);
-	if (st.st_mode & S_IWOTH) {
+	if (open_flags != O_RDONLY && st.st_uid != 0 && st.st_uid != geteuid()) {
+		snprintf(file->message, sizeof(file->message),
+		    "it belongs to uid %u and may hold anything; it must belong to uid %u or to "
+		    "root",
+		    (unsigned)st.st_uid, (unsigned)geteuid());
+		errno = EPERM;
+		return false;
+	}
+	if (st.st_mode & WRITABLE_TO_OTHERS) {
 		strcpy(file->message,
-		    "others may write it and may have done so; see what it holds, then chmod o-w");
+		    "others may write it and may have done so; see what it holds, then chmod "
+		    "go-w");
 		errno = ENOTSUP; /* none of those that mean damage */
 		return false;
 	}
@@ -243,7 +259,7 @@ static struct tdb_context *open_existing(struct file *file, int open_flags)
 	if (file_open_locked(file, file->store.location, open_flags, 1)) {
 		return NULL;
 	}
-	if (is_usable(file)) {
+	if (is_usable(file, open_flags)) {
 		tdb = open_tdb(file, file->store.location, FILE_HASH_SIZE_NEW, open_flags);
 	}
 	file_unlock(file);
@@ -345,7 +361,8 @@ enum store_result file_open(struct file *file, struct error *error)
 			return result;
 		}
 	}
-	if (!file->tdb && access == STORE_READ && (errno == EACCES || errno == EROFS)) {
+	if (!file->tdb && access == STORE_READ &&
+	    (errno == EACCES || errno == EPERM || errno == EROFS)) {
 		file->tdb = open_existing(file, O_RDONLY);
 	}
 	if (!file->tdb) {
@@ -374,7 +391,9 @@ static bool has_lost_its_name(struct file *file)
 	}
 	other = file->device != named.st_dev || file->inode != named.st_ino;
 	file->cut_off = !other && (uint64_t)named.st_size < tdb_map_size(file->tdb);
-	file->replaced = other || file->cut_off || (named.st_mode & S_IWOTH);
+	/* A file that may not be used any more has to be opened anew, which says why not. */
+	file->replaced = other || file->cut_off || named.st_uid != file->owner ||
+	    (named.st_mode & WRITABLE_TO_OTHERS);
 	return file->replaced;
 }
 
