@@ -419,9 +419,9 @@ subtest 'a backup that is damaged' => sub {
     is((run('tdbbackup', $t->{database}))[0], 0, 'which TDB writes with another hash function');
     rename "$t->{database}.bak", $t->{database} or die $!;
     overwrite($t, 0, "\0" x 168);
-    spew("$t->{database}.scan", 'of a process that was killed');
+    spew("$t->{database}.new-1.scan", 'of a process that was killed');
     is(ask($t->helper, 'other', $charged), undef, 'is rescued');
-    is_deeply([glob "$t->{database}.scan*"], [], 'and what a killed process left is gone');
+    is_deeply([glob "$t->{database}.new*"], [], 'and what a killed process left is gone');
     is(scalar(rescues($t)), 1, 'once') or diag $t->log_text;
     is_deeply((used($t))[1]{r}, $charged, 'with every counter');
 };

@@ -152,8 +152,11 @@ static bool files_changed(bool after_syscall)
 
 static void watch_files(const char *database)
 {
+	struct stat st;
+	uintmax_t inode = stat(database, &st) == 0 ? (uintmax_t)st.st_ino : 0;
+
 	snprintf(files[0].path, sizeof(files[0].path), "%s", database);
-	snprintf(files[1].path, sizeof(files[1].path), "%s.new", database);
+	snprintf(files[1].path, sizeof(files[1].path), "%s.new-%ju", database, inode);
 	snprintf(files[2].path, sizeof(files[2].path), "%s.%d", database, (int)child);
 	files_changed(true);
 }

@@ -24,7 +24,7 @@ sub try_kill {
     }
     my $said = run_program($t, $option, $kind, $n);
     my $changed = slurp($t->{database}) ne ($bytes // '') || leftovers($t);
-    my @left = grep { !/^(?:new|\d+)$/ } leftovers($t);
+    my @left = grep { !/^(?:new-)?\d+$/ } leftovers($t);
     return ("left behind: @left", $said) if @left || leftovers($t) > 1;
     # A file that was never made has no state.
     my $state = -e $t->{database} ? state($t) : {};
@@ -47,7 +47,7 @@ sub try_kill {
     my ($status, $out, $err) = $t->ctl('clean');
     return ("clean: $status $err", $said, $changed) if $status ne 0;
     return ('clean left ' . join(' ', leftovers($t)), $said, $changed)
-        if grep { $_ eq 'new' } leftovers($t);
+        if grep {/^new/} leftovers($t);
     $state = state($t);
     delete $state->{$_} for grep {/^fresh /} keys %$state;
     $wrong = compare($state, $after, $after);

@@ -87,6 +87,47 @@ for my $scenario (
     };
 }
 
+# An administrator replaces the file while it is compacted, at a step, and maybe compacts the other
+# one then. What is wrong, or ''.
+sub try_replacement {
+    my ($t, $old, $other, $n, $second) = @_;
+    restore($t, $old);
+    my ($said, $rest) = program_to($t, {command => ['clean']}, 'syscall', $n, 'stop');
+    return '' if $said !~ /^stopped (\d+)/;
+    my $pid = $1;
+    spew("$t->{dir}/restored", $other);
+    chmod 0600, "$t->{dir}/restored" or die $!;
+    rename "$t->{dir}/restored", $t->{database} or die $!;
+    my @wrong;
+    if ($second) {
+        my ($status, undef, $errors) = $t->ctl('clean');
+        push @wrong, "the second: $status $errors" if $status || $errors;
+    }
+    kill CONT => $pid;
+    my $wrote = do { local $/; readline $rest };
+    close $rest;
+    push @wrong, "the first: $wrote"
+        if $wrote !~ /records kept/ || $wrote =~ /policyd-ratelimit-ctl:/;
+    my $used = (state($t)->{'u slide 3600'} // 'none');
+    push @wrong, "u: $used" if $used !~ /^used 3 /;
+    push @wrong, 'left: ' . join ' ', leftovers($t) if leftovers($t);
+    return @wrong ? "$n: " . join(', ', @wrong) : '';
+}
+
+subtest 'a file is replaced while it is compacted' => sub {
+    my $t = prepare({});
+    my $old = slurp($t->{database});
+    my $asker = $t->helper;
+    $asker->ask(sasl_username => 'u', instance => "more $_") for 1 .. 2;
+    $asker->finish;
+    my $other = slurp($t->{database});
+    my ($steps) = look($t, {command => ['clean']}, $old);
+    my @steps = $long ? 1 .. $steps : map { $steps - 2 * $_ } 0 .. 14;
+    my @wrong = grep {$_}
+        map { my $n = $_; map { try_replacement($t, $old, $other, $n, $_) } 0, 1 } @steps;
+    is(join("\n", @wrong), '', 'what took its name keeps it');
+};
+
 subtest 'the clock is set forward in the middle of a compaction' => sub {
     my $t = prepare({});
     $t->set_clock(time);

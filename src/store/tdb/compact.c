@@ -229,10 +229,6 @@ static enum store_result make_copy(
 		return result;
 	}
 	add_imported(compacting);
-	/* A compaction that was killed left it. */
-	if (unlink(path) && errno != ENOENT) {
-		return file_error(STORE_ERROR, error, path, "can't be removed", strerror(errno));
-	}
 	file->new = file_make(file, path, file_hash_size(compacting->kept));
 	if (!file->new) {
 		return file_error(STORE_ERROR, error, path, "can't be made", strerror(errno));
@@ -265,6 +261,7 @@ static enum store_result replace_file(
 	struct tdb_context *new = file->new;
 	uint64_t max_size = file->store.options.max_size;
 	enum store_result result;
+	int replaced;
 
 	signals_alarm_start(file);
 	if (tdb_lockall(file->tdb)) {
@@ -296,8 +293,11 @@ static enum store_result replace_file(
 	}
 	tdb_remove_flags(new, TDB_NOLOCK);
 	file_announce_replacement(file);
-	if (rename(compacting->path, compacting->real)) {
-		return file_error(STORE_ERROR, error, compacting->path, strerror(errno), NULL);
+	replaced = replace_name(file, compacting->path, compacting->real);
+	if (replaced != 0) {
+		return replaced > 0
+		    ? STORE_STOP
+		    : file_error(STORE_ERROR, error, compacting->path, strerror(errno), NULL);
 	}
 	maintenance->records = compacting->records;
 	maintenance->kept = compacting->kept;
@@ -320,12 +320,13 @@ static enum store_result compact(struct compacting *compacting, struct error *er
 	enum store_result result;
 
 	file_clear_complaint(file);
-	if (file_new_path(file, compacting->real, compacting->path, error)) {
-		return STORE_ERROR;
-	}
 	if (file_is_replaced_by_hand(file)) {
 		return STORE_STOP;
 	}
+	if (replace_path(file, compacting->real, compacting->path, error)) {
+		return STORE_ERROR;
+	}
+	replace_clean(compacting->path);
 	/* The beginning: a clock that is set meanwhile would put the next one off for years. */
 	meta.compacted_ms = clock_now_ms();
 	result = make_copy(compacting, &meta, error);

@@ -1,13 +1,13 @@
 /*
  * The counter file, a TDB: what the files of store/tdb share. In the order in which they use each
- * other: signals, meta, open, read, update, compact, scan, rescue, guard.
+ * other: signals, meta, open, replace, read, update, compact, scan, rescue, guard.
  *
  * How the file is written, and why: a process may be killed at any instruction, and TDB survives
  * that only for some of its operations. An overwrite in place with the same size does, if the
  * record's format bears a torn write, and so does an insert (the record is complete before its
  * chain points at it). A deletion or a store of another size does so only in a TDB transaction.
  * So nothing is deleted in normal work, and a record changes its size in a TDB transaction.
- * Compaction gets rid of what nobody needs: it copies the live records into PATH.new, which then
+ * Compaction gets rid of what nobody needs: it copies the live records into a new file, which then
  * takes the name. Other processes find out under their next lock, and open the new file.
  *
  * SPDX-License-Identifier: BSD-2-Clause
@@ -44,7 +44,7 @@ struct meta {
 struct file {
 	struct store store;
 	struct tdb_context *tdb; /* NULL: not open */
-	struct tdb_context *new; /* PATH.new, which compaction or rescue writes; else NULL */
+	struct tdb_context *new; /* which compaction or rescue writes; else NULL */
 	struct tdb_context *scratch; /* of a scan; else NULL */
 	int lock_fd; /* holds locks of the file while it is opened or rescued; else -1 */
 	dev_t device; /* of the open file, or of the one that could not be opened */
@@ -187,10 +187,6 @@ bool file_is_replaced_by_hand(struct file *file);
 /* Raises the sequence number: others check what the name stands for. */
 void file_announce_replacement(struct file *file);
 
-/* PATH.new, where PATH is a symbolic link of the file that it leads to. 0, or -1 and why. */
-int file_new_path(
-    const struct file *file, char real[PATH_MAX], char new[PATH_MAX], struct error *error);
-
 /* A new TDB of that hash size at path, which must not exist. NULL, errno and a message. */
 struct tdb_context *file_make(struct file *file, const char *path, unsigned hash_size);
 
@@ -199,6 +195,27 @@ unsigned file_hash_size(size_t keys);
 
 /* Writes a record into a new file, without the quarter of free room that TDB adds. 0 or -1. */
 int file_write_new(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record);
+
+/*
+ * replace.c: where the new file is made for the one that file->inode names: PATH.new-INODE. Where
+ * PATH is a symbolic link, both are of the file that it leads to. 0, or -1 and why.
+ */
+int replace_path(
+    const struct file *file, char real[PATH_MAX], char new[PATH_MAX], struct error *error);
+
+/*
+ * Removes what killed processes left under that name, and what others write under names like it:
+ * for a process that holds the lock of the file that has the name, so that the others can't take
+ * it any more.
+ */
+void replace_clean(const char *new);
+
+/*
+ * Gives file->new, which has the name new, the name real in place of the file that file->inode
+ * names, which keeps no name. 0. 1: it has lost that name to yet another file, which keeps it, or
+ * it was removed; file->replaced is set. -1 and errno: nothing was done.
+ */
+int replace_name(struct file *file, const char *new, const char *real);
 
 /*
  * read.c: calls visit for every record, each under the lock of its chain alone, until it returns

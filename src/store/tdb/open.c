@@ -434,18 +434,6 @@ void file_announce_replacement(struct file *file)
 	tdb_remove_flags(file->tdb, TDB_SEQNUM);
 }
 
-int file_new_path(
-    const struct file *file, char real[PATH_MAX], char new[PATH_MAX], struct error *error)
-{
-	if (!realpath(file->store.location, real)) {
-		return error_set(error, "%s: %s", file->store.location, strerror(errno));
-	}
-	if (snprintf(new, PATH_MAX, "%s.new", real) >= PATH_MAX) {
-		return error_set(error, "%s: the name is too long", real);
-	}
-	return 0;
-}
-
 unsigned file_hash_size(size_t keys)
 {
 	/* As many chains again as there are keys: compaction follows when the file has doubled. */

@@ -24,7 +24,7 @@
 struct rescuing {
 	struct file *file;
 	char real[PATH_MAX]; /* the damaged file */
-	char path[PATH_MAX]; /* of file->new */
+	char path[PATH_MAX]; /* of file->new: see replace_path */
 	uint64_t size; /* of the damaged file, in bytes */
 	struct meta meta; /* of the new file */
 	enum meta_result found; /* of the record :meta in the damaged file */
@@ -115,13 +115,13 @@ static int keep_aside(const char *path, char aside[PATH_MAX], struct error *erro
 	return error_set(error, "%s", strerror(errno));
 }
 
-/* Makes PATH.new and scans the damaged file into it. */
+/* Makes the new file and scans the damaged file into it. */
 static enum store_result scan_into_new(struct rescuing *rescuing, struct error *error)
 {
 	struct file *file = rescuing->file;
 	char scratch[PATH_MAX];
 
-	if (snprintf(scratch, sizeof(scratch), "%s.scan", rescuing->real) >= PATH_MAX) {
+	if (snprintf(scratch, sizeof(scratch), "%s.scan", rescuing->path) >= PATH_MAX) {
 		return file_error(STORE_ERROR, error, rescuing->real, "the name is too long", NULL);
 	}
 	rescuing->saved = rescuing->damaged = 0;
@@ -141,7 +141,7 @@ static enum store_result scan_into_new(struct rescuing *rescuing, struct error *
 	    : STORE_OK;
 }
 
-/* With all of the old file locked: writes PATH.new. */
+/* With all of the old file locked: writes the new one. */
 static enum store_result write_rescued(struct rescuing *rescuing, struct error *error)
 {
 	struct file *file = rescuing->file;
@@ -182,6 +182,7 @@ static enum store_result replace_file(
 	enum store_result result = write_rescued(rescuing, error);
 	char aside[PATH_MAX];
 	struct error unkept;
+	int replaced;
 	bool kept;
 
 	if (result != STORE_OK) {
@@ -193,12 +194,17 @@ static enum store_result replace_file(
 	if (file->tdb) {
 		file_announce_replacement(file);
 	}
-	if (rename(rescuing->path, rescuing->real)) {
-		result = file_error(STORE_ERROR, error, rescuing->path, strerror(errno), NULL);
+	replaced = replace_name(file, rescuing->path, rescuing->real);
+	if (replaced != 0) {
+		if (replaced < 0) {
+			result =
+			    file_error(STORE_ERROR, error, rescuing->path, strerror(errno), NULL);
+		}
 		unlink(rescuing->path);
 		if (kept) {
 			unlink(aside);
 		}
+		/* If an administrator was faster, there is nothing to rescue any more. */
 		return result;
 	}
 	snprintf(file->notice, sizeof(file->notice),
@@ -214,7 +220,7 @@ static enum store_result rescue_file(struct file *file, const char *why, struct 
 	struct rescuing rescuing = {.file = file, .found = META_BAD};
 	struct stat named, opened;
 
-	if (file_new_path(file, rescuing.real, rescuing.path, error)) {
+	if (replace_path(file, rescuing.real, rescuing.path, error)) {
 		return STORE_ERROR;
 	}
 	file_clear_complaint(file);
@@ -234,6 +240,7 @@ static enum store_result rescue_file(struct file *file, const char *why, struct 
 		return file_error(STORE_ERROR, error, rescuing.real,
 		    "not rescued: it belongs to another account", NULL);
 	}
+	replace_clean(rescuing.path);
 	rescuing.size = (uint64_t)opened.st_size;
 	return replace_file(&rescuing, why, error);
 }
