@@ -426,6 +426,46 @@ subtest 'a backup that is damaged' => sub {
     is_deeply((used($t))[1]{r}, $charged, 'with every counter');
 };
 
+# TDB undoes a TDB transaction of a killed process with what is in its recovery area, and trusts the
+# lengths there.
+subtest 'a wrong length in the recovery area' => sub {
+    my $magic = 0xf53bc0e7;
+    my $valid = sub { my ($area) = @_; ($area->[5], $area->[3]) = ($magic, 100); return };
+    my %damage = (
+        'the length of a piece'    => sub { $valid->($_[0]); @{$_[0]}[6, 7] = (0, 0x7fffffff) },
+        'the length of a piece, a little' => sub { $valid->($_[0]); @{$_[0]}[6, 7] = (200, 93) },
+        'the place of a piece'     => sub { $valid->($_[0]); @{$_[0]}[6, 7] = (0xfffffff0, 16) },
+        'the length of all pieces' => sub { $valid->($_[0]); $_[0][3] = 0x7fffffff },
+        'pieces past the area'     => sub { $valid->($_[0]); $_[0][3] = $_[0][1] + 4 },
+        'the length of the area'   => sub { $valid->($_[0]); $_[0][1] = 0x7fffffff },
+        'the length of an unused area' => sub { $_[0][1] = 0x7fffffff },
+        'the place of the area'    => sub { $valid->($_[0]); return 0xfffffff0 },
+    );
+    for my $name (sort keys %damage) {
+        my $t       = limiter();
+        my $running = $t->helper;
+        my $charged = fill($t, $running);
+        $t->ctl('set', 'r', 'k1', '900/hour');
+        ask($running, 'k2', $charged);
+        my $bytes = slurp($t->{database});
+        my $at    = unpack 'x44 L', $bytes;
+        cmp_ok($at, '>', 168, 'there is one');
+        my @area  = unpack 'L8', substr $bytes, $at, 32;
+        my $start = $damage{$name}->(\@area);
+        overwrite($t, $at, pack 'L8', @area);
+        overwrite($t, 44, pack 'L', $start) if $name eq 'the place of the area';
+        my ($status, undef, $errors) = $t->ctl('show');
+        is($status, 69, "$name: a command that only reads says so");
+        like($errors, qr/counters\.tdb: can't be opened: its recovery area is damaged$/m);
+        RateTest::await_recheck();
+        is(ask($running, 'k3', $charged), undef, 'a running helper goes on');
+        is(ask($t->helper, 'k4', $charged), undef, 'so does a new one');
+        is(scalar(rescues($t)), 1, 'one rescues the file') or diag $t->log_text;
+        is_deeply((used($t))[1]{r}, $charged, 'with every counter');
+        like(($t->ctl('limits'))[1], qr/900/, 'and what was set');
+    }
+};
+
 subtest 'a file of another account' => sub {
     plan skip_all => 'needs root, to give files away' if $> != 0;
     my $t = limiter();

@@ -64,7 +64,8 @@ subtest 'a disk that is full while a damaged file has to be rescued' => sub {
     1 while syswrite $fh, 'x' x 4096;
     close $fh;
     is(ask($_, 'bad'), 'WARN trouble', 'on_error') for (@helpers, $t->helper) x 2;
-    is(lines($t, qr/counters\.tdb\.new-\d+: can't be /), 3, 'each says why, once') or diag $t->log_text;
+    is(lines($t, qr/counters\.tdb\.new-\d+: can't be /), 3, 'each says why, once')
+        or diag $t->log_text;
     ok(slurp($t->{database}) eq $bytes, 'nothing is lost');
     is(ask($_, 'k1'), 'DUNNO', 'other keys go on') for @helpers;
     is_deeply([glob "$t->{disk}/folder/*"], [$t->{database}], 'nothing half done stays behind');

@@ -1,6 +1,6 @@
 /*
  * The counter file, a TDB: what the files of store/tdb share. In the order in which they use each
- * other: signals, meta, open, replace, read, update, compact, scan, rescue, guard.
+ * other: signals, header, meta, open, replace, read, update, compact, scan, rescue, guard.
  *
  * How the file is written, and why: a process may be killed at any instruction, and TDB survives
  * that only for some of its operations. An overwrite in place with the same size does, if the
@@ -50,6 +50,7 @@ struct file {
 	dev_t device; /* of the open file, or of the one that could not be opened */
 	ino_t inode;
 	uid_t owner;
+	bool other_hash; /* than ours: chains have another order */
 	struct meta meta; /* of the open file */
 
 	/* How a replaced file is noticed: see file_is_replaced. */
@@ -130,6 +131,12 @@ int meta_init(struct meta *meta, uint64_t file_size, bool fresh_secret);
 
 /* A number for the time since the system was started; 0 if there is none. */
 uint64_t meta_boot_id(void);
+
+/*
+ * header.c: whether TDB can be trusted with the file, which may be anything. False: its recovery
+ * area is damaged. other_hash: it has TDB's default hash function, as what tdbbackup(8) writes.
+ */
+bool header_is_safe(int fd, bool *other_hash);
 
 /* open.c: forgets TDB's complaints. */
 void file_clear_complaint(struct file *file);

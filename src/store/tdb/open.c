@@ -100,6 +100,7 @@ void file_close(struct file *file)
 	file_drop(&file->scratch);
 	file_unlock(file);
 	file->replaced = false;
+	file->other_hash = false;
 	file->compaction_due = false;
 	file->full_ms = 0;
 }
@@ -203,6 +204,11 @@ static bool is_usable(struct file *file, int open_flags)
 		errno = EBADF;
 		return false;
 	}
+	if (!header_is_safe(file->lock_fd, &file->other_hash)) {
+		strcpy(file->message, "its recovery area is damaged");
+		errno = EIO;
+		return false;
+	}
 	return true;
 }
 
@@ -256,6 +262,7 @@ static struct tdb_context *open_existing(struct file *file, int open_flags)
 	struct tdb_context *tdb = NULL;
 
 	file_clear_complaint(file);
+	file->other_hash = false;
 	if (file_open_locked(file, file->store.location, open_flags, 1)) {
 		return NULL;
 	}
@@ -401,7 +408,13 @@ static bool has_lost_its_name(struct file *file)
 static bool has_other_content(struct file *file)
 {
 	struct meta meta;
+	bool other_hash;
 
+	/* TDB may use the recovery area under any lock. Another process may be writing it just now;
+	 * when the file is opened, none is. */
+	if (!header_is_safe(tdb_fd(file->tdb), &other_hash) || other_hash != file->other_hash) {
+		return true;
+	}
 	/* Reading :meta waits for its lock. */
 	signals_alarm_ensure(file);
 	return file_read_meta(file, &meta) != META_OK ||

@@ -47,6 +47,10 @@ static void sort_chains(struct updating *updating)
 
 static void unlock_chains(struct updating *updating, size_t locked)
 {
+	if (updating->file->other_hash) {
+		tdb_unlockall(updating->file->tdb);
+		return;
+	}
 	while (locked-- > 0) {
 		tdb_chainunlock(updating->file->tdb, updating->key[updating->order[locked]]);
 	}
@@ -57,6 +61,12 @@ static int lock_chains(struct updating *updating)
 {
 	struct tdb_context *tdb = updating->file->tdb;
 
+	if (updating->file->other_hash) {
+		/* Its chains have an order that only TDB knows. Compaction uses our hash. */
+		updating->file->compaction_due = true;
+		signals_alarm_ensure(updating->file);
+		return tdb_lockall(tdb);
+	}
 	/* TDB counts a chain that two items share. */
 	for (size_t i = 0; i < updating->update->items; i++) {
 		TDB_DATA key = updating->key[updating->order[i]];
