@@ -426,6 +426,33 @@ subtest 'a backup that is damaged' => sub {
     is_deeply((used($t))[1]{r}, $charged, 'with every counter');
 };
 
+# cp(1) empties the file and fills it while helpers use it.
+for my $maker (qw(cp tdbbackup)) {
+    subtest "a backup by $maker is copied over the file" => sub {
+        my $t       = limiter();
+        my @helpers = map { $t->helper } 1 .. 2;
+        my $charged = fill($t, $helpers[0]);
+        is((run(@$_))[0], 0) for $maker eq 'cp' ? ['cp', $t->{database}, "$t->{database}.bak"]
+            : ['tdbbackup', $t->{database}];
+        ask($_, 'later') for @helpers;
+        my $backup = slurp("$t->{database}.bak");
+        unlink "$t->{database}.bak";
+        open my $fh, '>', $t->{database} or die $!;
+        $_->write(RateTest::Helper::request(sasl_username => 'k1', instance => "during $_"))
+            for @helpers;
+        for my $part (unpack '(a20000)*', $backup) {
+            syswrite $fh, $part;
+            sleep 0.01;
+        }
+        close $fh;
+        is($_->answer, 'DUNNO', 'a request waits for the rest') for @helpers;
+        $charged->{k1} += 2;
+        is_deeply([rescues($t)], [], 'nothing is damaged') or diag $t->log_text;
+        is(ask($_, 'k2', $charged), undef) for @helpers, $t->helper;
+        is_deeply((used($t))[1]{r}, $charged, 'with what the backup has');
+    };
+}
+
 # TDB undoes a TDB transaction of a killed process with what is in its recovery area, and trusts the
 # lengths there.
 subtest 'a wrong length in the recovery area' => sub {

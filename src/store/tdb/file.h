@@ -58,6 +58,7 @@ struct file {
 	bool recheck; /* before the next operation: was it replaced by hand? */
 	bool replaced; /* an operation found that the name stands for another file */
 	bool cut_off; /* the file is shorter than what was mapped */
+	bool doubted; /* since the last success rescue_run has looked whether it is sound */
 
 	bool compaction_due; /* the last insert left the file doubled, or found it full */
 	int64_t full_ms; /* since when it is full, by the monotonic clock; 0: it is not */
@@ -301,6 +302,9 @@ enum store_result rescue_check(struct file *file, struct error *error);
  * Saves every record that can be read of the damaged file into a new one that takes its name,
  * keeps the damaged one aside, and leaves a notice that begins with why. STORE_OK also if the
  * name stands for another file: some other process was faster. The file is closed then.
+ *
+ * Before, and only once until something succeeds, it looks whether the file is sound: somebody may
+ * have copied it over the open one, or be about it.
  */
 enum store_result rescue_run(struct file *file, const char *why, struct error *error);
 

@@ -91,8 +91,8 @@ static enum store_result guard(
 {
 	struct file *file = (struct file *)store;
 	enum store_result result = STORE_ERROR;
-	/* Again after a SIGBUS: a file that was cut off has to be rescued. */
-	volatile int left = 2;
+	/* Again after a SIGBUS: a file that was cut off has to be looked at, and rescued. */
+	volatile int left = 3;
 
 	while (left-- > 0) {
 		if (sigsetjmp(signals_bus_jump, 0)) {
@@ -105,6 +105,9 @@ static enum store_result guard(
 		break;
 	}
 	signals_alarm_stop();
+	if (result == STORE_OK) {
+		file->doubted = false;
+	}
 	if (result == STORE_ERROR || result == STORE_DAMAGED) {
 		/* The next call starts with the file as it is then. */
 		file_close(file);

@@ -381,6 +381,10 @@ enum store_result file_open(struct file *file, struct error *error)
 		set_mode(file, file->tdb);
 	}
 	result = read_meta(file, error);
+	if (file->other_hash) {
+		/* Its next compaction is due at once. */
+		file->meta.compaction_took_ms = 0;
+	}
 	if (result != STORE_OK && result != STORE_DAMAGED) {
 		file_close(file);
 	}

@@ -21,6 +21,10 @@
 /* A rescue starts at most once in so many milliseconds. */
 #define RESCUE_EVERY_MS 2000
 
+/* A file that stays the same for QUIET_MS is not being copied; QUIET_TRIES times that is enough. */
+#define QUIET_MS 50
+#define QUIET_TRIES 40
+
 struct rescuing {
 	struct file *file;
 	char real[PATH_MAX]; /* the damaged file */
@@ -245,35 +249,6 @@ static enum store_result rescue_file(struct file *file, const char *why, struct 
 	return replace_file(&rescuing, why, error);
 }
 
-enum store_result rescue_run(struct file *file, const char *why, struct error *error)
-{
-	int64_t now_ms = clock_monotonic_ms();
-	enum store_result result = STORE_OK;
-	struct stat named;
-	/* Another process was faster, or an administrator. */
-	bool done =
-	    stat(file->store.location, &named) ? errno == ENOENT : !is_damaged_file(file, &named);
-
-	if (!done && file->rescued_ms && now_ms - file->rescued_ms < RESCUE_EVERY_MS) {
-		/* The same words as before, which are logged once. */
-		*error = file->rescue_error;
-		result = STORE_ERROR;
-	} else if (!done) {
-		file->rescued_ms = now_ms;
-		file_error(
-		    STORE_ERROR, &file->rescue_error, file->store.location, "damaged again", NULL);
-		result = rescue_file(file, why, error);
-		if (result != STORE_OK) {
-			file->rescue_error = *error;
-		}
-	}
-	if (result == STORE_OK) {
-		file->cut_off = false;
-	}
-	file_close(file);
-	return result;
-}
-
 /* tdb_check's function: 0, or -1 if the record is damaged. */
 static int check_record(TDB_DATA key, TDB_DATA data, void *private)
 {
@@ -292,6 +267,84 @@ static int check_record(TDB_DATA key, TDB_DATA data, void *private)
 		memcmp(copy->bytes, data.dptr, data.dsize) == 0
 	    ? 0
 	    : -1;
+}
+
+/* Waits while the file's size or time changes, but not for long. */
+static void wait_for_copy(const struct file *file)
+{
+	static const struct timespec pause = {0, QUIET_MS * 1000000};
+	struct stat before, after;
+
+	if (stat(file->store.location, &before)) {
+		return;
+	}
+	for (int i = 0; i < QUIET_TRIES && !signals_alarm_rang; i++) {
+		nanosleep(&pause, NULL);
+		if (stat(file->store.location, &after) ||
+		    (before.st_size == after.st_size &&
+			before.st_mtim.tv_sec == after.st_mtim.tv_sec &&
+			before.st_mtim.tv_nsec == after.st_mtim.tv_nsec)) {
+			return;
+		}
+		before = after;
+	}
+}
+
+/* Opens the file anew, as it is now; leaves it open. */
+static bool is_sound(struct file *file)
+{
+	struct error error;
+	bool sound;
+
+	wait_for_copy(file);
+	file_close(file);
+	file->cut_off = false;
+	if (file_open(file, &error) != STORE_OK || tdb_lockall(file->tdb)) {
+		return false;
+	}
+	sound = tdb_check(file->tdb, check_record, file) == 0;
+	tdb_unlockall(file->tdb);
+	return sound;
+}
+
+/* Whether the name stands for another file, or for none. */
+static bool has_other_name(const struct file *file)
+{
+	struct stat named;
+
+	return stat(file->store.location, &named) ? errno == ENOENT
+						  : !is_damaged_file(file, &named);
+}
+
+enum store_result rescue_run(struct file *file, const char *why, struct error *error)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	enum store_result result = STORE_OK;
+	/* Another process was faster, or an administrator. */
+	bool done = has_other_name(file);
+
+	if (!done && !file->doubted) {
+		file->doubted = true;
+		done = is_sound(file) || has_other_name(file);
+	}
+	if (!done && file->rescued_ms && now_ms - file->rescued_ms < RESCUE_EVERY_MS) {
+		/* The same words as before, which are logged once. */
+		*error = file->rescue_error;
+		result = STORE_ERROR;
+	} else if (!done) {
+		file->rescued_ms = now_ms;
+		file_error(
+		    STORE_ERROR, &file->rescue_error, file->store.location, "damaged again", NULL);
+		result = rescue_file(file, why, error);
+		if (result != STORE_OK) {
+			file->rescue_error = *error;
+		}
+	}
+	if (result == STORE_OK) {
+		file->cut_off = false;
+	}
+	file_close(file);
+	return result;
 }
 
 enum store_result rescue_check(struct file *file, struct error *error)

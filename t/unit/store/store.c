@@ -27,7 +27,7 @@
 static char folder[64], path[128];
 static const char *location; /* of the stores that are opened: path, or "memory:" */
 static int64_t lock_timeout_ms; /* of these stores */
-static bool bus_in_repair; /* the next repair raises SIGBUS */
+static int bus_in_repair; /* so many of the next repairs raise SIGBUS */
 
 /*
  * A record can be used if it begins with '+'; '?' is repaired to that. The larger text is of the
@@ -37,8 +37,8 @@ static bool repair(const char *key, size_t key_length, char *data, size_t size)
 {
 	(void)key;
 	(void)key_length;
-	if (bus_in_repair) {
-		bus_in_repair = false;
+	if (bus_in_repair > 0) {
+		bus_in_repair--;
 		raise(SIGBUS);
 	}
 	if (size > 0 && data[0] == '?') {
@@ -1085,9 +1085,10 @@ static void test_bus_in_rescue(void **state)
 	put(store, "a", "+a1");
 	put(store, "bad", "+bad");
 	overwrite(place_of("bad+bad") + 3, "!", 1);
-	bus_in_repair = true;
+	/* One when it looks whether the file is sound, and one in the rescue. */
+	bus_in_repair = 2;
 	check(put_one(store, "bad", "+bad") == STORE_ERROR, "works all the same");
-	check(!bus_in_repair, "no rescue");
+	check(bus_in_repair == 0, "no rescue");
 	check(count_names("/proc/self/fd") == before, "%zu descriptors, before %zu",
 	    count_names("/proc/self/fd"), before);
 	end_process(lock_byte(FREE_LIST_AT, 1 << 30));
