@@ -146,7 +146,8 @@ void record_init(struct record *record, const struct record_layout *layout)
 static int read_number(
     const char **s, const char *end, unsigned min, unsigned max, unsigned *number)
 {
-	const char *blank = memchr(*s, ' ', (size_t)(end - *s));
+	/* Of no bytes there may be no place either. */
+	const char *blank = *s < end ? memchr(*s, ' ', (size_t)(end - *s)) : NULL;
 	uint64_t value;
 
 	if (!blank || number_parse(*s, (size_t)(blank - *s), max, &value) || value < min) {
@@ -441,7 +442,8 @@ static bool has_header(const struct record *record, const char *bytes, size_t si
 static int read_header_of(
     struct record *record, const char *bytes, size_t size, struct error *error)
 {
-	const char *end = memchr(bytes, '|', size < RECORD_HEADER_MAX ? size : RECORD_HEADER_MAX);
+	size_t length = size < RECORD_HEADER_MAX ? size : RECORD_HEADER_MAX;
+	const char *end = length > 0 ? memchr(bytes, '|', length) : NULL;
 	struct record_layout layout;
 
 	if (end && read_header(&layout, bytes, end) == 0) {

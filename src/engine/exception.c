@@ -41,7 +41,7 @@ void exception_format(const struct exception *exception, struct strbuf *text)
 /* Reads a number that the character stop ends, and moves *s behind that. */
 static int read_number(const char **s, const char *end, char stop, uint64_t *number)
 {
-	const char *p = memchr(*s, stop, (size_t)(end - *s));
+	const char *p = *s < end ? memchr(*s, stop, (size_t)(end - *s)) : NULL;
 
 	if (!p || number_parse(*s, (size_t)(p - *s), INT64_MAX, number)) {
 		return -1;

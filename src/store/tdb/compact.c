@@ -59,7 +59,7 @@ static bool keep(struct compacting *compacting, TDB_DATA key, TDB_DATA record)
 	size_t key_length;
 	const char *original = key_original(key, &key_length);
 
-	if (!original) {
+	if (!original || record.dsize == 0) {
 		return false;
 	}
 	if (store_buffer_set(buffer, record.dptr, record.dsize)) {
@@ -89,7 +89,7 @@ static int compare_copy(TDB_DATA key, TDB_DATA copy, void *private)
 	const struct compacting *compacting = private;
 
 	(void)key;
-	return copy.dsize == compacting->current.dsize &&
+	return copy.dsize == compacting->current.dsize && copy.dsize > 0 &&
 	    memcmp(copy.dptr, compacting->current.dptr, copy.dsize) == 0;
 }
 
@@ -107,7 +107,8 @@ static int copy_record(struct tdb_context *tdb, TDB_DATA key, TDB_DATA record, v
 		return 0;
 	}
 	compacting->current = record;
-	same = new ? tdb_parse_record(new, key, compare_copy, compacting) : -1;
+	/* TDB gives NULL for no bytes, but does not take it. */
+	same = new && key.dsize > 0 ? tdb_parse_record(new, key, compare_copy, compacting) : -1;
 	kept = same == 1 || keep(compacting, key, record);
 	compacting->records++;
 	compacting->kept += kept;

@@ -98,6 +98,9 @@ enum meta_result meta_read(struct meta *meta, TDB_DATA record)
 	size_t digits;
 	int ms;
 
+	if (record.dsize == 0) {
+		return META_BAD;
+	}
 	/* A later version may have another size. */
 	memcpy(text, record.dptr, record.dsize < META_SIZE ? record.dsize : META_SIZE);
 	digits = strspn(text, "0123456789");

@@ -24,7 +24,8 @@ static int copy_record(TDB_DATA key, TDB_DATA record, void *private)
 
 	(void)key;
 	if (copy->made && copy->size == record.dsize &&
-	    memcmp(copy->buffer->bytes, record.dptr, record.dsize) == 0) {
+	    (record.dsize == 0 ||
+		memcmp(copy->buffer->bytes, record.dptr, record.dsize) == 0)) {
 		return 1;
 	}
 	copy->made = true;

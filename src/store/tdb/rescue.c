@@ -61,7 +61,8 @@ static void save_record(TDB_DATA key, TDB_DATA data, void *private)
 		}
 		return;
 	}
-	if (!original || !codec->repair(original, key_length, record, data.dsize)) {
+	if (!original || data.dsize == 0 ||
+	    !codec->repair(original, key_length, record, data.dsize)) {
 		rescuing->damaged++;
 		return;
 	}
@@ -260,7 +261,7 @@ static int check_record(TDB_DATA key, TDB_DATA data, void *private)
 	if (key_is_meta(key)) {
 		return 0;
 	}
-	if (!original || store_buffer_set(copy, data.dptr, data.dsize)) {
+	if (!original || data.dsize == 0 || store_buffer_set(copy, data.dptr, data.dsize)) {
 		return -1;
 	}
 	return file->store.codec->repair(original, key_length, copy->bytes, data.dsize) &&

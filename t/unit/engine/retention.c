@@ -259,6 +259,19 @@ static void test_newer(void **state)
 	}
 }
 
+/* TDB may give NULL for a record of no bytes, which memchr and memcpy do not take. */
+static void test_no_bytes(void **state)
+{
+	static const char *const keys[] = {COUNTER_KEY, EXCEPTION_KEY};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		check(!keep(keys[i], NULL, 0), "%s is kept", keys[i]);
+		check(!repair(keys[i], NULL, 0), "%s is sound", keys[i]);
+		check(!retention_codec.newer(NULL, 0, NULL, 0), "none is newer");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -268,6 +281,7 @@ int main(void)
 	    cmocka_unit_test(test_exceptions),
 	    cmocka_unit_test(test_repair),
 	    cmocka_unit_test(test_newer),
+	    cmocka_unit_test(test_no_bytes),
 	};
 
 	setenv("TZ", "UTC", 1);
