@@ -87,6 +87,82 @@ for my $scenario (
     };
 }
 
+# What another process does to the records of one that is stopped at a step. name; the scenario that
+# is stopped; what the other does, true if it could; what the state says then, of the first and of
+# the other.
+my @meetings = (
+    [
+        'an insert while a TDB transaction is under way',
+        {command => ['set', 'slide', 'u', '7/hour']},
+        sub { $_[0]->helper->ask(sasl_username => 'fresh') eq 'DUNNO' },
+        ['u slide 3600', qr/ of 7,/], ['fresh slide 3600', qr/^used 1 /],
+    ],
+    [
+        'a TDB transaction while an insert is under way',
+        {request => [sasl_username => 'fresh', instance => 'i']},
+        sub { ($_[0]->ctl('set', 'slide', 'u', '7/hour'))[0] == 0 },
+        ['fresh slide 3600', qr/^used 1 /], ['u slide 3600', qr/ of 7,/],
+    ],
+    [
+        'a record that vanishes between two looks',
+        {
+            after => sub { $_[0]->ctl('grant', '--for', '3h', 'slide', 'v', '+30') },
+            command => ['grant', '--for', '2d', 'slide', 'v', '+3']
+        },
+        sub {
+            my ($t) = @_;
+            $t->set_clock(time + 4 * 3600);
+            return ($t->ctl('clean'))[0] == 0;
+        },
+        ['v slide 86400', qr/ of 12,/], ['v slide 86400', qr/ of 12,/],
+    ],
+    [
+        'a record that appears between two looks',
+        {command => ['set', 'slide', 'fresh', '7/hour']},
+        sub {
+            my ($t) = @_;
+            return $t->helper->ask(sasl_username => 'fresh') eq 'DUNNO'
+                && ($t->ctl('set', 'slide', 'fresh', '8/hour'))[0] == 0;
+        },
+        ['set', qr{^0slide\tfresh\t[78]/hour$}m], ['fresh slide 3600', qr/^used 1 of [78],/],
+    ],
+);
+
+for my $meeting (@meetings) {
+    my ($name, $option, $other, @expected) = @$meeting;
+    subtest $name => sub {
+        my $t = prepare($option);
+        $option->{config} = "$t->{dir}/patient.conf";
+        spew($option->{config}, slurp($t->{config}));
+        $t->configure(rules => $rules, global => {%global, lock_timeout => '100ms'});
+        my $bytes = slurp($t->{database});
+        my ($steps) = look($t, $option, $bytes);
+        my ($could, @wrong) = (0);
+        for my $n ($long ? 1 .. $steps : map { int(1 + $_ * ($steps - 1) / 14) } 0 .. 14) {
+            restore($t, $bytes);
+            $t->set_clock(time);
+            my ($said, $rest) = program_to($t, $option, 'syscall', $n, 'stop');
+            next if $said !~ /^stopped (\d+)/;
+            my $done = $other->($t);
+            kill CONT => $1;
+            1 while readline $rest;
+            close $rest;
+            $could += $done;
+            my $state = state($t);
+            push @wrong, "$n: $state->{status}" if $state->{status} ne '0';
+            for my $i ($done ? (0, 1) : 0) {
+                my ($what, $pattern) = @{$expected[$i]};
+                push @wrong, "$n: $what: " . ($state->{$what} // 'none')
+                    if ($state->{$what} // '') !~ $pattern;
+            }
+            my ($status, undef, $errors) = $t->ctl('clean');
+            push @wrong, "$n: clean: $status $errors" if $status || $errors;
+        }
+        is(join("\n", @wrong), '', 'both are done');
+        cmp_ok($could, '>', 2, 'and not only one after the other');
+    };
+}
+
 # An administrator replaces the file while it is compacted, at a step, and maybe compacts the other
 # one then. What is wrong, or ''.
 sub try_replacement {
