@@ -493,6 +493,15 @@ subtest 'a wrong length in the recovery area' => sub {
     }
 };
 
+subtest 'a header with the number of an old format' => sub {
+    my $t       = limiter();
+    my $charged = fill($t, $t->helper);
+    overwrite($t, 40, pack 'L', 1000);
+    is(ask($t->helper, 'k1', $charged), undef, 'a helper goes on');
+    is(scalar(rescues($t)), 1, 'and rescues the file') or diag $t->log_text;
+    is_deeply((used($t))[1]{r}, $charged, 'with every counter');
+};
+
 subtest 'a file of another account' => sub {
     plan skip_all => 'needs root, to give files away' if $> != 0;
     my $t = limiter();

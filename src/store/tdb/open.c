@@ -336,9 +336,12 @@ static enum store_result not_opened(struct file *file, struct error *error)
 		return file_error(STORE_ABSENT, error, file->store.location, "can't be opened",
 		    "it is not there; the helper makes it at its first request");
 	}
-	/* If TDB can't recover a TDB transaction it complains and leaves errno as it was. */
-	damaged =
-	    errno == EIO || errno == EINVAL || errno == 0 || file->complaint == TDB_DEBUG_FATAL;
+	/*
+	 * If TDB can't recover a TDB transaction it complains and leaves errno as it was. ENOSYS is
+	 * the number of a format that TDB gave up long ago.
+	 */
+	damaged = errno == EIO || errno == EINVAL || errno == ENOSYS || errno == 0 ||
+	    file->complaint == TDB_DEBUG_FATAL;
 	if ((errno == EIO || errno == 0) && !file->message[0]) {
 		strcpy(file->message, "it is not a TDB file");
 	}
