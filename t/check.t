@@ -720,7 +720,7 @@ subtest 'database' => sub {
         sub {s/(?<=\|)([^|]+)\|([^|]+)(?=\|)/'!' x length($1) . '|' . '!' x length $2/e});
     finds('a damaged record', "$database: the record of \"users:bob\@example.com\" can't be read");
     database();
-    damage('users:ann@example.com', sub {s/2 s12/3 s12/});
+    damage('users:ann@example.com', sub {s/3 s12/4 s12/});
     finds('a later version',
         "$database: the record of \"users:ann\@example.com\" can't be read: "
             . 'not a counter of version');

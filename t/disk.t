@@ -43,7 +43,7 @@ sub used {
 sub damage {
     my ($t, $key) = @_;
     my $bytes = slurp($t->{database});
-    $bytes =~ /r:\Q$key\E2 s12 r8 1h\|/ or die 'no such record';
+    $bytes =~ /r:\Q$key\E3 s12 r3 1h\|/ or die 'no such record';
     open my $fh, '+<', $t->{database} or die $!;
     seek $fh, $+[0], SEEK_SET;
     print $fh 'z' x 400;

@@ -99,6 +99,114 @@ subtest 'a request that is sent again is charged once' => sub {
     }
 };
 
+subtest 'a repeated request costs what it asks for, less what was charged' => sub {
+    for my $strategy (qw(sliding-window fixed-window moving-window)) {
+        my $t = RateTest->new(
+            rules => "[rule r]\nkey = sasl_username\nlimit = 50/hour\nstrategy = $strategy\n");
+        $t->set_clock(1_700_049_600);
+        my ($one, $two) = ($t->helper, $t->helper);
+        my $i = instance();
+        is(transaction($one, instance => $i, requests => [data(2), data(2), data(1000)]), 'DDR');
+        is(transaction($two, instance => $i, requests => [data(51), data(50)]), 'RD');
+        is(transaction($one, requests => [rcpt(1)]), 'R', "$strategy: 50 were charged");
+        $t->set_clock(1_700_049_600 + 3900);
+        is(transaction($two, instance => $i, requests => [data(50)]), 'D');
+        is(transaction($one, requests => [rcpt(1)]), 'R', 'and an hour later once more');
+    }
+    my $t = RateTest->new(
+        rules => "[rule r]\nkey = sasl_username\ncount = bytes\nlimit = 1000/hour\n");
+    my $helper = $t->helper;
+    is(transaction($helper, requests => [map { end_of_message(1, $_) } 10, 1000, 1001]), 'DDR');
+};
+
+subtest 'count_denied: what has left the window was not paid for this time' => sub {
+    for my $strategy (qw(sliding-window fixed-window moving-window)) {
+        my $t = RateTest->new(rules => "[rule r]\nkey = sasl_username\nlimit = 5/hour\n"
+            . "count_denied = yes\nstrategy = $strategy\n");
+        $t->set_clock(1_700_049_600);
+        my @helpers   = ($t->helper, $t->helper);
+        my @instances = map { instance() } 1 .. 50;
+        my $all = sub {
+            my $answers = join '', map {
+                transaction($helpers[$_ % 2], instance => $instances[$_], requests => [rcpt(1)])
+            } 0 .. $#instances;
+            return $answers =~ tr/D//;
+        };
+        is(transaction($helpers[0], requests => [data(5)]), 'D');
+        is($all->(), 0, 'none passes');
+        $t->set_clock(1_700_049_600 + 3900);
+        is($all->(), 5, "$strategy: an hour later 5 do");
+    }
+};
+
+# [helper, instance, request] after the other; the counter of all is what they charge in total.
+sub charged {
+    my ($t, @asked) = @_;
+    transaction($_->[0], instance => $_->[1], requests => [$_->[2]]) for @asked;
+    my (undef, @rows) = $t->show;
+    return $rows[0]{used};
+}
+
+subtest '50 transactions at once on one key, in any placement' => sub {
+    for my $key ('sasl_username', 'everything') {
+        my $t = RateTest->new(rules => "[rule r]\nkey = $key\nlimit = 9999/hour\n");
+        my @helpers   = map { $t->helper } 1 .. 50;
+        my @instances = map { instance() } @helpers;
+        my $extra     = $t->helper;
+        my $messages  = 0;
+        my @asked;
+        my $round = 0;
+        for my $request (rcpt(1, 2), rcpt(2), data(2), data(2), end_of_message(2, 9)) {
+            for my $n (0 .. 49) {
+                # Each request is sent to another process than the last.
+                push @asked, [$helpers[($n + $round) % 50], $instances[$n], $request];
+                next if $n % 10;
+                # Whole messages beside them.
+                push @asked, map { [$extra, "extra$messages", $_] } rcpt(1), end_of_message(1, 9);
+                $messages++;
+            }
+            $round++;
+        }
+        is(charged($t, @asked), 100 + $messages, "$key: two recipients each");
+        my ($bytes) = grep {/^3 /} values %{$t->records};
+        note length $bytes;
+    }
+};
+
+subtest 'many transactions at once in a file that may not grow' => sub {
+    my $t = RateTest->new(
+        rules  => "[rule r]\nkey = sasl_username\nlimit = 9999/hour\n",
+        global => {database_max_size => '64K', on_error => 'WARN trouble'});
+    my @helpers = map { $t->helper } 1 .. 20;
+    is(join('', map { transaction($_, requests => [rcpt(1)]) } @helpers), 'D' x 20);
+    cmp_ok(-s $t->{database}, '<=', 65_536, 'it has not');
+};
+
+subtest 'a slow client, whole messages beside it' => sub {
+    my $t = RateTest->new(rules => "[rule r]\nkey = sasl_username\nlimit = 9999/hour\n");
+    my ($slow, $fast, $other) = map { $t->helper } 1 .. 3;
+    my @whole = map { my $n = $_; map { [$fast, "fast$n", $_] } rcpt(1), end_of_message(1, 9) }
+        1 .. 100;
+    is(charged($t, [$slow, 'slow', data(2)], @whole, [$other, 'slow', data(2)]), 102);
+    my ($bytes) = grep {/^3 /} values %{$t->records};
+    like($bytes, qr/^3 s12 r3 /, 'finished ones need no more places');
+};
+
+subtest 'what a process knows survives a reload' => sub {
+    my $t = RateTest->new(rules => "[rule r]\nkey = sasl_username\nlimit = 9999/hour\n");
+    my ($helper, @others) = map { $t->helper } 1 .. 101;
+    my @many = map { [$others[$_], "other$_", data(1)] } 0 .. 99;
+    is(charged($t, [$helper, 'first', data(200)], @many), 300);
+    $t->configure(rules => "[rule r]\nkey = sasl_username\nlimit = 9998/hour\n");
+    for (1 .. 30) {
+        RateTest::await_recheck();
+        last if transaction($helper, instance => '', requests => [
+            {protocol_state => 'DATA', recipient_count => 9999, recipient => ''}]) =~ /R/
+            && $t->log_text =~ m{/9998};
+    }
+    is(charged($t, [$helper, 'first', data(200)]), 300, 'not charged again');
+};
+
 subtest 'many transactions at once on one key' => sub {
     my $t = RateTest->new(rules => "[rule r]\nkey = sasl_username\nlimit = 40/hour\n");
     my @helpers   = map { $t->helper } 1 .. 20;

@@ -145,19 +145,21 @@ sub fixed_start {
     return $now - ($now - $offset) % $length;
 }
 
-# Whether an exact log has room for a cost; slack: as if windows were that much longer.
+# Whether an exact log has room for a cost, or one for each window; slack: as if windows were that
+# much longer.
 sub has_room {
-    my ($rule, $limits, $log, $now, $cost, $slack) = @_;
+    my ($rule, $limits, $log, $now, $cost, $costs, $slack) = @_;
     return 1 if $cost == 0;
     return 0 if $limits->{kind} eq 'deny';
-    for my $window (@{$limits->{windows}}) {
-        my ($limit, $text, $length) = @$window;
+    for my $i (0 .. $#{$limits->{windows}}) {
+        my ($limit, $text, $length) = @{$limits->{windows}[$i]};
+        my $own = $costs ? $costs->[$i] : $cost;
         my $after = $rule->{strategy} eq 'fixed-window'
             ? fixed_start($text, $length, $now) - 1
             : $now - $length - ($slack ? $length / $rule->{resolution} : 0);
         my $used = 0;
         $used += $_->[1] for grep { $_->[0] > $after } @$log;
-        return 0 if $used + $cost > $limit;
+        return 0 if $own && $used + $own > $limit;
     }
     return 1;
 }
@@ -171,6 +173,7 @@ sub concerned {
         next if grep { !$_->[1]->($transaction, $recipient, $state) } @{$rule->{matches}};
         my $key = $keys{$rule->{key}}[0]->($transaction, $recipient);
         next if $key eq '';
+        my $paid    = $transaction->{paid}{"$rule->{name}:$key"} //= [];
         my $charged = \($transaction->{charged}{"$rule->{name}:$key"} //= 0);
         my $cost =
               $rule->{count} eq 'bytes'    ? ($state eq 'END-OF-MESSAGE' ? $size : 0)
@@ -179,8 +182,14 @@ sub concerned {
             :                                $recipients - $$charged;
         my ($own) = grep { $key =~ $_->[1] } @{$rule->{overrides}};
         my $limits = $own ? $own->[2] : $rule->{limits};
-        next if $cost <= 0 || $limits->{kind} eq 'unlimited';
-        push @concerned, {rule => $rule, limits => $limits, cost => $cost, charged => $charged,
+        next if $limits->{kind} eq 'unlimited';
+        my $amount =
+              $rule->{count} eq 'bytes'    ? ($state eq 'END-OF-MESSAGE' ? $size : 0)
+            : $rule->{count} eq 'messages' ? 1
+            : $state eq 'RCPT'             ? 1
+            :                                $recipients;
+        push @concerned, {rule => $rule, limits => $limits, cost => $cost > 0 ? $cost : 0,
+            amount => $amount, charged => $charged, paid => $paid,
             log => $logs->{"$rule->{name}:$key"} //= []};
     }
     return @concerned;
@@ -192,7 +201,7 @@ sub judge {
     my ($denier) = $answer =~ /^REJECT (\w+)$/;
     return "answer $answer" if !$denier && $answer ne 'DUNNO';
     for my $one (grep { !$_->{rule}{observe} } @concerned) {
-        my @room = (@$one{qw(rule limits log)}, $now, $one->{cost});
+        my @room = (@$one{qw(rule limits log)}, $now, @$one{qw(cost costs)});
         my $name = $one->{rule}{name};
         if (!$denier || $denier ne $name) {
             return "$answer, but $name has no room" if !has_room(@room, 0);
@@ -209,9 +218,76 @@ sub charge {
     my ($answer, $now, @concerned) = @_;
     for my $one (@concerned) {
         my $rule = $one->{rule};
-        next if $answer ne 'DUNNO' && !$rule->{count_denied};
+        next if !$one->{cost} || ($answer ne 'DUNNO' && !$rule->{count_denied});
         push @{$one->{log}}, [$now, $one->{cost}];
+        push @{$one->{paid}}, [$now, $one->{cost}];
         ${$one->{charged}} += $one->{cost} if $answer eq 'DUNNO';
+    }
+    return;
+}
+
+# Whether a window still counts what was charged at a moment; undef: that depends on sub-buckets.
+sub counts {
+    my ($rule, $window, $at, $now) = @_;
+    my (undef, $text, $length) = @$window;
+    return $at >= fixed_start($text, $length, $now) if $rule->{strategy} eq 'fixed-window';
+    return 1 if $now - $at < $length;
+    return 0 if $rule->{strategy} eq 'moving-window';
+    return $now - $at >= $length * (1 + 1 / $rule->{resolution}) ? 0 : undef;
+}
+
+# What a request costs that was allowed at a moment and comes again: nothing in windows that count
+# that moment, in others what it asks for, less what was charged for its transaction and still
+# counts. False if that can't be told.
+sub cost_again {
+    my ($first, $now, @concerned) = @_;
+    my %costs;
+    for my $one (@concerned) {
+        my %moments = map { $_->[0] => 1 } @{$one->{paid}};
+        # A record knows the moments of two charges.
+        return 0 if keys %moments > 2;
+        return 0 if $one->{limits}{kind} eq 'deny' && $one->{amount};
+        for my $window (@{$one->{limits}{windows} // []}) {
+            my $covered = counts($one->{rule}, $window, $first, $now) // return 0;
+            my $cost = $covered ? 0 : $one->{amount};
+            for my $paid (@{$one->{paid}}) {
+                my $counts = counts($one->{rule}, $window, $paid->[0], $now) // return 0;
+                $cost -= $paid->[1] if $counts;
+            }
+            push @{$costs{$one}}, $cost > 0 ? $cost : 0;
+        }
+    }
+    for my $one (@concerned) {
+        $one->{costs} = $costs{$one} // [];
+        ($one->{cost}) = sort { $b <=> $a } @{$one->{costs}}, 0;
+    }
+    return 1;
+}
+
+# Charges it: what only some windows still count is taken back first, so that all count the
+# request from now on.
+sub charge_again {
+    my ($answer, $now, @concerned) = @_;
+    for my $one (@concerned) {
+        next if !$one->{cost} || ($answer ne 'DUNNO' && !$one->{rule}{count_denied});
+        my ($least) = sort { $a <=> $b } @{$one->{costs}};
+        my $rest = $one->{cost} - ($least // 0);
+        my ($highest) =
+            grep { $one->{costs}[$_] == $one->{cost} } 0 .. $#{$one->{costs}};
+        for my $paid (sort { $b->[0] <=> $a->[0] } @{$one->{paid}}) {
+            next if !$rest || counts($one->{rule}, $one->{limits}{windows}[$highest],
+                $paid->[0], $now);
+            my $taken = $paid->[1] < $rest ? $paid->[1] : $rest;
+            $rest -= $taken;
+            $paid->[1] -= $taken;
+            for my $event (grep { $_->[0] == $paid->[0] } @{$one->{log}}) {
+                my $less = $event->[1] < $taken ? $event->[1] : $taken;
+                $event->[1] -= $less;
+                $taken -= $less;
+            }
+        }
+        @{$one->{paid}} = grep { $_->[1] } @{$one->{paid}};
+        push @{$one->{$_}}, [$now, $one->{cost}] for qw(log paid);
     }
     return;
 }
@@ -228,6 +304,7 @@ sub new_transaction {
         context  => one_of('submission', 'smtps'),
         instance => ++$instances . '.5f.0',
         charged  => {},
+        paid     => {},
         accepted => 0,
         states   => [('RCPT') x between(1, 5), 'DATA', 'END-OF-MESSAGE'],
         began    => $instances,
@@ -311,16 +388,26 @@ sub run_one {
         my $wrong = judge($answer, $now, @concerned);
         charge($answer, $now, @concerned);
         if (!$wrong && chance(0.15)) {
-            # Postfix lost its connection and asks again; an allowed one maybe later.
-            if ($answer eq 'DUNNO' && chance(0.3)) {
-                $now += between(1, 100);
+            # Postfix lost its connection and asks again; or the client does later.
+            my $later = $now + between(1, 100);
+            $later = $now
+                if $answer ne 'DUNNO' || chance(0.7) || !cost_again($now, $later, @concerned);
+            if ($later > $now) {
+                $now = $later;
                 $t->set_clock($now);
             }
             my $again = ask(one_of(@helpers), $transaction, $request);
             push @trace, "$now the same again: $again";
             $requests--;
             $seen->{again}++;
-            $wrong = "$answer, and $again when it was sent again" if $again ne $answer;
+            if (grep { $_->{costs} } @concerned) {
+                $wrong = judge($again, $now, @concerned);
+                charge_again($again, $now, @concerned);
+                $seen->{later}++;
+                $seen->{$again}++;
+            } elsif ($again ne $answer) {
+                $wrong = "$answer, and $again when it was sent again";
+            }
         }
         if ($wrong) {
             my $from = @trace > 60 ? @trace - 60 : 0;

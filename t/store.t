@@ -270,20 +270,20 @@ subtest 'damaged records' => sub {
     my $helper = $t->helper;
     ask($helper) for 1 .. 2;
     is(ask($helper, 'other'), 'DUNNO');
-    damage($t, qr/r:u2 s12 r8 1h\|(t)\S+ d=0 +u=2 /, 'z');
+    damage($t, qr/r:u3 s12 r3 1h\|(t)\S+ d=0 +u=2 /, 'z');
     is_deeply(used($t), {u => 1, other => 1}, 'one slot: the state before the last charge');
     is(ask($helper), 'DUNNO') for 1 .. 2;
     is_deeply(used($t), {u => 3, other => 1}, 'goes on from there');
-    damage($t, qr/r:u2 s12 r8 1h\|(t)\S+ d=0 +u=2 /, 'z');
-    damage($t, qr/r:u2 s12 r8 1h\|.*?\|(t)\S+ d=0 +u=3 /, 'z');
+    damage($t, qr/r:u3 s12 r3 1h\|(t)\S+ d=0 +u=2 /, 'z');
+    damage($t, qr/r:u3 s12 r3 1h\|.*?\|(t)\S+ d=0 +u=3 /, 'z');
     my ($status, undef, $errors) = $t->ctl('show');
     is($status, 69);
     like($errors, qr/the record of "r:u" is damaged/, 'both slots: show says so');
     is_deeply([$t->ctl('reset', 'u')], [0, "1 counter reset\n", ''], 'reset makes it new');
     is(ask($helper), 'DUNNO') for 1 .. 3;
     isnt(ask($helper), 'DUNNO');
-    damage($t, qr/r:u2 s12 r8 1h\|(t...)/, 'zzzz');
-    damage($t, qr/r:u2 s12 r8 1h\|.*?\|(t...)/, 'zzzz');
+    damage($t, qr/r:u3 s12 r3 1h\|(t...)/, 'zzzz');
+    damage($t, qr/r:u3 s12 r3 1h\|.*?\|(t...)/, 'zzzz');
     is(ask($helper), 'DUNNO', 'the helper makes the file anew without it') for 1 .. 3;
     isnt(ask($helper), 'DUNNO', 'and counts');
     is(lines($t, 'the record of "r:u" is damaged: neither of its two slots has a good checksum: '
@@ -441,7 +441,7 @@ END
     is(join(',', map { scalar keys %{$length{$_}} } sort keys %length), '1,1,1,1,1',
         'of a fixed length');
     is(scalar(grep { !/\A[ -~]+\z/ } values %$records), 0, 'printable');
-    like($records->{'slide:user@example.com'}, qr/\A2 s12 r8 1h,1d\|/,
+    like($records->{'slide:user@example.com'}, qr/\A3 s12 r3 1h,1d\|/,
         'that says its version and layout');
     my %used = (slide => 'u=30 +u=30', fix => 'u=30', move => 'u=30', octets => 'u=465000');
     for my $rule (sort keys %used) {

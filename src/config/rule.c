@@ -15,10 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Transactions that a counter remembers; one for the whole server sees many at once. */
-#define TRANSACTIONS_PER_KEY 8
-#define TRANSACTIONS_EVERYTHING RECORD_TRANSACTIONS_MAX
-
 /* Parses the text of limits and adds their windows to *layout, if a counter can have them all. */
 static int read_limits(const struct rule *rule, const char *text, struct limits *limits,
     struct record_layout *layout, struct error *error)
@@ -370,7 +366,7 @@ int rule_finish(
 	layout->strategy = rule->strategy;
 	layout->resolution = rule->strategy == STRATEGY_SLIDING ? rule->resolution : 0;
 	layout->count = rule->count;
-	layout->transactions = rule->keys ? TRANSACTIONS_PER_KEY : TRANSACTIONS_EVERYTHING;
+	layout->transactions = RECORD_TRANSACTIONS_MIN;
 	if (!limit_line) {
 		complain(data, rule->line,
 		    "[rule %s] has no limit; say how much, such as limit = 100/hour", rule->name);

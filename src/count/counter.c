@@ -94,6 +94,37 @@ void counter_charge(struct record *record, char *bytes, uint64_t cost)
 	}
 }
 
+bool counter_counts(const struct record *record, unsigned window, int64_t at_ms)
+{
+	const struct record_layout *layout = &record->layout;
+
+	if (layout->strategy == STRATEGY_MOVING) {
+		return at_ms > record->stamp_ms - layout->window[window].length_ms;
+	}
+	return window_bucket(&record->window[window], layout->strategy, layout->resolution,
+		   record->stamp_ms, at_ms) >= 0;
+}
+
+void counter_take_back(struct record *record, char *bytes, int64_t at_ms, uint64_t amount)
+{
+	const struct record_layout *layout = &record->layout;
+
+	if (layout->strategy == STRATEGY_MOVING) {
+		record_log_take(record, bytes, at_ms, amount);
+		return;
+	}
+	for (unsigned i = 0; i < layout->windows; i++) {
+		struct window *window = &record->window[i];
+		int at = window_bucket(
+		    window, layout->strategy, layout->resolution, record->stamp_ms, at_ms);
+
+		if (at >= 0) {
+			window->bucket[at] -=
+			    amount < window->bucket[at] ? amount : window->bucket[at];
+		}
+	}
+}
+
 void counter_deny(struct record *record, const uint8_t client[RECORD_CLIENT_BYTES])
 {
 	int64_t now_s = record->stamp_ms / 1000;
@@ -114,6 +145,7 @@ void counter_reset(struct record *record)
 	}
 	record->log_events = 0;
 	record->log_total = 0;
+	record_forget_payments(record);
 }
 
 void counter_forget_denials(struct record *record)

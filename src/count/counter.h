@@ -38,13 +38,25 @@ int64_t counter_wait(const struct record *record, unsigned window, uint64_t limi
 /* Charges all windows; bytes as for record_log_add. */
 void counter_charge(struct record *record, char *bytes, uint64_t cost);
 
+/* Whether what was charged at at_ms is part of what is used of the window with that index. */
+bool counter_counts(const struct record *record, unsigned window, int64_t at_ms);
+
+/*
+ * Takes back up to amount of what was charged at at_ms from all windows that still count it. A
+ * moving window's record must then be written as a whole: see record_log_take.
+ */
+void counter_take_back(struct record *record, char *bytes, int64_t at_ms, uint64_t amount);
+
 /*
  * Counts a denial, of a client as in record->denied_client. After COUNTER_KEEP_DENIED_S without
  * one the number starts again at 1.
  */
 void counter_deny(struct record *record, const uint8_t client[RECORD_CLIENT_BYTES]);
 
-/* Empties the counter; its denials, and what is known of transactions, stay. */
+/*
+ * Empties the counter; its denials stay. Of transactions it is known what they were charged, but
+ * not that it was paid.
+ */
 void counter_reset(struct record *record);
 
 void counter_forget_denials(struct record *record);

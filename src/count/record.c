@@ -13,7 +13,8 @@
 #include <limits.h>
 #include <string.h>
 
-#define FORMAT_VERSION "2"
+#define FORMAT_VERSION "3"
+#define OLD_VERSION "2"
 
 #define STAMP_MAX_MS ((INT64_C(1) << (6 * WIDTH_STAMP)) - 1) /* in the year 2109 */
 
@@ -79,9 +80,8 @@ int record_layout_add(struct record_layout *layout, const struct limits *limits,
 
 bool record_layout_same(const struct record_layout *a, const struct record_layout *b)
 {
-	if (a->strategy != b->strategy || a->resolution != b->resolution ||
-	    a->events != b->events || a->count != b->count || a->transactions != b->transactions ||
-	    a->windows != b->windows) {
+	if (a->old != b->old || a->strategy != b->strategy || a->resolution != b->resolution ||
+	    a->events != b->events || a->count != b->count || a->windows != b->windows) {
 		return false;
 	}
 	for (unsigned i = 0; i < a->windows; i++) {
@@ -97,7 +97,8 @@ static const char strategy_letters[] = "fsm", count_letters[] = "mrb";
 
 void record_layout_format(const struct record_layout *layout, struct strbuf *text)
 {
-	strbuf_printf(text, FORMAT_VERSION " %c", strategy_letters[layout->strategy]);
+	strbuf_printf(text, "%s %c", layout->old ? OLD_VERSION : FORMAT_VERSION,
+	    strategy_letters[layout->strategy]);
 	if (layout->strategy != STRATEGY_FIXED) {
 		strbuf_printf(text, "%u",
 		    layout->strategy == STRATEGY_SLIDING ? layout->resolution : layout->events);
@@ -164,9 +165,10 @@ static int read_header(struct record_layout *layout, const char *s, const char *
 	const char *letter;
 
 	*layout = (struct record_layout){.windows = 0};
-	if (end - s < 9 || memcmp(s, FORMAT_VERSION " ", 2) != 0) {
+	if (end - s < 9 || s[1] != ' ' || (s[0] != FORMAT_VERSION[0] && s[0] != OLD_VERSION[0])) {
 		return -1;
 	}
+	layout->old = s[0] == OLD_VERSION[0];
 	s += 2;
 	letter = memchr(strategy_letters, *s++, strlen(strategy_letters));
 	if (!letter) {
@@ -224,7 +226,7 @@ static uint64_t slot_check(const struct record *record, const char *bytes, const
 			    event_size(&record->layout));
 		}
 	}
-	return check & RECORD_HASH_MASK;
+	return check & ((UINT64_C(1) << (6 * WIDTH_CHECK)) - 1);
 }
 
 static bool slot_good(const struct record *record, const char *bytes, unsigned slot)
@@ -364,7 +366,7 @@ static void read_slot(struct record *record, const char *p)
 		}
 		p++;
 	}
-	memcpy(record->transactions, p, layout->transactions * (size_t)WIDTH_TRANSACTION);
+	memcpy(record->transactions, p, transactions_size(layout));
 }
 
 /* A time that a slot has no room for becomes the nearest one it has room for. */
@@ -408,8 +410,8 @@ static void write_slot(struct record *record, char *bytes, unsigned slot)
 		}
 		*p++ = ' ';
 	}
-	memcpy(p, record->transactions, layout->transactions * (size_t)WIDTH_TRANSACTION);
-	p += layout->transactions * (size_t)WIDTH_TRANSACTION;
+	memcpy(p, record->transactions, transactions_size(layout));
+	p += transactions_size(layout);
 	*p++ = ' ';
 	base64_put(&p, WIDTH_CHECK, slot_check(record, bytes, start));
 	*p = '|';
@@ -427,6 +429,10 @@ bool record_is_later(const struct record *a, const struct record *b)
 {
 	if (a->stamp_ms != b->stamp_ms || !record_layout_same(&a->layout, &b->layout)) {
 		return a->stamp_ms > b->stamp_ms;
+	}
+	/* A record only grows, and counts its writes anew then. */
+	if (a->layout.transactions != b->layout.transactions) {
+		return a->layout.transactions > b->layout.transactions;
 	}
 	return is_later(a->sequence, b->sequence);
 }
@@ -509,48 +515,6 @@ void record_write(struct record *record, char *bytes)
 	record->slot = !record->slot;
 	record->sequence = (record->sequence + 1) & ((UINT64_C(1) << (6 * WIDTH_SEQUENCE)) - 1);
 	write_slot(record, bytes, record->slot);
-}
-
-/* Where the transaction is among the transactions; their end if it is not there. */
-static size_t transaction_at(const struct record *record, uint64_t instance)
-{
-	size_t end = record->layout.transactions * (size_t)WIDTH_TRANSACTION;
-	char wanted[WIDTH_HASH];
-	char *p = wanted;
-	size_t at = 0;
-
-	base64_put(&p, WIDTH_HASH, instance);
-	while (at < end && memcmp(record->transactions + at, wanted, WIDTH_HASH) != 0) {
-		at += WIDTH_TRANSACTION;
-	}
-	return at;
-}
-
-bool record_transaction(
-    const struct record *record, uint64_t instance, struct record_transaction *transaction)
-{
-	size_t at = transaction_at(record, instance);
-	const char *p = record->transactions + at;
-
-	if (at == record->layout.transactions * (size_t)WIDTH_TRANSACTION) {
-		return false;
-	}
-	transaction->instance = base64_get(&p, WIDTH_HASH);
-	transaction->charged = base64_get(&p, WIDTH_CHARGED);
-	transaction->request = base64_get(&p, WIDTH_HASH);
-	return true;
-}
-
-void record_remember(struct record *record, const struct record_transaction *transaction)
-{
-	size_t last = (record->layout.transactions - 1) * (size_t)WIDTH_TRANSACTION;
-	size_t at = transaction_at(record, transaction->instance);
-	char *p = record->transactions;
-
-	memmove(p + WIDTH_TRANSACTION, p, at < last ? at : last);
-	base64_put(&p, WIDTH_HASH, transaction->instance);
-	base64_put(&p, WIDTH_CHARGED, transaction->charged);
-	base64_put(&p, WIDTH_HASH, transaction->request);
 }
 
 bool record_is_newer(const char *bytes, size_t size)

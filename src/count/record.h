@@ -24,15 +24,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Places for transactions: how many a record has at first, and how many it grows to. */
+#define RECORD_TRANSACTIONS_MIN 3
 #define RECORD_TRANSACTIONS_MAX 64
-#define RECORD_CHARGED_MAX 262143 /* 2^18-1: what a transaction was charged, at most */
-#define RECORD_TRANSACTION_WIDTH 15
+#define RECORD_CHARGED_MAX ((1 << 30) - 1) /* what a transaction was charged, at most */
+#define RECORD_TRANSACTION_WIDTH 52
 #define RECORD_HEADER_MAX 96
 #define RECORD_CLIENT_BYTES 16
 #define RECORD_EVENTS_MAX 10000 /* the largest limit of a moving window */
 
-/* How a record is laid out. It follows from the rule, so all its keys share it. */
+/*
+ * How a record is laid out. It follows from the rule; but a record that needs more places for
+ * transactions than others gets them.
+ */
 struct record_layout {
+	bool old; /* version 2 of the format, which is read, and written in place */
 	enum strategy strategy;
 	unsigned resolution; /* sliding-window only, else 0 */
 	unsigned events; /* moving-window only, else 0: places in the log; one stays unused */
@@ -42,14 +48,30 @@ struct record_layout {
 	struct limit_window window[LIMITS_MAX];
 };
 
-/* What a counter remembers of a mail transaction. instance 0: none. */
-struct record_transaction {
-	uint64_t instance; /* 36 bits of a hash of Postfix's `instance` */
-	uint64_t charged; /* up to RECORD_CHARGED_MAX; for bytes 1 = charged */
-	uint64_t request; /* 36 bits of a hash of the last request that was charged */
+/* What a transaction was charged at a moment. */
+struct record_payment {
+	uint64_t amount; /* up to RECORD_CHARGED_MAX */
+	int64_t at_ms;
 };
 
-#define RECORD_HASH_MASK ((UINT64_C(1) << 36) - 1)
+/* What a counter remembers of a mail transaction. instance 0: none. */
+struct record_transaction {
+	uint64_t instance; /* RECORD_INSTANCE_MASK of a hash of Postfix's `instance` */
+	uint64_t request; /* RECORD_REQUEST_MASK of a hash of the last request */
+	int64_t at_ms; /* when that came first */
+	bool denied; /* the last request was charged although it was denied */
+	bool counted; /* the last request is part of charged */
+	bool ended; /* END-OF-MESSAGE was allowed */
+	bool over; /* a later transaction came on the same connection; set by record_remember */
+	uint64_t charged; /* for requests that were allowed; up to RECORD_CHARGED_MAX */
+	/* The last charge; and all before, as of the first of them that may still count. */
+	struct record_payment paid[2];
+	uint64_t connection; /* RECORD_CONNECTION_MASK of a number; 0: unknown */
+};
+
+#define RECORD_INSTANCE_MASK ((UINT64_C(1) << 36) - 1)
+#define RECORD_REQUEST_MASK ((UINT64_C(1) << 30) - 1)
+#define RECORD_CONNECTION_MASK ((UINT64_C(1) << 24) - 1)
 
 struct record {
 	struct record_layout layout;
@@ -80,6 +102,7 @@ struct record {
 /* Length in bytes of a record of this layout. */
 size_t record_size(const struct record_layout *layout);
 
+/* But for the number of transactions. */
 bool record_layout_same(const struct record_layout *a, const struct record_layout *b);
 
 /*
@@ -108,12 +131,28 @@ int record_read(struct record *record, const char *bytes, size_t size, struct er
  */
 int record_read_again(struct record *record, const char *bytes, size_t size, struct error *error);
 
-/* Finds a transaction that the record remembers; false if it does not. */
+/* Finds a transaction that the record remembers; false if it does not. Not for old layouts. */
 bool record_transaction(
     const struct record *record, uint64_t instance, struct record_transaction *transaction);
 
-/* Makes a transaction the newest. If there is no room, the oldest is forgotten. */
-void record_remember(struct record *record, const struct record_transaction *transaction);
+/*
+ * Whether the record can remember the transaction, at record->stamp_ms, without forgetting one
+ * that may be under way. Always true if it can't grow any more.
+ */
+bool record_has_place(const struct record *record, uint64_t instance);
+
+/*
+ * Makes a transaction the newest, and marks others of its connection as over. If there is no
+ * place, one is forgotten: the oldest of those that are finished, or else of all. False: nothing
+ * has changed that needs to be written.
+ */
+bool record_remember(struct record *record, const struct record_transaction *transaction);
+
+/* Forgets when transactions paid: that does not count any more. */
+void record_forget_payments(struct record *record);
+
+/* Copies the transactions of another record, as many as there are places. */
+void record_migrate_transactions(const struct record *old, struct record *record);
 
 /* An event in the log of a moving window, and the sum of the costs of all events before it. */
 struct event {
@@ -140,6 +179,12 @@ int64_t record_log_wait(
  * every possible limit is lowered, so that the sum of a full log stays in range.
  */
 void record_log_add(struct record *record, char *bytes, int64_t now_ms, uint64_t cost);
+
+/*
+ * Removes up to amount of what was charged at at_ms from a moving window's log, in bytes; then
+ * the whole record must be written at once, since the other slot's events change too.
+ */
+void record_log_take(struct record *record, char *bytes, int64_t at_ms, uint64_t amount);
 
 /*
  * Both write to bytes, record_size() long, without a NUL. record_write writes the state into

@@ -1,5 +1,5 @@
 /*
- * The bytes of a record, for record.c and record_log.c only: the widths and offsets of its fields,
+ * The bytes of a record, for record*.c only: the widths and offsets of its fields,
  * and how numbers are written. doc/counter-file.md describes the format.
  *
  * SPDX-License-Identifier: BSD-2-Clause
@@ -28,15 +28,24 @@
 #define WIDTH_COUNT_BYTES 9
 #define WIDTH_POSITION 3
 #define WIDTH_STAMP 7
-#define WIDTH_HASH 6
-#define WIDTH_CHARGED 3
-#define WIDTH_TRANSACTION RECORD_TRANSACTION_WIDTH
 #define WIDTH_CHECK 6
+
+/* Of a transaction. */
+#define WIDTH_INSTANCE 6
+#define WIDTH_STATE_FLAGS 1
+#define WIDTH_REQUEST 5
+#define WIDTH_AMOUNT 5
+#define WIDTH_PAYMENTS (2 * (WIDTH_AMOUNT + WIDTH_STAMP))
+#define WIDTH_CONNECTION 4
+#define WIDTH_OLD_TRANSACTION 15
 
 /* Above a bit for each window that has warned. */
 #define FLAG_EXCEPTION (1 << LIMITS_MAX)
 
-_Static_assert(WIDTH_TRANSACTION == WIDTH_HASH + WIDTH_CHARGED + WIDTH_HASH, "its parts");
+_Static_assert(RECORD_TRANSACTION_WIDTH ==
+	WIDTH_INSTANCE + WIDTH_STATE_FLAGS + WIDTH_REQUEST + WIDTH_AMOUNT + WIDTH_STAMP +
+	    WIDTH_PAYMENTS + WIDTH_CONNECTION,
+    "its parts");
 
 /* The fields of a slot between the decimal ones and the counts; the blank behind them too. */
 #define WIDTH_DENIALS (2 * WIDTH_DENIED_AT + 2 * WIDTH_HALF_CLIENT)
@@ -75,10 +84,16 @@ static inline size_t counts_size(const struct record_layout *layout)
 						  : 0;
 }
 
+static inline size_t transactions_size(const struct record_layout *layout)
+{
+	return layout->transactions *
+	    (size_t)(layout->old ? WIDTH_OLD_TRANSACTION : RECORD_TRANSACTION_WIDTH);
+}
+
 static inline size_t slot_size(const struct record_layout *layout)
 {
 	return decimals_size(layout) + WIDTH_STATE + counts_size(layout) +
-	    layout->transactions * (size_t)WIDTH_TRANSACTION + 1 + WIDTH_CHECK + 1;
+	    transactions_size(layout) + 1 + WIDTH_CHECK + 1;
 }
 
 static inline size_t event_size(const struct record_layout *layout)

@@ -104,6 +104,41 @@ void record_log_add(struct record *record, char *bytes, int64_t now_ms, uint64_t
 	}
 }
 
+void record_log_take(struct record *record, char *bytes, int64_t at_ms, uint64_t amount)
+{
+	uint64_t places = record->layout.events, total = record->log_total;
+	uint64_t first = (record->log_head + places - record->log_events) % places;
+	uint64_t before = record->log_events > 0 ? record_event(record, 0).before : total;
+	uint64_t running = before, kept = 0;
+
+	/* Each event is read before its place, or one in front of it, is written. */
+	for (size_t i = 0; i < record->log_events; i++) {
+		struct event event = record_event(record, i);
+		uint64_t after =
+		    i + 1 < record->log_events ? record_event(record, i + 1).before : total;
+		uint64_t cost = after - event.before;
+
+		if (event.stamp_ms == at_ms) {
+			uint64_t taken = cost < amount ? cost : amount;
+
+			cost -= taken;
+			amount -= taken;
+		}
+		if (cost > 0) {
+			char *p = bytes + event_offset(record, (first + kept++) % places);
+
+			base64_put(&p, WIDTH_STAMP, (uint64_t)event.stamp_ms);
+			base64_put(&p, count_width(&record->layout),
+			    running & count_max(&record->layout));
+			running += cost;
+		}
+	}
+	record->log_bytes = bytes;
+	record->log_events = kept;
+	record->log_head = (first + kept) % places;
+	record->log_total = running & count_max(&record->layout);
+}
+
 bool record_log_repair(struct record *record)
 {
 	uint64_t younger = 0;

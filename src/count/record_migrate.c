@@ -87,10 +87,20 @@ static void convert_windows(const struct record *old, struct record *record)
 	}
 }
 
+/* Of the windows of a moving window: warnings that were given are not given again. */
+static void copy_warnings(const struct record *old, struct record *record)
+{
+	for (unsigned i = 0; i < old->layout.windows; i++) {
+		int window = record_layout_window(&record->layout, &old->layout.window[i]);
+
+		if (window >= 0) {
+			record->warned[window] = old->warned[i];
+		}
+	}
+}
+
 void record_migrate(const struct record *old, struct record *record, char *bytes)
 {
-	unsigned transactions = old->layout.transactions;
-
 	record->stamp_ms = old->stamp_ms;
 	record->denied = old->denied;
 	record->denied_first_s = old->denied_first_s;
@@ -100,14 +110,13 @@ void record_migrate(const struct record *old, struct record *record, char *bytes
 	if (old->layout.count != record->layout.count) {
 		return;
 	}
-	if (transactions > record->layout.transactions) {
-		transactions = record->layout.transactions;
-	}
-	memcpy(record->transactions, old->transactions,
-	    transactions * (size_t)RECORD_TRANSACTION_WIDTH);
+	record_migrate_transactions(old, record);
 	if (record->layout.strategy != STRATEGY_MOVING) {
 		convert_windows(old, record);
-	} else if (old->layout.strategy == STRATEGY_MOVING) {
+		return;
+	}
+	copy_warnings(old, record);
+	if (old->layout.strategy == STRATEGY_MOVING) {
 		convert_log(old, record, bytes);
 	} else {
 		convert_to_log(old, record, bytes);

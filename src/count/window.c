@@ -60,6 +60,19 @@ void window_advance(struct window *window, enum strategy strategy, unsigned reso
 	}
 }
 
+int window_bucket(const struct window *window, enum strategy strategy, unsigned resolution,
+    int64_t now_ms, int64_t at_ms)
+{
+	int64_t age;
+
+	if (strategy == STRATEGY_FIXED) {
+		return at_ms >= calendar_start(&window->window, now_ms) ? 0 : -1;
+	}
+	age = bucket_number(&window->window, resolution, now_ms) -
+	    bucket_number(&window->window, resolution, at_ms);
+	return age > (int64_t)resolution ? -1 : age > 0 ? (int)age : 0;
+}
+
 uint64_t window_used(const struct window *window, unsigned resolution)
 {
 	uint64_t sum = 0;

@@ -52,6 +52,13 @@ bool window_same(
 void window_advance(struct window *window, enum strategy strategy, unsigned resolution,
     int64_t from_ms, int64_t to_ms);
 
+/*
+ * For a window that window_advance has brought to now_ms: index of the bucket that has what was
+ * charged at at_ms; -1 if that has left the window.
+ */
+int window_bucket(const struct window *window, enum strategy strategy, unsigned resolution,
+    int64_t now_ms, int64_t at_ms);
+
 /* What is used of a window that window_advance has brought to now. */
 uint64_t window_used(const struct window *window, unsigned resolution);
 

@@ -176,7 +176,8 @@ static void print_applying(const struct judge_finding *finding)
 	    finding->key->length - finding->key->prefix);
 	strbuf_init(&text, cost, sizeof(cost));
 	cell_format_used(finding->cost, rule->count, &text);
-	printf(", costs %s%s%s\n", cost, finding->again ? " (was charged before)" : "",
+	printf(", costs %s%s%s\n", cost,
+	    finding->again && finding->cost == 0 ? " (was charged before)" : "",
 	    rule->mode == CONFIG_OBSERVE ? ", observes only" : "");
 	print_source(finding);
 	if (finding->skipped) {
@@ -256,7 +257,7 @@ int cmd_explain(struct ctl *ctl, int argc, char **argv)
 	if (!policy_find(&request, "protocol_state", strlen("protocol_state"))) {
 		add_attribute(&request, state_that_counts(&request), &error);
 	}
-	judge = ctl_must(judge_new(&ctl->config, ctl->store));
+	judge = ctl_must(judge_new(&ctl->config, ctl->store, NULL));
 	result = judge_explain(judge, &request, &verdict, &error);
 	status = ctl_store_failed(result, &error);
 	if (status && result != STORE_FULL) {

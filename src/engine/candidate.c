@@ -28,27 +28,33 @@ static void find_effective(
 }
 
 /* Builds the record of another layout, or with other stamps, which replaces the old one. */
-static int rebuild_record(struct candidate *candidate, struct store_txn *txn,
-    struct store_item *item, struct error *error)
+static int rebuild_record(struct candidate *candidate, unsigned transactions,
+    struct store_txn *txn, struct store_item *item, struct error *error)
 {
+	struct record_layout layout = candidate->effective->layout;
 	struct record *record = &candidate->record;
 	struct record old = *record;
-	size_t size = candidate->effective->initial_size;
-	char *bytes = malloc(size);
+	size_t old_size = item->size, size;
+	char *bytes;
 
-	if (!bytes) {
-		return error_no_memory(error);
+	if (layout.transactions < transactions) {
+		layout.transactions = transactions;
 	}
-	record_init(record, &candidate->effective->layout);
-	record_write_new(record, bytes);
-	if (item->size > 0) {
-		record_migrate(&old, record, bytes);
-		record_log_clamp(record, bytes, store_txn_now_ms(txn));
-	}
-	if (store_txn_resize(txn, item, size)) {
+	size = record_size(&layout);
+	bytes = malloc(size);
+	/* This keeps the bytes that the item has, which old may point to. */
+	if (!bytes || store_txn_resize(txn, item, size > old_size ? size : old_size)) {
 		free(bytes);
 		return error_no_memory(error);
 	}
+	old.log_bytes = item->data;
+	record_init(record, &layout);
+	record_write_new(record, bytes);
+	if (old_size > 0) {
+		record_migrate(&old, record, bytes);
+		record_log_clamp(record, bytes, store_txn_now_ms(txn));
+	}
+	item->size = size;
 	memcpy(item->data, bytes, size);
 	free(bytes);
 	record_write(record, item->data);
@@ -81,11 +87,27 @@ int candidate_open(struct candidate *candidate, struct effective_limits *limits,
 		!record_layout_same(&record->layout, &candidate->effective->layout) ||
 		(candidate->ahead && record->layout.strategy == STRATEGY_MOVING) ||
 		(!item->exists && candidate->kept)) &&
-	    rebuild_record(candidate, txn, item, error)) {
+	    rebuild_record(candidate, item->size > 0 ? record->layout.transactions : 0, txn, item,
+		error)) {
 		return -1;
 	}
 	candidate->bytes = item->data;
 	record->exception = candidate->kept;
 	counter_advance(record, now_ms);
+	return 0;
+}
+
+int candidate_grow(struct candidate *candidate, struct store_txn *txn, struct store_item *item)
+{
+	unsigned transactions = 2 * candidate->record.layout.transactions;
+	struct error error;
+
+	if (transactions > RECORD_TRANSACTIONS_MAX) {
+		transactions = RECORD_TRANSACTIONS_MAX;
+	}
+	if (rebuild_record(candidate, transactions, txn, item, &error)) {
+		return -1;
+	}
+	candidate->bytes = item->data;
 	return 0;
 }

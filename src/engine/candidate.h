@@ -30,7 +30,8 @@ struct candidate {
 
 	/* The caller's. */
 	struct record_transaction transaction;
-	uint64_t cost;
+	uint64_t window_cost[LIMITS_MAX]; /* of each window of the record */
+	uint64_t cost; /* the highest of them */
 	bool again; /* this very request was charged before */
 	bool room;
 	bool skipped; /* it has no counter, and the store is full */
@@ -42,5 +43,11 @@ struct candidate {
  */
 int candidate_open(struct candidate *candidate, struct effective_limits *limits,
     struct store_txn *txn, struct store_item *item, struct error *error);
+
+/*
+ * In a change function, after candidate_open: gives the record more places for transactions. 0, or
+ * -1 if out of memory; then the record is as it was.
+ */
+int candidate_grow(struct candidate *candidate, struct store_txn *txn, struct store_item *item);
 
 #endif

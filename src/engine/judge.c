@@ -9,6 +9,7 @@
 #include "base/strbuf.h"
 #include "count/counter.h"
 #include "engine/candidate.h"
+#include "engine/charge.h"
 #include "engine/limits.h"
 #include "engine/retention.h"
 #include "engine/transaction.h"
@@ -16,9 +17,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-/* The lowest bit of a remembered request says that it was denied. */
-#define DENIED UINT64_C(1)
 
 struct judge {
 	const struct config *config;
@@ -39,7 +37,8 @@ struct judge {
 	struct error *error;
 };
 
-struct judge *judge_new(const struct config *config, struct store *store)
+struct judge *judge_new(
+    const struct config *config, struct store *store, struct transaction_memo *memo)
 {
 	struct judge *judge = calloc(1, sizeof(*judge));
 
@@ -49,10 +48,10 @@ struct judge *judge_new(const struct config *config, struct store *store)
 	judge->config = config;
 	judge->store = store;
 	judge->limits = effective_limits_new(config);
-	judge->memo = transaction_memo_new();
+	judge->memo = memo;
 	judge->candidate = calloc(config->rules + 1, sizeof(*judge->candidate));
 	judge->item = calloc(config->rules + 1, sizeof(*judge->item));
-	if (!judge->limits || !judge->memo || !judge->candidate || !judge->item) {
+	if (!judge->limits || !judge->candidate || !judge->item) {
 		judge_free(judge);
 		return NULL;
 	}
@@ -65,23 +64,9 @@ void judge_free(struct judge *judge)
 		return;
 	}
 	effective_limits_free(judge->limits);
-	transaction_memo_free(judge->memo);
 	free(judge->candidate);
 	free(judge->item);
 	free(judge);
-}
-
-/* Finds what is left to charge for the request's transaction. */
-static void find_cost(struct judge *judge, struct candidate *candidate)
-{
-	struct record_transaction *transaction = &candidate->transaction;
-	bool found = transaction_find(
-	    judge->memo, &candidate->key, &candidate->record, transaction->instance, transaction);
-
-	candidate->again =
-	    found && (transaction->request | DENIED) == (judge->request_hash | DENIED);
-	candidate->cost =
-	    request_cost(candidate->rule, &judge->request, transaction->charged, candidate->again);
 }
 
 /* The verdict shows the window of limit i as it is now. */
@@ -109,7 +94,7 @@ static bool has_room(
 	const struct rule *rule = candidate->rule;
 	const struct effective *effective = candidate->effective;
 	const struct record *record = &candidate->record;
-	bool denied_before = candidate->again && (candidate->transaction.request & DENIED);
+	bool denied_before = candidate->again && candidate->transaction.denied;
 	uint64_t amount = denied_before ? request_amount(rule, &judge->request) : candidate->cost;
 
 	verdict->rule = rule;
@@ -122,18 +107,21 @@ static bool has_room(
 	for (unsigned i = 0; amount > 0 && i < effective->limits.n; i++) {
 		const struct limit *limit = &effective->limits.at[i];
 		unsigned window = effective->window[i];
+		uint64_t cost = candidate->window_cost[window];
 		int64_t wait_ms;
 
-		if (counter_wait(record, window, limit->count, candidate->cost) == 0) {
+		if ((cost == 0 && !denied_before) ||
+		    counter_wait(record, window, limit->count, cost) == 0) {
 			continue;
 		}
-		wait_ms = counter_wait(record, window, limit->count, amount);
+		wait_ms =
+		    counter_wait(record, window, limit->count, denied_before ? amount : cost);
 		if (verdict->limit && wait_ms <= verdict->wait_ms) {
 			continue;
 		}
 		show_window(candidate, i, verdict);
 		verdict->wait_ms = wait_ms;
-		verdict->used += candidate->cost;
+		verdict->used += cost;
 	}
 	return verdict->limit == NULL;
 }
@@ -143,37 +131,6 @@ static void add_note(struct judge *judge, const struct verdict *note)
 	if (judge->notes->notes < VERDICT_NOTES_MAX) {
 		judge->notes->note[judge->notes->notes++] = *note;
 	}
-}
-
-/* Whether the record has changed. */
-static bool charge(struct judge *judge, struct candidate *candidate, bool denied)
-{
-	struct record_transaction *transaction = &candidate->transaction;
-
-	if (candidate->cost > 0) {
-		counter_charge(&candidate->record, candidate->bytes, candidate->cost);
-		if (!denied) {
-			uint64_t cost = candidate->rule->count == COUNT_BYTES ? 1 : candidate->cost;
-
-			transaction->charged += cost;
-			if (transaction->charged > RECORD_CHARGED_MAX) {
-				transaction->charged = RECORD_CHARGED_MAX;
-			}
-		}
-		transaction->request = judge->request_hash | (denied ? DENIED : 0);
-		if (transaction->instance) {
-			record_remember(&candidate->record, transaction);
-		}
-		return true;
-	} else if (!denied && candidate->again && (transaction->request & DENIED)) {
-		/* It was charged when it was denied. Now it passes, and is like any other. */
-		transaction->charged +=
-		    request_cost(candidate->rule, &judge->request, transaction->charged, false);
-		transaction->request &= ~DENIED;
-		record_remember(&candidate->record, transaction);
-		return true;
-	}
-	return false;
 }
 
 /* The request is allowed: shows the window that is nearest to its limit. */
@@ -341,7 +298,7 @@ static enum store_result decide(
 		if (candidate->skipped) {
 			continue;
 		}
-		find_cost(judge, candidate);
+		charge_find_cost(candidate, judge->memo, &judge->request, judge->request_hash);
 		candidate->room = has_room(judge, candidate, &own);
 		if (denied || candidate->room) {
 			continue;
@@ -372,7 +329,8 @@ static enum store_result decide(
 		if (!denied || candidate->rule->count_denied) {
 			forget_warnings(candidate);
 			/* A warning that the record did not keep would be given again. */
-			if (charge(judge, candidate, denied != NULL)) {
+			if (charge_request(candidate, &judge->request, judge->request_hash,
+				denied != NULL, txn, &item[i])) {
 				changed = true;
 				note_warnings(judge, candidate);
 			}
@@ -405,11 +363,11 @@ static void find_candidates(
 
 		instance = hash_keyed(secret, judge->request.instance->value,
 			       judge->request.instance->value_length) &
-		    RECORD_HASH_MASK;
+		    RECORD_INSTANCE_MASK;
 		/* 0 stands for none. */
 		instance += instance == 0;
 		judge->request_hash =
-		    ((hash + (uint64_t)judge->request.state) << 1) & RECORD_HASH_MASK;
+		    (hash + (uint64_t)judge->request.state) & RECORD_REQUEST_MASK;
 	}
 	judge->candidates = 0;
 	for (size_t i = 0; i < config->rules; i++) {
@@ -496,7 +454,7 @@ void judge_request(struct judge *judge, const struct policy_request *request,
 	for (size_t i = 0; i < judge->candidates; i++) {
 		if (judge->candidate[i].transaction.instance && !judge->candidate[i].skipped) {
 			transaction_keep(judge->memo, &judge->candidate[i].key,
-			    &judge->candidate[i].transaction);
+			    judge->candidate[i].rule->count, &judge->candidate[i].transaction);
 		}
 	}
 }

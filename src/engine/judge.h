@@ -12,6 +12,7 @@
 #include "policy/protocol.h"
 #include "engine/limits.h"
 #include "engine/request.h"
+#include "engine/transaction.h"
 #include "store/store.h"
 
 struct judge;
@@ -48,15 +49,19 @@ struct verdict_notes {
 	size_t notes;
 };
 
-/* config and store are used until judge_free. NULL if out of memory. */
-struct judge *judge_new(const struct config *config, struct store *store);
+/*
+ * config, store and memo are used until judge_free. memo may be NULL if the judge only explains.
+ * NULL if out of memory.
+ */
+struct judge *judge_new(
+    const struct config *config, struct store *store, struct transaction_memo *memo);
 void judge_free(struct judge *judge);
 
 /*
  * Judges a request. If every rule that applies has room, all are charged in one step; otherwise,
- * only those with count_denied are. A request that was charged before, by this process or another,
- * is not charged again. VERDICT_ERROR: the counters can't be used, or a new one can't be made while
- * the existing ones have room; error says why.
+ * only those with count_denied are. What a request was charged before, by this process or another,
+ * is not charged again while it counts. VERDICT_ERROR: the counters can't be used, or a new one
+ * can't be made while the existing ones have room; error says why.
  */
 void judge_request(struct judge *judge, const struct policy_request *request,
     struct verdict *verdict, struct verdict_notes *notes, struct error *error);

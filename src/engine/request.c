@@ -54,17 +54,10 @@ uint64_t request_amount(const struct rule *rule, const struct request *request)
 	}
 }
 
-uint64_t request_cost(
-    const struct rule *rule, const struct request *request, uint64_t charged, bool again)
+uint64_t request_cost(const struct rule *rule, const struct request *request, uint64_t charged)
 {
 	uint64_t amount = request_amount(rule, request);
 
-	if (again) {
-		return 0;
-	}
-	if (rule->count == COUNT_BYTES) {
-		return charged ? 0 : amount;
-	}
 	if (rule->count == COUNT_RECIPIENTS && request->state == REQUEST_RCPT) {
 		return amount;
 	}

@@ -35,12 +35,8 @@ void request_init(struct request *request, const struct policy_request *policy);
  */
 uint64_t request_amount(const struct rule *rule, const struct request *request);
 
-/*
- * The cost of the request after charged for its transaction. again: the last charge was for this
- * very request, which Postfix sends a second time, perhaps from another restriction list.
- */
-uint64_t request_cost(
-    const struct rule *rule, const struct request *request, uint64_t charged, bool again);
+/* The cost of a new request after charged for its transaction. */
+uint64_t request_cost(const struct rule *rule, const struct request *request, uint64_t charged);
 
 /* How many matches of the rule hold before the first that does not; rule->matches: all. */
 unsigned request_matches(const struct rule *rule, const struct policy_request *request);

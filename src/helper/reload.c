@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define CHECK_EVERY_MS 250
 /* A file that was written to more recently may be incomplete. */
@@ -93,7 +94,7 @@ static int keep_places(
 
 /* Adds to a setup with a good configuration what judges by it. 0, or -1 and why. */
 static int complete_setup(
-    const struct reload *reload, struct setup *setup, struct strbuf *notice, struct error *error)
+    struct reload *reload, struct setup *setup, struct strbuf *notice, struct error *error)
 {
 	struct config *config = &setup->config;
 	struct store_options options;
@@ -110,7 +111,13 @@ static int complete_setup(
 	if (!setup->store) {
 		return -1;
 	}
-	setup->judge = judge_new(config, setup->store);
+	if (!reload->memo) {
+		reload->memo = transaction_memo_new((uint64_t)getpid());
+	}
+	if (!reload->memo) {
+		return error_no_memory(error);
+	}
+	setup->judge = judge_new(config, setup->store, reload->memo);
 	return setup->judge ? 0 : error_no_memory(error);
 }
 
@@ -273,4 +280,5 @@ bool reload_is_news(struct reload *reload, const char *text)
 void reload_stop(struct reload *reload)
 {
 	drop_setup(&reload->setup[reload->in_force]);
+	transaction_memo_free(reload->memo);
 }

@@ -35,6 +35,7 @@ struct reload {
 	const char *path;
 	struct setup setup[2]; /* the one in force, and room for its successor */
 	unsigned in_force;
+	struct transaction_memo *memo; /* what the process knows, whatever the configuration */
 	struct config_stamp stamp; /* of the file that was read last, good or bad */
 	struct config_stamp seen; /* of a changed file that has not been read yet */
 	int64_t seen_ms;

@@ -35,6 +35,7 @@ struct store_backend {
 	void (*recheck)(struct store *store); /* NULL: nothing to do */
 	const char *(*notice)(struct store *store); /* NULL: there never is one */
 	const char *(*get)(struct store_txn *txn, const char *key, size_t key_length, size_t *size);
+	bool (*has_room)(struct store_txn *txn, size_t size); /* NULL: there always is */
 };
 
 /* A buffer that grows, for copies of records. Zero it at first; free(bytes) at the end. */

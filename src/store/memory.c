@@ -150,6 +150,13 @@ static enum store_result memory_fits(
 	return check_size(memory, bytes, error);
 }
 
+static bool memory_has_room(struct store_txn *txn, size_t size)
+{
+	uint64_t max_size = txn->store->options.max_size;
+
+	return size <= max_size && ((struct memory *)txn->store)->bytes <= max_size - size;
+}
+
 static enum store_result memory_update(struct store *store, struct store_item *item, size_t items,
     store_change *change, void *data, struct error *error)
 {
@@ -309,4 +316,5 @@ const struct store_backend store_memory = {
     .maintain = memory_maintain,
     .status = memory_status,
     .get = memory_get,
+    .has_room = memory_has_room,
 };

@@ -114,6 +114,12 @@ const char *store_txn_get(struct store_txn *txn, const char *key, size_t key_len
 int store_txn_resize(struct store_txn *txn, struct store_item *item, size_t size);
 
 /*
+ * Whether a record may grow to that size only because that is better: that does not bring the
+ * database near max_size, and the disk is not full.
+ */
+bool store_txn_has_room(struct store_txn *txn, size_t size);
+
+/*
  * A store at a location, which is copied. Nothing is opened before it is needed. codec and what
  * it points at must outlive the store. NULL and why: no such backend, or out of memory.
  */

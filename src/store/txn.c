@@ -56,6 +56,11 @@ const char *store_txn_get(struct store_txn *txn, const char *key, size_t key_len
 	return txn->store->backend->get(txn, key, key_length, size);
 }
 
+bool store_txn_has_room(struct store_txn *txn, size_t size)
+{
+	return !txn->store->backend->has_room || txn->store->backend->has_room(txn, size);
+}
+
 enum store_result store_no_memory(struct error *error)
 {
 	error_no_memory(error);

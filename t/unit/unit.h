@@ -113,10 +113,10 @@ static inline int64_t next_moment(uint64_t *seed, int64_t length_ms, int64_t wai
 	}
 }
 
-/* The layout whose header is "2 s12 m8 1h,1d", or the like: see record.h. */
+/* The layout whose header is "3 s12 m8 1h,1d", or the like: see record.h. */
 static inline struct record_layout layout_of(const char *header)
 {
-	struct record_layout layout = {.windows = 0};
+	struct record_layout layout = {.old = header[0] == '2'};
 	char strategy = header[2], count = 'm', windows[64] = "", *next = windows;
 	unsigned number = strategy == 'f' ? 0 : (unsigned)atoi(header + 3);
 	const char *name;

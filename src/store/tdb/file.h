@@ -263,6 +263,7 @@ struct update {
 };
 file_operation update_run; /* data: struct update */
 file_operation update_fits; /* data: struct update, without change; see store_fits */
+bool update_has_room(struct store_txn *txn, size_t size); /* see store.h, store_txn_has_room */
 
 struct walk {
 	store_visit *visit;

@@ -211,4 +211,5 @@ const struct store_backend store_tdb = {
     .recheck = guard_recheck,
     .notice = guard_notice,
     .get = read_get,
+    .has_room = update_has_room,
 };

@@ -146,6 +146,16 @@ static bool disk_is_full(const struct file *file)
 	    tdb_map_size(file->tdb) + step / 2 < file->store.options.max_size;
 }
 
+bool update_has_room(struct store_txn *txn, size_t size)
+{
+	const struct file *file = (const struct file *)txn->store;
+	/* TDB makes room for a hundred of them, and for the recovery of the TDB transaction. */
+	uint64_t step = (uint64_t)size * 128, max_size = file->store.options.max_size;
+
+	return step <= max_size && tdb_map_size(file->tdb) <= max_size - step &&
+	    !disk_is_full(file);
+}
+
 static enum store_result full(struct file *file, struct error *error)
 {
 	uint64_t max_size = file->store.options.max_size;

@@ -18,7 +18,7 @@
 #define DAY (24 * HOUR)
 #define NEVER WINDOW_NEVER
 
-static const char *const headers[] = {"2 f m8 1h,1d", "2 s12 m8 1h,1d", "2 m20 m8 1h,1d"};
+static const char *const headers[] = {"3 f m8 1h,1d", "3 s12 m8 1h,1d", "3 m20 m8 1h,1d"};
 
 static char bytes[65536];
 
@@ -99,7 +99,7 @@ static void test_moving(void **state)
 	struct record record;
 
 	(void)state;
-	new_record(&record, "2 m1000 r1 5m,1h", bytes);
+	new_record(&record, "3 m1000 r1 5m,1h", bytes);
 	while (log.events < 500) {
 		uint64_t cost = random_below(&seed, 4), limit = 4 + random_below(&seed, 40);
 
@@ -323,67 +323,6 @@ static void test_denied_client(void **state)
 	}
 }
 
-/* Each letter of heard is a transaction, charged once more each time. */
-static void test_transactions(void **state)
-{
-	static const struct {
-		const char *header, *heard, *remembered; /* newest first, '.' for none */
-	} cases[] = {
-	    {"2 f m4 1h", "", "...."},
-	    {"2 f m4 1h", "a", "a..."},
-	    {"2 f m4 1h", "abc", "cba."},
-	    {"2 f m4 1h", "abcd", "dcba"},
-	    {"2 f m4 1h", "abcde", "edcb"},
-	    {"2 f m4 1h", "aa", "a..."},
-	    {"2 f m4 1h", "abcda", "adcb"},
-	    {"2 f m4 1h", "abcdb", "bdca"},
-	    {"2 f m4 1h", "abcdd", "dcba"},
-	    {"2 f m4 1h", "abcdae", "eadc"},
-	    {"2 f m4 1h", "abab", "ba.."},
-	    {"2 s2 r1 1h", "ab", "b"},
-	    {"2 s2 r1 1h", "abb", "b"},
-	    {"2 m2 b2 1h", "aba", "ab"},
-	    {"2 m2 b2 1h", "abac", "ca"},
-	};
-
-	static const char digits[] =
-	    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
-
-	(void)state;
-	for (size_t i = 0; i < COUNT_OF(cases); i++) {
-		const char *heard = cases[i].heard;
-		uint64_t times[128] = {0};
-		struct record record;
-
-		new_record(&record, cases[i].header, bytes);
-		for (const unsigned char *p = (const unsigned char *)heard; *p; p++) {
-			struct record_transaction transaction = {*p, ++times[*p], 77};
-
-			record_remember(&record, &transaction);
-			write_and_read(&record);
-		}
-		for (unsigned j = 0; j < record.layout.transactions; j++) {
-			/* A letter is 64 and what the last of six digits stands for. */
-			const char *p = record.transactions + j * RECORD_TRANSACTION_WIDTH;
-			char letter = (char)(64 + (strchr(digits, p[5]) - digits));
-			char expected = cases[i].remembered[j];
-
-			check((p[4] == '0' ? '.' : letter) == expected, "\"%s\": not %c at %u",
-			    heard, expected, j);
-		}
-		for (unsigned char c = 'a'; c < 'g'; c++) {
-			struct record_transaction transaction;
-			bool found = record_transaction(&record, c, &transaction);
-
-			check(found == (strchr(cases[i].remembered, c) != NULL), "\"%s\": %c",
-			    heard, c);
-			check(!found ||
-				(transaction.charged == times[c] && transaction.request == 77),
-			    "\"%s\": %c is not as it was", heard, c);
-		}
-	}
-}
-
 /* A window is found by its length; a fixed one by its unit too. */
 static void test_window(void **state)
 {
@@ -402,10 +341,10 @@ static void test_window(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
-		new_record(&record, "2 s12 m8 1h,24h,1w", bytes);
+		new_record(&record, "3 s12 m8 1h,24h,1w", bytes);
 		check(record_layout_window(&record.layout, &cases[i].window) == cases[i].sliding,
 		    "sliding %zu", i);
-		new_record(&record, "2 f m8 1h,24h,1w", bytes);
+		new_record(&record, "3 f m8 1h,24h,1w", bytes);
 		check(record_layout_window(&record.layout, &cases[i].window) == cases[i].fixed,
 		    "fixed %zu", i);
 	}
@@ -421,7 +360,6 @@ int main(void)
 	    cmocka_unit_test(test_set_back),
 	    cmocka_unit_test(test_fixed_set_back),
 	    cmocka_unit_test(test_denied_client),
-	    cmocka_unit_test(test_transactions),
 	    cmocka_unit_test(test_window),
 	};
 

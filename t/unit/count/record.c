@@ -20,9 +20,9 @@
 #define DENIED_MAX 9999999
 #define START_MS INT64_C(1705312800000) /* 2024-01-15 10:00 UTC */
 
-static const char *const headers[] = {"2 s12 m8 1h,1d", "2 f m2 1h,1d", "2 f m8 1h", "2 s3 b1 1h",
-    "2 m5 r2 1h,1d", "2 m2 b1 1h", "2 m5 m8 1d", "2 f r64 1M", "2 s1 r1 1s", "2 m300 m8 1w",
-    "2 s60 b64 1s,1m,1h,1d,1w,1M,1y,10000y"};
+static const char *const headers[] = {"3 s12 m8 1h,1d", "3 f m2 1h,1d", "3 f m8 1h", "3 s3 b1 1h",
+    "3 m5 r2 1h,1d", "3 m2 b1 1h", "3 m5 m8 1d", "3 f r64 1M", "3 s1 r1 1s", "3 m300 m8 1w",
+    "3 s60 b64 1s,1m,1h,1d,1w,1M,1y,10000y"};
 #define SMALL_HEADERS 7 /* as many of them are tested byte by byte */
 
 /* Changes everything that a writer may change, and writes it. */
@@ -46,9 +46,19 @@ static void change(struct record *record, char *bytes, uint64_t *seed)
 		}
 	}
 	for (unsigned i = 0; i < layout->transactions; i++) {
-		record_remember(record,
-		    &(struct record_transaction){random_next(seed) >> 28,
-			random_below(seed, RECORD_CHARGED_MAX + 1), random_next(seed) >> 28});
+		struct record_transaction transaction = {.instance = 1 + (random_next(seed) >> 29),
+		    .request = random_next(seed) >> 34,
+		    .charged = random_below(seed, RECORD_CHARGED_MAX + 1),
+		    .denied = random_below(seed, 2),
+		    .counted = random_below(seed, 2),
+		    .ended = random_below(seed, 2),
+		    .connection = random_below(seed, 4)};
+
+		for (unsigned j = 0; j < 2; j++) {
+			transaction.paid[j].amount = random_below(seed, RECORD_CHARGED_MAX + 1);
+			transaction.paid[j].at_ms = (int64_t)(random_next(seed) >> 22);
+		}
+		record_remember(record, &transaction);
 	}
 	if (layout->strategy == STRATEGY_MOVING) {
 		record_log_add(record, bytes, record->stamp_ms, 1 + random_below(seed, 1000));
@@ -232,30 +242,33 @@ static void check_bad(const char *start, size_t size, const char *expected)
 static void test_bad_records(void **state)
 {
 	static const char no_check[] = "neither of its two slots has a good checksum";
-	static const char no_version[] = "not a counter of version 2";
+	static const char no_version[] = "not a counter of version 3";
 	static const struct {
 		const char *start;
 		size_t size;
 		const char *error;
 	} cases[] = {
+	    {"3 m5 m8 1d|", 1112, no_check},
+	    {"3 f m8 1h|", 1020, no_check},
+	    {"3 m5 m8 1d|", 1113, "1113 bytes long instead of 1112"},
+	    {"3 m5 m8 1d|", 1111, "1111 bytes long instead of 1112"},
+	    {"3 m5 m8 1d|", 11, "11 bytes long instead of 1112"},
+	    {"3 f m8 1h|", 1112, "1112 bytes long instead of 1020"},
+	    /* The version before this one. */
 	    {"2 m5 m8 1d|", 520, no_check},
-	    {"2 f m8 1h|", 428, no_check},
-	    {"2 m5 m8 1d|", 521, "521 bytes long instead of 520"},
-	    {"2 m5 m8 1d|", 519, "519 bytes long instead of 520"},
-	    {"2 m5 m8 1d|", 11, "11 bytes long instead of 520"},
-	    {"2 f m8 1h|", 520, "520 bytes long instead of 428"},
-	    {"1 m5 m8 1d|", 520, no_version},
-	    {"3 m5 m8 1d|", 520, no_version},
-	    {"20 m5 m8 1d|", 521, no_version},
+	    {"2 m5 m8 1d|", 1112, "1112 bytes long instead of 520"},
+	    {"1 m5 m8 1d|", 1112, no_version},
+	    {"4 m5 m8 1d|", 1112, no_version},
+	    {"30 m5 m8 1d|", 1113, no_version},
 	};
 	/* None of these is a layout. */
-	static const char *const junk[] = {"", "|", "||||||||||||", "2|", "2 s12 m8 |", "2 s12 m8|",
-	    "2 s12|", "2 s0 m8 1h|", "2 s61 m8 1h|", "2 s m8 1h|", "2 s-1 m8 1h|", "2 x12 m8 1h|",
-	    "2 f12 m8 1h|", "2 m1 m8 1h|", "2 m10003 m8 1h|", "2 s12 x8 1h|", "2 s12 m0 1h|",
-	    "2 s12 m65 1h|", "2 s12 m 1h|", "2 s12 m99999999999999999999 1h|", "2 s12 m8 1x|",
-	    "2 s12 m8 0h|", "2 s12 m8 ,1h|", "2 s12 m8 1h 1d|", "2s12 m8 1h|",
-	    "2 s12 m8 1s,2s,3s,4s,5s,6s,7s,8s,9s|", "2 s12         |", "2 f      |",
-	    "2 s12 m8 1h,1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h|"};
+	static const char *const junk[] = {"", "|", "||||||||||||", "3|", "3 s12 m8 |", "3 s12 m8|",
+	    "3 s12|", "3 s0 m8 1h|", "3 s61 m8 1h|", "3 s m8 1h|", "2 s-1 m8 1h|", "2 x12 m8 1h|",
+	    "3 f12 m8 1h|", "3 m1 m8 1h|", "3 m10003 m8 1h|", "3 s12 x8 1h|", "3 s12 m0 1h|",
+	    "3 s12 m65 1h|", "3 s12 m 1h|", "3 s12 m99999999999999999999 1h|", "3 s12 m8 1x|",
+	    "3 s12 m8 0h|", "3 s12 m8 ,1h|", "3 s12 m8 1h 1d|", "3s12 m8 1h|",
+	    "3 s12 m8 1s,2s,3s,4s,5s,6s,7s,8s,9s|", "3 s12         |", "3 f      |",
+	    "3 s12 m8 1h,1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h1h|"};
 	static const size_t sizes[] = {0, 1, 9, 10, 11, 20, 40, 100, 300, 1000};
 
 	(void)state;
@@ -270,10 +283,10 @@ static void test_bad_records(void **state)
 /* Headers that say the same as a writer's in another way. */
 static void test_other_spellings(void **state)
 {
-	static const char *const starts[] = {"2 s12 m8 1h,|",
-	    "2 s0000000000000000000000000000000012 m8 1h|",
-	    "2 s12 m8 0000000000000000000000000000000001h|"};
-	struct record_layout layout = layout_of("2 s12 m8 1h");
+	static const char *const starts[] = {"3 s12 m8 1h,|",
+	    "3 s0000000000000000000000000000000012 m8 1h|",
+	    "3 s12 m8 0000000000000000000000000000000001h|"};
+	struct record_layout layout = layout_of("3 s12 m8 1h");
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(starts); i++) {
@@ -321,25 +334,26 @@ static void test_convert(void **state)
 		const char *from, *to;
 		uint64_t used[3];
 	} cases[] = {
-	    {"window gained", "2 s12 m8 1h,1d", "2 s12 m8 1h,1d,1w", {2, 5, 0}},
-	    {"window lost", "2 s12 m8 1h,1w,1d", "2 s12 m8 1d,1h", {5, 2}},
-	    {"other unit", "2 s12 m8 1h,1d", "2 s12 m8 60m,24h", {2, 5}},
-	    {"finer", "2 s12 m8 1h,1d", "2 s60 m8 1h,1d", {2, 5}},
-	    {"sliding to fixed", "2 s12 m8 1h,1d", "2 f m8 1h,1d", {2, 5}},
-	    {"fixed to sliding", "2 f m8 1d,1h", "2 s12 m8 1h,1d", {2, 5}},
-	    {"sliding to moving", "2 s12 m8 1h,1d", "2 m11 m8 1h,1d,1w", {2, 5, 5}},
-	    {"fixed to moving", "2 f m8 1d,1h", "2 m11 m8 1h,1d", {2, 5}},
-	    {"moving to sliding", "2 m11 m8 1h,1d", "2 s12 m8 1d,1h", {5, 2}},
-	    {"moving to fixed", "2 m11 m8 1h,1d", "2 f m8 1h,1d,1w", {2, 5, 0}},
-	    {"longer log", "2 m11 m8 1h", "2 m300 m8 1h,1d", {2, 5}},
-	    {"log for one event", "2 m11 m8 1h,1d", "2 m2 m8 1h,1d", {5, 5}},
-	    {"fewer transactions", "2 s12 m8 1h,1d", "2 s12 m1 1h,1d", {2, 5}},
-	    {"more transactions", "2 m11 m8 1h,1d", "2 m11 m64 1h,1d", {2, 5}},
-	    {"other count", "2 s12 m8 1h,1d", "2 s12 r8 1h,1d", {0, 0}},
-	    {"other count, moving", "2 m11 r8 1h,1d", "2 m11 b8 1h,1d", {0, 0}},
+	    {"window gained", "3 s12 m8 1h,1d", "3 s12 m8 1h,1d,1w", {2, 5, 0}},
+	    {"window lost", "3 s12 m8 1h,1w,1d", "3 s12 m8 1d,1h", {5, 2}},
+	    {"other unit", "3 s12 m8 1h,1d", "3 s12 m8 60m,24h", {2, 5}},
+	    {"finer", "3 s12 m8 1h,1d", "3 s60 m8 1h,1d", {2, 5}},
+	    {"sliding to fixed", "3 s12 m8 1h,1d", "3 f m8 1h,1d", {2, 5}},
+	    {"fixed to sliding", "3 f m8 1d,1h", "3 s12 m8 1h,1d", {2, 5}},
+	    {"sliding to moving", "3 s12 m8 1h,1d", "3 m11 m8 1h,1d,1w", {2, 5, 5}},
+	    {"fixed to moving", "3 f m8 1d,1h", "3 m11 m8 1h,1d", {2, 5}},
+	    {"moving to sliding", "3 m11 m8 1h,1d", "3 s12 m8 1d,1h", {5, 2}},
+	    {"moving to fixed", "3 m11 m8 1h,1d", "3 f m8 1h,1d,1w", {2, 5, 0}},
+	    {"longer log", "3 m11 m8 1h", "3 m300 m8 1h,1d", {2, 5}},
+	    {"log for one event", "3 m11 m8 1h,1d", "3 m2 m8 1h,1d", {5, 5}},
+	    {"fewer transactions", "3 s12 m8 1h,1d", "3 s12 m1 1h,1d", {2, 5}},
+	    {"more transactions", "3 m11 m8 1h,1d", "3 m11 m64 1h,1d", {2, 5}},
+	    {"other count", "3 s12 m8 1h,1d", "3 s12 r8 1h,1d", {0, 0}},
+	    {"other count, moving", "3 m11 r8 1h,1d", "3 m11 b8 1h,1d", {0, 0}},
 	};
 	static const uint8_t client[RECORD_CLIENT_BYTES] = {0x20, 0x01, 0x0d, 0xb8, [15] = 9};
-	const struct record_transaction transaction = {1234, 5, 6789};
+	const struct record_transaction transaction = {
+	    .instance = 1234, .charged = 5, .request = 6789};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -381,8 +395,8 @@ static void test_convert(void **state)
 /* No event of a window is forgotten when the resolution or the strategy changes. */
 static void test_convert_keeps_use(void **state)
 {
-	static const char *const from[] = {"2 s12 m8 1h,1d", "2 s1 m8 1h,1d", "2 m99 m8 1d,1h"};
-	static const char *const to[] = {"2 s60 m8 1d,1h", "2 s3 m8 1h,1d", "2 m99 m8 1h,1d"};
+	static const char *const from[] = {"3 s12 m8 1h,1d", "3 s1 m8 1h,1d", "3 m99 m8 1d,1h"};
+	static const char *const to[] = {"3 s60 m8 1d,1h", "3 s3 m8 1h,1d", "3 m99 m8 1h,1d"};
 	uint64_t seed = random_seed("converted records", 1123581);
 
 	(void)state;
@@ -433,8 +447,8 @@ static void look(const char *bytes, unsigned slot, struct seen *seen)
 /* Each slot says in decimal when it was charged, how many denials there were, what is used. */
 static void test_decimal(void **state)
 {
-	static const char *const layouts[] = {"2 s12 r8 1h,1d", "2 f m8 1h,1d", "2 m99 r8 1h,1d",
-	    "2 s60 b8 1h,1d", "2 f b1 1h,1d", "2 m99 b8 1h,1d"};
+	static const char *const layouts[] = {"3 s12 r8 1h,1d", "3 f m8 1h,1d", "3 m99 r8 1h,1d",
+	    "3 s60 b8 1h,1d", "3 f b1 1h,1d", "3 m99 b8 1h,1d"};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(layouts); i++) {
@@ -477,10 +491,10 @@ static void test_decimal(void **state)
 /* A key with two windows takes at most 1,000 bytes of the file, of which TDB takes its part. */
 static void test_size(void **state)
 {
-	struct record_layout layout = layout_of("2 s12 r8 1h,1d");
+	struct record_layout layout = layout_of("3 s12 r3 1h,1d");
 
 	(void)state;
-	check(record_size(&layout) <= 751, "%zu bytes", record_size(&layout));
+	check(record_size(&layout) <= 823, "%zu bytes", record_size(&layout));
 }
 
 /* Numbers that fill their fields, for a person too; a number that is too large stays largest. */
@@ -491,11 +505,11 @@ static void test_decimal_saturation(void **state)
 		uint64_t charge, denied;
 		unsigned long long used, shown_denied;
 	} cases[] = {
-	    {"2 s12 r8 1h,1d", LIMIT_COUNT_MAX, 9999999, 68719476735, 9999999},
-	    {"2 s12 r8 1h,1d", LIMIT_COUNT_MAX, 10000000, 68719476735, 9999999},
-	    {"2 s12 r8 1h,1d", UINT64_C(1) << 40, UINT64_C(1) << 40, 68719476735, 9999999},
-	    {"2 f b8 1h,1d", LIMIT_BYTES_MAX, 1, 18014398509481983, 1},
-	    {"2 f b8 1h,1d", LIMIT_BYTES_MAX + UINT64_C(1), 1, 18014398509481983, 1},
+	    {"3 s12 r8 1h,1d", LIMIT_COUNT_MAX, 9999999, 68719476735, 9999999},
+	    {"3 s12 r8 1h,1d", LIMIT_COUNT_MAX, 10000000, 68719476735, 9999999},
+	    {"3 s12 r8 1h,1d", UINT64_C(1) << 40, UINT64_C(1) << 40, 68719476735, 9999999},
+	    {"3 f b8 1h,1d", LIMIT_BYTES_MAX, 1, 18014398509481983, 1},
+	    {"3 f b8 1h,1d", LIMIT_BYTES_MAX + UINT64_C(1), 1, 18014398509481983, 1},
 	};
 	char bytes[4096] = "";
 	struct record record, read;
@@ -514,7 +528,7 @@ static void test_decimal_saturation(void **state)
 		    "case %zu: %llu used, %llu denied", i, seen.used[0], seen.denied);
 	}
 	/* Sub-buckets that are full, one after the other: more than the decimal field holds. */
-	new_record(&record, "2 s12 r8 1h,1d", bytes);
+	new_record(&record, "3 s12 r8 1h,1d", bytes);
 	for (unsigned step = 0; step < 13; step++) {
 		uint64_t used = (step + UINT64_C(1)) * LIMIT_COUNT_MAX;
 
@@ -537,7 +551,7 @@ static void test_newest_bucket(void **state)
 
 	(void)state;
 	for (unsigned round = 0; round < 2000; round++) {
-		const char *header = round % 2 ? "2 s12 r8 1h,1d" : "2 s60 b1 1h,1d";
+		const char *header = round % 2 ? "3 s12 r8 1h,1d" : "3 s60 b1 1h,1d";
 		char bytes[8192] = "";
 		struct record record, read;
 		struct error error;
@@ -593,11 +607,11 @@ static void test_saturation(void **state)
 	static const struct {
 		const char *header;
 		uint64_t most, used;
-	} cases[] = {{"2 f m2 1h", LIMIT_COUNT_MAX, LIMIT_COUNT_MAX},
-	    {"2 f b2 1h", LIMIT_BYTES_MAX, LIMIT_BYTES_MAX},
-	    {"2 s12 r2 1h", LIMIT_COUNT_MAX, LIMIT_COUNT_MAX},
+	} cases[] = {{"3 f m2 1h", LIMIT_COUNT_MAX, LIMIT_COUNT_MAX},
+	    {"3 f b2 1h", LIMIT_BYTES_MAX, LIMIT_BYTES_MAX},
+	    {"3 s12 r2 1h", LIMIT_COUNT_MAX, LIMIT_COUNT_MAX},
 	    /* The most that one event may count, so that five of them have a sum, and 5. */
-	    {"2 m5 b2 1h", LIMIT_BYTES_MAX, LIMIT_BYTES_MAX / 5 + 5}};
+	    {"3 m5 b2 1h", LIMIT_BYTES_MAX, LIMIT_BYTES_MAX / 5 + 5}};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -628,7 +642,7 @@ static void test_saturation(void **state)
 /* A log that is never empty counts right when the sum of all its costs wraps around. */
 static void test_endless_log(void **state)
 {
-	static const char *const headers[] = {"2 m5 m8 1h", "2 m10002 b8 1h"};
+	static const char *const headers[] = {"3 m5 m8 1h", "3 m10002 b8 1h"};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(headers); i++) {
@@ -662,11 +676,11 @@ static void test_before_1970(void **state)
 	struct record old, record;
 
 	(void)state;
-	new_record(&old, "2 f m8 100y,9000y", old_bytes);
+	new_record(&old, "3 f m8 100y,9000y", old_bytes);
 	counter_advance(&old, START_MS);
 	old.window[0].bucket[0] = 3;
 	old.window[1].bucket[0] = 5;
-	new_record(&record, "2 m9 m8 100y,9000y", bytes);
+	new_record(&record, "3 m9 m8 100y,9000y", bytes);
 	record_migrate(&old, &record, bytes);
 	check(counter_used(&record, 1) == 5, "%llu used of the longer window",
 	    (unsigned long long)counter_used(&record, 1));
@@ -681,7 +695,7 @@ static void test_saturated_log(void **state)
 	struct error error;
 
 	(void)state;
-	new_record(&record, "2 m5 m8 1h", bytes);
+	new_record(&record, "3 m5 m8 1h", bytes);
 	counter_advance(&record, START_MS);
 	counter_charge(&record, bytes, LIMIT_COUNT_MAX);
 	counter_advance(&record, START_MS + 2 * HOUR);
@@ -708,7 +722,7 @@ static void test_log(void **state)
 		struct record record;
 		struct error error = {""};
 
-		new_record(&record, "2 m5 m8 1h", bytes);
+		new_record(&record, "3 m5 m8 1h", bytes);
 		for (size_t j = 0; j < COUNT_OF(stamps_ms); j++) {
 			record_log_add(&record, bytes, START_MS + stamps_ms[j], j + 1);
 		}
@@ -763,7 +777,7 @@ static void test_log_repair(void **state)
 		int64_t stamp_ms = 0;
 		bool repaired;
 
-		new_record(&record, "2 m9 m8 1h", bytes);
+		new_record(&record, "3 m9 m8 1h", bytes);
 		for (int64_t j = 0; j < 8; j++) {
 			record_log_add(&record, bytes, START_MS + j, 10);
 		}
@@ -811,7 +825,7 @@ static void test_log_mixed(void **state)
 		uint64_t charged = 0, used;
 		size_t start;
 
-		new_record(&record, "2 m20 m1 1h", first);
+		new_record(&record, "3 m20 m1 1h", first);
 		start = (size_t)(event_bytes(&record, first, 0) - first);
 		for (uint64_t j = random_below(&seed, 60); j > 0; j--) {
 			charged += 3;
@@ -848,20 +862,21 @@ static void test_is_newer(void **state)
 		size_t size;
 		bool newer;
 	} cases[] = {
-	    {"3 s12 m8 1h|", 12, true},
+	    {"4 s12 m8 1h|", 12, true},
 	    {"9 m5 r2 1h|", 11, true},
 	    {"17 f m8 1h|", 11, true},
+	    {"3 s12 m8 1h|", 12, false},
 	    {"2 s12 m8 1h|", 12, false},
 	    {"1 s12 m8 1h|", 12, false},
-	    {"03 s12 m8 1h|", 13, false},
+	    {"04 s12 m8 1h|", 13, false},
 	    {"0 s12 m8 1h|", 12, false},
-	    {"3 x12 m8 1h|", 12, false},
-	    {"3\0s12 m8 1h|", 12, false},
-	    {"3 \0"
+	    {"4 x12 m8 1h|", 12, false},
+	    {"4\0s12 m8 1h|", 12, false},
+	    {"4 \0"
 	     "12 m8 1h|",
 		12, false},
-	    {"3 s", 2, false},
-	    {"22222", 5, false},
+	    {"4 s", 2, false},
+	    {"44444", 5, false},
 	    {"", 0, false},
 	    {" s12", 4, false},
 	};
@@ -879,7 +894,7 @@ static void test_is_later(void **state)
 	struct record first, second, other;
 
 	(void)state;
-	new_record(&first, "2 s12 m8 1h", bytes);
+	new_record(&first, "3 s12 m8 1h", bytes);
 	first.stamp_ms = START_MS;
 	record_write(&first, bytes);
 	second = first;
@@ -889,7 +904,7 @@ static void test_is_later(void **state)
 	check(!record_is_later(&first, &second), "the first, within a millisecond");
 	first.stamp_ms++;
 	check(record_is_later(&first, &second), "by its stamp");
-	new_record(&other, "2 s12 m8 1d", bytes);
+	new_record(&other, "3 s12 m8 1d", bytes);
 	other.stamp_ms = second.stamp_ms;
 	check(!record_is_later(&other, &second) && !record_is_later(&second, &other),
 	    "of another layout");

@@ -135,7 +135,7 @@ static void test_damaged(void **state)
 		add_record(KEY, cases[i].bytes, cases[i].size);
 		check(open_candidate() && opening.result == -1, "\"%s\" is taken for a counter",
 		    cases[i].bytes);
-		check_string(opening.error.text, "not a counter of version 2", cases[i].bytes);
+		check_string(opening.error.text, "not a counter of version 3", cases[i].bytes);
 		clean_up();
 	}
 }

@@ -15,12 +15,13 @@
 /* 12:00 UTC on a Monday: where sub-buckets and calendar windows of an hour begin. */
 #define START_S INT64_C(1772452800)
 
-#define HELPERS 2
+#define HELPERS 51
 #define ROOM UINT64_C(1000000)
 
 static struct config config;
 static struct store *store;
 static struct judge *judge[HELPERS];
+static struct transaction_memo *memo[HELPERS];
 static unsigned helper; /* the one that gets the requests */
 static int64_t now_ms;
 
@@ -38,7 +39,8 @@ static void start_helpers(const char *options)
 	snprintf(text, sizeof(text), "[global]\ndatabase = /db\n%s", options);
 	load_config(&config, text);
 	for (unsigned i = 0; i < HELPERS; i++) {
-		judge[i] = judge_new(&config, store);
+		memo[i] = memo[i] ? memo[i] : transaction_memo_new(i + 1);
+		judge[i] = judge_new(&config, store, memo[i]);
 		check(judge[i] != NULL, "no judge");
 	}
 	helper = 0;
@@ -71,6 +73,10 @@ static void set_up(const char *rules)
 static void clean_up(void)
 {
 	end_helpers();
+	for (unsigned i = 0; i < HELPERS; i++) {
+		transaction_memo_free(memo[i]);
+		memo[i] = NULL;
+	}
 	store_close(store);
 }
 
@@ -244,7 +250,7 @@ static void check_counters(const char *name, const char *expected)
 	check_string(buffer, expected, name);
 }
 
-/* Judges a request without explaining it. */
+/* Judges a request without explaining it. outcome, counters: NULL for any. */
 static void judge_only(const char *line, const char *outcome, const char *counters)
 {
 	struct verdict_notes notes;
@@ -257,8 +263,10 @@ static void judge_only(const char *line, const char *outcome, const char *counte
 	judge_request(judge[helper], request_of(line), &verdict, &notes, &error);
 	strbuf_init(&text, buffer, sizeof(buffer));
 	format_outcome(&verdict, &notes, &error, &text);
-	check_string(buffer, outcome, name);
-	check_counters(name, counters);
+	check_string(buffer, outcome ? outcome : buffer, name);
+	if (counters) {
+		check_counters(name, counters);
+	}
 }
 
 /* Explains and judges a request, at_s seconds after START_S. */
@@ -486,25 +494,255 @@ static void test_transactions(void **state)
 	clean_up();
 }
 
-/* With more transactions on one key than its record remembers, the helper's memo helps. */
-static void test_memo(void **state)
+/* A request that comes again costs what it asks for, less what was paid for it. */
+static void test_again(void **state)
 {
-	char line[32];
+	static const char *const strategies[] = {"sliding", "fixed", "moving"};
+	char rules[256];
 
 	(void)state;
-	set_up("[rule r]\nkey = sender\nlimit = 99/hour\n");
-	step(0, "RCPT first ann jo", "allowed", "r:jo=1");
-	helper = 1;
-	for (int i = 0; i < 8; i++) {
-		char counters[16];
+	for (size_t i = 0; i < COUNT_OF(strategies); i++) {
+		/* More recipients after a DATA that something else refused. */
+		snprintf(rules, sizeof(rules),
+		    "[rule r]\nkey = sender\nlimit = 50/hour\nstrategy = %s-window\n",
+		    strategies[i]);
+		set_up(rules);
+		step(0, "DATA 1 - jo 2", "allowed", "r:jo=2");
+		step(0, "DATA 1 - jo 2", "allowed", "r:jo=2");
+		step(0, "DATA 1 - jo 50", "allowed", "r:jo=50");
+		step(0, "DATA 1 - jo 3", "allowed", "r:jo=50");
+		judge_only("DATA 1 - jo 1000", NULL, "r:jo=50 denied 1");
+		helper = 1;
+		judge_only("DATA 1 - jo 51", NULL, "r:jo=50 denied 2");
+		step(0, "END-OF-MESSAGE 1 - jo 50", "allowed", "r:jo=50 denied 2");
+		/* What has left the window was not paid for this time. */
+		step(3900, "END-OF-MESSAGE 1 - jo 50", "allowed", "r:jo=50 denied 2");
+		step(3900, "END-OF-MESSAGE 1 - jo 50", "allowed", "r:jo=50 denied 2");
+		clean_up();
 
+		/* A recipient again, then another state, which costs nothing new. */
+		set_up(rules);
+		step(0, "RCPT 1 ann jo", "allowed", "r:jo=1");
+		step(0, "RCPT 1 bob jo", "allowed", "r:jo=2");
+		step(3900, "RCPT 1 bob jo", "allowed", "r:jo=1");
+		step(3900, "RCPT 1 bob jo", "allowed", "r:jo=1");
+		step(3900, "DATA 1 - jo 2", "allowed", "r:jo=1");
+		clean_up();
+	}
+
+	set_up("[rule z]\nkey = sender\nlimit = 9k/hour\ncount = bytes\n");
+	step(0, "END-OF-MESSAGE 1 - jo 1 500", "allowed", "z:jo=500");
+	step(0, "END-OF-MESSAGE 1 - jo 1 800", "allowed", "z:jo=800");
+	judge_only("END-OF-MESSAGE 1 - jo 1 9800", NULL, "z:jo=800 denied 1");
+	clean_up();
+
+	set_up("[rule m]\nkey = sender\nlimit = 2/hour\ncount = messages\n");
+	step(0, "RCPT 1 ann jo", "allowed", "m:jo=1");
+	step(0, "RCPT 1 bob jo", "allowed", "m:jo=1");
+	step(3900, "RCPT 1 bob jo", "allowed", "m:jo=1");
+	step(3900, "END-OF-MESSAGE 1 - jo 2", "allowed", "m:jo=1");
+	clean_up();
+}
+
+/* Some windows still count what was paid, and others do not. */
+static void test_again_in_windows(void **state)
+{
+	static const char *const strategies[] = {"sliding", "fixed", "moving"};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(strategies); i++) {
+		char rules[256];
+
+		snprintf(rules, sizeof(rules),
+		    "[rule r]\nkey = sender\nlimit = 9/hour, 99/day\nstrategy = %s-window\n",
+		    strategies[i]);
+		set_up(rules);
+		step(0, "DATA 1 - jo 2", "allowed", "r:jo=2,2");
+		step(60, "DATA 2 - jo 3", "allowed", "r:jo=5,5");
+		step(4000, "DATA 1 - jo 2", "allowed", "r:jo=2,5");
+		step(4000, "DATA 1 - jo 2", "allowed", "r:jo=2,5");
+		step(4000, "DATA 1 - jo 6", "allowed", "r:jo=6,9");
+		/* One that has been charged twice. */
+		set_clock(4060);
+		judge_only("DATA 2 - jo 4", NULL, "r:jo=6,9 denied 1");
+		step(4060, "DATA 2 - jo 3", "allowed", "r:jo=9,9 denied 1");
+		step(8200, "DATA 1 - jo 7", "allowed", "r:jo=7,10 denied 1");
+		clean_up();
+	}
+}
+
+/* Paid while it was denied: the same. */
+static void test_denied_again(void **state)
+{
+	static const char *const strategies[] = {"sliding", "fixed", "moving"};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(strategies); i++) {
+		char rules[256];
+		int passed = 0;
+
+		snprintf(rules, sizeof(rules),
+		    "[rule r]\nkey = sender\nlimit = 5/hour\nstrategy = %s-window\n"
+		    "count_denied = yes\n",
+		    strategies[i]);
+		set_up(rules);
+		step(0, "DATA - - jo 5", "allowed", "r:jo=5");
+		for (int round = 0; round < 2; round++) {
+			set_clock(round * 3900);
+			for (int j = 0; j < 50; j++) {
+				struct verdict_notes notes;
+				struct verdict verdict;
+				struct error error;
+				char line[32];
+
+				snprintf(line, sizeof(line), "RCPT %d ann jo", j);
+				judge_request(judge[j % 2], request_of(line), &verdict, &notes,
+				    &error);
+				passed += verdict.status == VERDICT_ALLOWED;
+			}
+			check(passed == 5 * round, "%s: %d passed", strategies[i], passed);
+		}
+		clean_up();
+
+		set_up(rules);
+		step(0, "DATA - - jo 5", "allowed", "r:jo=5");
+		judge_only("DATA 1 - jo 2", NULL, "r:jo=7 denied 1");
+		judge_only("DATA 1 - jo 2", NULL, "r:jo=7 denied 2");
+		judge_only("DATA 1 - jo 100", NULL, "r:jo=105 denied 3");
+		set_clock(3900);
+		judge_only("DATA 1 - jo 100", NULL, "r:jo=100 denied 4");
+		clean_up();
+	}
+}
+
+/* In any placement, 50 messages under way at once are charged once each. */
+static void test_many_at_once(void **state)
+{
+	char counters[80];
+	int messages = 0;
+
+	(void)state;
+	set_up("[rule e]\nkey = everything\nlimit = 9999/hour\n"
+	       "[rule r]\nkey = sender\nlimit = 9999/hour\n"
+	       "[rule z]\nkey = sender\nlimit = 9999/hour\nstrategy = moving-window\n");
+	for (int round = 0; round < 4; round++) {
+		for (int i = 0; i < 50; i++) {
+			static const char *const lines[] = {"RCPT %d ann jo", "RCPT %d bob jo",
+			    "DATA %d - jo 3", "END-OF-MESSAGE %d - jo 3"};
+			char line[64];
+
+			/* Another one than was asked last. */
+			helper = (unsigned)(i + round) % 50;
+			snprintf(line, sizeof(line), lines[round], i);
+			judge_only(line, "allowed", NULL);
+			/* Whole messages beside them, of another connection. */
+			if (i % 5 == 0) {
+				helper = 50;
+				snprintf(line, sizeof(line), "RCPT x%d ann jo", messages);
+				judge_only(line, "allowed", NULL);
+				snprintf(line, sizeof(line), "END-OF-MESSAGE x%d - jo 1",
+				    messages++);
+				judge_only(line, "allowed", NULL);
+			}
+		}
+	}
+	snprintf(counters, sizeof(counters), "e:everything=%d; r:jo=%d; z:jo=%d", 150 + messages,
+	    150 + messages, 150 + messages);
+	check_counters("50 at once", counters);
+	clean_up();
+}
+
+/* Two lists ask two services, so that each client has two connections. */
+static void test_two_services(void **state)
+{
+	static const char *const lines[] = {"RCPT %u.%u ann jo", "RCPT %u.%u ann jo",
+	    "RCPT %u.%u bob jo", "RCPT %u.%u bob jo", "DATA %u.%u - jo 2", "DATA %u.%u - jo 2"};
+	uint64_t seed = random_seed("two services", 16180339);
+	unsigned asked[25] = {0}, left = COUNT_OF(asked) * 8 * COUNT_OF(lines);
+	char counters[32];
+
+	(void)state;
+	set_up("[rule m]\nkey = sender\nlimit = 9999/hour\ncount = messages\n"
+	       "[rule r]\nkey = sender\nlimit = 9999/hour\n");
+	while (left > 0) {
+		unsigned client = (unsigned)random_below(&seed, COUNT_OF(asked));
+		unsigned at = asked[client] % COUNT_OF(lines);
+		char line[64];
+
+		if (asked[client] == 8 * COUNT_OF(lines)) {
+			continue;
+		}
+		helper = 2 * client + at % 2;
+		snprintf(line, sizeof(line), lines[at], client,
+		    asked[client] / (unsigned)COUNT_OF(lines));
+		judge_only(line, "allowed", NULL);
+		asked[client]++;
+		left--;
+	}
+	snprintf(counters, sizeof(counters), "m:jo=%u; r:jo=%u", 25 * 8, 25 * 8 * 2);
+	check_counters("two services", counters);
+	clean_up();
+}
+
+/* What a process knows survives another configuration, unless that counts something else. */
+static void test_memo(void **state)
+{
+	char line[64];
+
+	(void)state;
+	set_up("[rule r]\nkey = sender\nlimit = 999/hour\n");
+	step(0, "DATA first - jo 3", "allowed", "r:jo=3");
+	for (int i = 0; i < 100; i++) {
+		helper = 1 + (unsigned)i % 50;
 		snprintf(line, sizeof(line), "RCPT %d ann jo", i);
-		snprintf(counters, sizeof(counters), "r:jo=%d", i + 2);
-		step(0, line, "allowed", counters);
+		judge_only(line, "allowed", NULL);
 	}
 	helper = 0;
-	step(0, "RCPT first ann jo", "allowed", "r:jo=9");
-	step(0, "DATA first - jo 3", "allowed", "r:jo=11");
+	end_helpers();
+	start_helpers("[rule r]\nkey = sender\nlimit = 998/hour\n");
+	step(0, "DATA first - jo 3", "allowed", "r:jo=103");
+	step(0, "DATA first - jo 4", "allowed", "r:jo=104");
+	end_helpers();
+	start_helpers("[rule r]\nkey = sender\nlimit = 998/hour\ncount = messages\n");
+	step(0, "DATA first - jo 4", "allowed", "r:jo=1");
+	clean_up();
+}
+
+/* After a reset nothing is paid. */
+static bool reset_record(
+    void *data, struct store_txn *txn, const char *key, size_t key_length, const char *bytes,
+    size_t size)
+{
+	struct record record;
+	struct error error;
+	char *copy = data;
+
+	(void)txn;
+	(void)key;
+	(void)key_length;
+	memcpy(copy, bytes, size);
+	check(record_read(&record, copy, size, &error) == 0, "%s", error.text);
+	counter_reset(&record);
+	record_write(&record, copy);
+	copy[size] = '\0';
+	return true;
+}
+
+static void test_reset(void **state)
+{
+	static char bytes[8192];
+	struct error error;
+
+	(void)state;
+	set_up("[rule r]\nkey = sender\nlimit = 5/hour\n");
+	step(0, "RCPT 1 ann jo", "allowed", "r:jo=1");
+	step(0, "DATA 2 - jo 2", "allowed", "r:jo=3");
+	check(store_walk(store, reset_record, bytes, &error) == STORE_OK, "no walk");
+	put_text("r:jo", bytes);
+	check_counters("reset", "r:jo=0");
+	step(0, "DATA 2 - jo 2", "allowed", "r:jo=2");
+	/* It is not charged for being in another state. */
+	step(0, "DATA 1 - jo 1", "allowed", "r:jo=2");
 	clean_up();
 }
 
@@ -649,10 +887,10 @@ static void test_damaged(void **state)
 	static const struct {
 		const char *bytes, *reason;
 	} cases[] = {
-	    {"2 m3 r8 1h|", "is damaged: 11 bytes long instead of"},
-	    {"0 m3 r8 1h|", "is damaged: not a counter of version 2"},
-	    {"", "is damaged: not a counter of version 2"},
-	    {"3 m3 r8 1h|", "is of a newer version"},
+	    {"3 m3 r8 1h|", "is damaged: 11 bytes long instead of"},
+	    {"0 m3 r8 1h|", "is damaged: not a counter of version 3"},
+	    {"", "is damaged: not a counter of version 3"},
+	    {"4 m3 r8 1h|", "is of a newer version"},
 	};
 
 	(void)state;
@@ -710,6 +948,34 @@ static void test_full(void **state)
 	judge_only("RCPT - bob jo", "denied r:jo 4 of 3/hour, 0 left, wait 3900",
 	    "a:ann=2; r:jo=3 denied 1");
 	step(4000, "RCPT - ann jo", "allowed", "a:ann=1; r:jo=1 denied 1");
+	clean_up();
+}
+
+/* Without room for a longer record, the oldest transaction gives way, and nobody is turned away. */
+static void test_full_of_transactions(void **state)
+{
+	static const char rules[] = "[rule r]\nkey = sender\nlimit = 99/hour\n";
+	struct error error;
+	uint64_t before, bytes;
+
+	(void)state;
+	set_up(rules);
+	step(0, "RCPT - ann jo", "allowed", "r:jo=1");
+	check(store_size(store, &bytes, &error) == STORE_OK, "no size");
+	clean_up();
+
+	set_up_within(bytes + 100, rules);
+	for (unsigned i = 0; i < 50; i++) {
+		char line[32], counters[16];
+
+		helper = i;
+		snprintf(line, sizeof(line), "RCPT %u ann jo", i);
+		snprintf(counters, sizeof(counters), "r:jo=%u", i + 1);
+		step(0, line, "allowed", counters);
+	}
+	before = bytes;
+	check(store_size(store, &bytes, &error) == STORE_OK && bytes == before, "it has grown");
+	step(0, "RCPT 47 ann jo", "allowed", "r:jo=50");
 	clean_up();
 }
 
@@ -781,7 +1047,13 @@ int main(void)
 	    cmocka_unit_test(test_observe),
 	    cmocka_unit_test(test_warnings),
 	    cmocka_unit_test(test_transactions),
+	    cmocka_unit_test(test_again),
+	    cmocka_unit_test(test_again_in_windows),
+	    cmocka_unit_test(test_denied_again),
+	    cmocka_unit_test(test_many_at_once),
+	    cmocka_unit_test(test_two_services),
 	    cmocka_unit_test(test_memo),
+	    cmocka_unit_test(test_reset),
 	    cmocka_unit_test(test_client),
 	    cmocka_unit_test(test_count_denied),
 	    cmocka_unit_test(test_overrides),
@@ -790,6 +1062,7 @@ int main(void)
 	    cmocka_unit_test(test_layouts),
 	    cmocka_unit_test(test_damaged),
 	    cmocka_unit_test(test_full),
+	    cmocka_unit_test(test_full_of_transactions),
 	    cmocka_unit_test(test_findings),
 	};
 

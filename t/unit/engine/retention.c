@@ -67,22 +67,22 @@ static void test_keep_counter(void **state)
 		bool denied, kept;
 	} cases[] = {
 	    /* A window is used: NOW_MS begins a sub-bucket. */
-	    {"2 s12 r8 1h", HOUR_MS, 1, false, true},
-	    {"2 s12 r8 1h", HOUR_MS + 1, 1, false, false},
-	    {"2 m5 r8 1h", HOUR_MS - 1, 1, false, true},
-	    {"2 m5 r8 1h", HOUR_MS, 1, false, false},
-	    {"2 s12 r8 1h,1d", DAY_MS, 1, false, true},
-	    {"2 s12 r8 1h,1d", DAY_MS + 1, 1, false, false},
-	    {"2 f r8 1d", 12 * HOUR_MS, 1, false, true},
-	    {"2 f r8 1d", 12 * HOUR_MS + 1, 1, false, false},
+	    {"3 s12 r8 1h", HOUR_MS, 1, false, true},
+	    {"3 s12 r8 1h", HOUR_MS + 1, 1, false, false},
+	    {"3 m5 r8 1h", HOUR_MS - 1, 1, false, true},
+	    {"3 m5 r8 1h", HOUR_MS, 1, false, false},
+	    {"3 s12 r8 1h,1d", DAY_MS, 1, false, true},
+	    {"3 s12 r8 1h,1d", DAY_MS + 1, 1, false, false},
+	    {"3 f r8 1d", 12 * HOUR_MS, 1, false, true},
+	    {"3 f r8 1d", 12 * HOUR_MS + 1, 1, false, false},
 	    /* A transaction may still be open. */
-	    {"2 s12 r8 1m", 10 * MINUTE_MS - 1, 1, false, true},
-	    {"2 s12 r8 1m", 10 * MINUTE_MS, 1, false, false},
-	    {"2 s12 r8 1m", 10 * MINUTE_MS - 1, 0, false, true},
-	    {"2 s12 r8 1m", 10 * MINUTE_MS, 0, false, false},
+	    {"3 s12 r8 1m", 10 * MINUTE_MS - 1, 1, false, true},
+	    {"3 s12 r8 1m", 10 * MINUTE_MS, 1, false, false},
+	    {"3 s12 r8 1m", 10 * MINUTE_MS - 1, 0, false, true},
+	    {"3 s12 r8 1m", 10 * MINUTE_MS, 0, false, false},
 	    /* It was denied. */
-	    {"2 s12 r8 1m", 7 * DAY_MS - 1000, 1, true, true},
-	    {"2 s12 r8 1m", 7 * DAY_MS, 1, true, false},
+	    {"3 s12 r8 1m", 7 * DAY_MS - 1000, 1, true, true},
+	    {"3 s12 r8 1m", 7 * DAY_MS, 1, true, false},
 	};
 
 	(void)state;
@@ -100,7 +100,7 @@ static void test_keep_counter(void **state)
 /* After the clock was set back a counter lasts as long as if it was charged now. */
 static void test_keep_ahead(void **state)
 {
-	static const char *const headers[] = {"2 s12 r8 1h", "2 m5 r8 1h", "2 f r8 1h"};
+	static const char *const headers[] = {"3 s12 r8 1h", "3 m5 r8 1h", "3 f r8 1h"};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(headers); i++) {
@@ -129,8 +129,8 @@ static void test_keep_and_repair(void **state)
 		const char *key, *text;
 		bool kept, usable;
 	} cases[] = {
-	    {COUNTER_KEY, "3 s12 r8 1h|what a later version wrote", true, true},
-	    {COUNTER_KEY, "2 s12 r8 1h|what nobody wrote", false, false},
+	    {COUNTER_KEY, "4 s12 r8 1h|what a later version wrote", true, true},
+	    {COUNTER_KEY, "3 s12 r8 1h|what nobody wrote", false, false},
 	    {COUNTER_KEY, "1 s12 r8 1h|what nobody wrote", false, false},
 	    {COUNTER_KEY, "", false, false},
 	    {EXCEPTION_KEY, "2 what a later version wrote", true, true},
@@ -181,7 +181,7 @@ static void test_repair(void **state)
 	char *event;
 
 	(void)state;
-	new_record(&record, "2 m5 r8 1h", bytes[0]);
+	new_record(&record, "3 m5 r8 1h", bytes[0]);
 	for (int i = 0; i < 3; i++) {
 		counter_advance(&record, NOW_MS + i);
 		counter_charge(&record, bytes[0], 1);
@@ -209,11 +209,11 @@ static size_t make_copy(char *to, char kind)
 {
 	switch (kind) {
 	case 'c':
-		return make_counter(to, "2 s12 r8 1h", HOUR_MS, 1, false);
+		return make_counter(to, "3 s12 r8 1h", HOUR_MS, 1, false);
 	case 'C':
-		return make_counter(to, "2 s12 r8 1h", MINUTE_MS, 1, false);
+		return make_counter(to, "3 s12 r8 1h", MINUTE_MS, 1, false);
 	case 'L':
-		return make_counter(to, "2 s12 r8 1h,1d", MINUTE_MS, 1, false);
+		return make_counter(to, "3 s12 r8 1h,1d", MINUTE_MS, 1, false);
 	case 'e':
 		return make_exception(to, "9/day", 0, NOW_MS - 1);
 	case 'E':

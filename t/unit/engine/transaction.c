@@ -6,6 +6,7 @@
  */
 #include "unit.h"
 
+#include "count/counter.h"
 #include "engine/transaction.h"
 
 #define MEMO_MAX 64 /* keys of one transaction */
@@ -18,8 +19,8 @@ static int set_up(void **state)
 	char bytes[1024];
 
 	(void)state;
-	memo = transaction_memo_new();
-	new_record(&record, "2 s12 r2 1h", bytes);
+	memo = transaction_memo_new(9);
+	new_record(&record, "3 s12 r2 1h", bytes);
 	return !memo;
 }
 
@@ -40,7 +41,8 @@ static struct request_key key_of(unsigned number)
 
 static struct record_transaction make(uint64_t instance, uint64_t charged)
 {
-	return (struct record_transaction){instance, charged, charged + 1000};
+	return (struct record_transaction){
+	    .instance = instance, .charged = charged, .request = charged + 1000};
 }
 
 static void keep(unsigned key_number, uint64_t instance, uint64_t charged)
@@ -48,7 +50,7 @@ static void keep(unsigned key_number, uint64_t instance, uint64_t charged)
 	struct request_key key = key_of(key_number);
 	struct record_transaction transaction = make(instance, charged);
 
-	transaction_keep(memo, &key, &transaction);
+	transaction_keep(memo, &key, COUNT_RECIPIENTS, &transaction);
 }
 
 static void remember(uint64_t instance, uint64_t charged)
@@ -62,7 +64,7 @@ static void remember(uint64_t instance, uint64_t charged)
 static void check_charged(unsigned key_number, uint64_t instance, uint64_t charged)
 {
 	struct request_key key = key_of(key_number);
-	struct record_transaction got = {7, 7, 7};
+	struct record_transaction got = {.instance = 7, .charged = 7, .request = 7};
 	bool found = transaction_find(memo, &key, &record, instance, &got);
 
 	check(found == (charged > 0) && got.instance == instance && got.charged == charged &&
@@ -100,7 +102,7 @@ static void test_keys(void **state)
 	check_charged(2, 5, 4);
 	/* r:1 is how it begins. */
 	check_charged(12, 5, 0);
-	transaction_keep(memo, &longer, &transaction);
+	transaction_keep(memo, &longer, COUNT_RECIPIENTS, &transaction);
 	check_charged(1, 5, 3);
 	keep(1, 5, 6);
 	check_charged(1, 5, 6);
@@ -132,6 +134,53 @@ static void test_no_instance(void **state)
 	check_charged(1, 0, 0);
 }
 
+/* What was charged in other units, by an earlier configuration, is not known. */
+static void test_another_count(void **state)
+{
+	struct request_key key = key_of(1);
+	struct record_transaction transaction = make(5, 3);
+
+	(void)state;
+	transaction_keep(memo, &key, COUNT_BYTES, &transaction);
+	check_charged(1, 5, 0);
+	keep(1, 5, 4);
+	check_charged(1, 5, 4);
+}
+
+/* Charges of an hour's window, one after the other, and what a repeated request has paid. */
+static void test_paid(void **state)
+{
+	static const struct {
+		int minute;
+		uint64_t cost, paid;
+	} cases[] = {{0, 2, 2}, {0, 1, 3}, {10, 4, 7}, {59, 0, 7}, {66, 0, 4}, {68, 1, 5},
+	    {76, 0, 1}, {134, 0, 0}, {140, 3, 3}};
+	const int64_t start_ms = INT64_C(1705312800000);
+	struct record_transaction transaction = {.instance = 5, .at_ms = 0};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		uint64_t paid;
+
+		counter_advance(&record, start_ms + cases[i].minute * INT64_C(60000));
+		if (cases[i].cost > 0) {
+			transaction_pay(&transaction, &record, cases[i].cost);
+		}
+		paid = transaction_paid(&transaction, &record, 0);
+		check(paid == cases[i].paid, "minute %d: %llu", cases[i].minute,
+		    (unsigned long long)paid);
+	}
+	/* The request came first within the window: all that it was charged then is good. */
+	transaction.charged = 9;
+	transaction.at_ms = record.stamp_ms;
+	check(transaction_paid(&transaction, &record, 0) == 9, "its answer may have got lost");
+	/* It was denied: what it was charged then, too. */
+	transaction.denied = true;
+	check(transaction_paid(&transaction, &record, 0) == 12, "and it was denied");
+	record.stamp_ms += 66 * INT64_C(60000);
+	check(transaction_paid(&transaction, &record, 0) == 0, "not an hour later");
+}
+
 /* With a full memo no other key finds a place, and those that have one are kept up to date. */
 static void test_full(void **state)
 {
@@ -157,6 +206,8 @@ int main(void)
 	    memo_test(test_keys),
 	    memo_test(test_another_instance),
 	    memo_test(test_no_instance),
+	    memo_test(test_another_count),
+	    memo_test(test_paid),
 	    memo_test(test_full),
 	};
 
