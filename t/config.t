@@ -133,7 +133,7 @@ my @cases = (
         . "[rule r]\r\n  key = sender\r\n  limit: 1/h|2/d\r\n"],
     [''],
     ["[global]\n"],
-    ["${rule}action = 550 5.7.1 a;b #c \xc3\xa4 {{ {sasl_username}\n"],
+    ["${rule}action = 550 5.7.1 a;b#c \xc3\xa4 {{ {sasl_username}\n"],
 );
 for my $case (@cases) {
     my ($text, @expected) = @$case;
@@ -235,7 +235,7 @@ subtest 'a bad file, and one that is repaired' => sub {
 };
 
 subtest 'a changed file for which there is no memory' => sub {
-    my $good = "[rule r]\nkey = everything\nlimit = 0/hour\naction = REJECT good\n";
+    my $good = "[rule r]\nkey = sender\nlimit = 0/hour\naction = REJECT good\n";
     my $t = RateTest->new(rules => $good);
     my $helper = $t->helper;
     my $limit = sub { run('prlimit', '--pid', $helper->{pid}, "--as=$_[0]:") };

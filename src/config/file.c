@@ -259,7 +259,7 @@ static int handle_option(void *user, const char *section, const char *name, cons
 /* Checks that inih passes the line on unchanged. */
 static int check_line(const char *line, size_t length, struct error *error)
 {
-	size_t equals;
+	size_t equals, value;
 
 	for (size_t i = 0; i < length;) {
 		uint32_t code;
@@ -289,6 +289,15 @@ static int check_line(const char *line, size_t length, struct error *error)
 		if ((isspace((unsigned char)line[i]) || i == equals) && line[i + 1] == ';') {
 			return error_set(
 			    error, "a ';' here starts a comment; put comments on their own lines");
+		}
+	}
+	/* To inih it is part of the value, which is not what was meant. */
+	value = equals + 1 + strspn(line + equals + 1, " \t");
+	for (size_t i = value + 1; i < length; i++) {
+		if (line[i] == '#' && isspace((unsigned char)line[i - 1])) {
+			return error_set(error,
+			    "a '#' after a blank starts no comment; put comments on their own "
+			    "lines");
 		}
 	}
 	return 0;
