@@ -90,7 +90,10 @@ my @cases = (
     ["[rule r]\nkey = sender\nlimit = 10\n",
         q{3: limit: a '/' or "per" must follow the number in "10"}],
     ["[rule r]\nkey = sender\nlimit = 1/0 hours\n",
-        '3: limit: the number of units in "1/0 hours" must be 1 to 10000'],
+        '3: limit: the window of "1/0 hours" must be 1 second to 10 years, that is 1 to 87600 '
+            . 'hours'],
+    ["[rule r]\nkey = sender\ncount = bytes\nlimit = 100MB/day\n",
+        '4: limit: unknown suffix "MB", did you mean "MiB"?'],
     ["[rule r]\nkey = sender\nlimit = 1/hour 2/day\n",
         q{3: limit: "2/day" follows a limit; several are separated by ',' or '|'}],
     ["[rule r]\nkey = sender\nlimit = 1/hour, 2/60 minutes\n",
@@ -144,7 +147,7 @@ subtest 'effective settings' => sub {
     spew($file, <<'END');
 [rule r]
 key = sasl_domain
-limit = 5k per 60 min | 10k/14 days, 20000/2 h
+limit = 5k per 60 min | 10k/14 days, 20000/2 h, 30k/86400 seconds
 [rule b]
 key = sender
 count = bytes
@@ -162,7 +165,7 @@ global.lock_timeout = 2s
 global.log = denied
 global.log_target = syslog
 r.key = sasl_domain
-r.limit = 5000/hour, 10000/2 weeks, 20000/2 hours
+r.limit = 5000/hour, 10000/2 weeks, 20000/2 hours, 30000/day
 r.count = recipients
 r.strategy = sliding-window
 r.resolution = 12
