@@ -22,8 +22,13 @@ my $option = 'not of the form OPTION = VALUE; both must be on one line';
 # One mistake a line: the file, and every message it gives.
 my @cases = (
     ["key = x\n", '1: "key" is not in a section; start one with [global] or [rule NAME]'],
-    ["[globl]\nx = y\n", '1: unknown section [globl]; one of [global] and [rule NAME]'],
-    ["[rule]\n", '1: unknown section [rule]; one of [global] and [rule NAME]'],
+    (map { ["[$_]\nx = y\n", "1: unknown section [$_], did you mean [global]?"] }
+        'globl', 'Global', 'GLOBAL', 'globals'),
+    (map { ["[$_]\nx = y\n", "1: unknown section [$_], did you mean [rule users]?"] }
+        'Rule users', 'RULE  users', 'rules users', 'rul users', 'rule:users', 
+        'rule.users', 'rule=users', 'users'),
+    (map { ["[$_]\n", "1: unknown section [$_]; one of [global] and [rule NAME]"] }
+        'rule', 'Rule', 'my rule', '', 'x' x 33),
     ["[rule a b]\n",
         q{1: "a b" is not a rule name; use 1 to 32 letters, digits, '-' or '_'}],
     ['[rule ' . 'x' x 33 . "]\n",

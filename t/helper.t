@@ -322,8 +322,9 @@ subtest 'success_action and log' => sub {
     $helper = $t->helper;
     $helper->ask for 1 .. 2;
     $helper->ask(sasl_username => '');
-    is(join(' ', $t->log_text =~ /NOQUEUE:.*rule=(\S+), .*status=(\w+)/g),
-        'r allowed r denied - allowed', 'all');
+    is(join(' ', $t->log_text =~ /NOQUEUE:.*recipient_count=0, (rule=\w+, )?.*status=(\w+)/g),
+        'rule=r,  allowed rule=r,  denied  allowed', 'all');
+    like($t->log_text, qr/ recipient_count=0, status=allowed\n\z/, 'no field that does not apply');
 };
 
 subtest 'ends at end of file, and never before' => sub {

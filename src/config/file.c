@@ -104,14 +104,20 @@ static void end_section(struct parse *parse)
 	begin_section(parse, NULL, NULL);
 }
 
-static int begin_rule(struct parse *parse, const char *name, size_t length, struct error *error)
+static bool is_rule_name(const char *name, size_t length)
 {
 	static const char allowed[] =
 	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+
+	return length > 0 && length <= CONFIG_RULE_NAME_MAX && strspn(name, allowed) >= length;
+}
+
+static int begin_rule(struct parse *parse, const char *name, size_t length, struct error *error)
+{
 	struct config *config = parse->config;
 	struct rule *rule;
 
-	if (length == 0 || length > CONFIG_RULE_NAME_MAX || strspn(name, allowed) < length) {
+	if (!is_rule_name(name, length)) {
 		return error_set(error,
 		    "\"%.*s\" is not a rule name; use 1 to %d letters, digits, '-' or '_'",
 		    (int)length, name, CONFIG_RULE_NAME_MAX);
@@ -153,6 +159,50 @@ static void trim(const char **text, size_t *length)
 	}
 }
 
+/* Whether a word is one of two others, but for letter case and a typing error. */
+static bool is_near(const char *word, size_t length, const char *right, const char *also)
+{
+	char buffer[16];
+	struct strbuf lower;
+	struct suggestion near;
+
+	strbuf_init(&lower, buffer, sizeof(buffer));
+	strbuf_add(&lower, word, length);
+	ascii_lower(buffer, lower.length);
+	suggest_init(&near, buffer, lower.length);
+	suggest_try(&near, right);
+	suggest_try(&near, also);
+	return suggest_best(&near) != NULL;
+}
+
+/* The name between the brackets is neither "global" nor "rule NAME": what was meant? */
+static int unknown_section(const char *name, size_t length, struct error *error)
+{
+	static const char separators[] = " \t:.=/\"'";
+	size_t word = strcspn(name, separators);
+	int shown = (int)(length < 60 ? length : 60);
+	const char *rest;
+	size_t size;
+
+	word = word < length ? word : length;
+	rest = name + word + strspn(name + word, separators);
+	size = rest < name + length ? strcspn(rest, " \t\"']") : 0;
+	if (size > 0 && size <= CONFIG_RULE_NAME_MAX && is_near(name, word, "rule", "rules")) {
+		return error_set(error, "unknown section [%.*s], did you mean [rule %.*s]?", shown,
+		    name, (int)size, rest);
+	}
+	if (size == 0 && is_near(name, word, "global", "globals")) {
+		return error_set(
+		    error, "unknown section [%.*s], did you mean [global]?", shown, name);
+	}
+	if (size == 0 && is_rule_name(name, length) && !is_near(name, word, "rule", "rules")) {
+		return error_set(error, "unknown section [%.*s], did you mean [rule %.*s]?", shown,
+		    name, shown, name);
+	}
+	return error_set(
+	    error, "unknown section [%.*s]; one of [global] and [rule NAME]", shown, name);
+}
+
 /* Takes a line that starts with '['. inih does not report a section without options. */
 static int take_section(struct parse *parse, const char *line, size_t length, struct error *error)
 {
@@ -179,8 +229,7 @@ static int take_section(struct parse *parse, const char *line, size_t length, st
 		return begin_rule(parse, name, size, error);
 	}
 	if (size != 6 || memcmp(name, "global", 6) != 0) {
-		return error_set(error, "unknown section [%.*s]; one of [global] and [rule NAME]",
-		    (int)(size < 60 ? size : 60), name);
+		return unknown_section(name, size, error);
 	}
 	if (parse->global_line) {
 		return error_set(error, "[global] is already in line %u", parse->global_line);

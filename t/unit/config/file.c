@@ -63,9 +63,7 @@ static void test_lines(void **state)
 	    {"[ global ] # c\n" RULE "[rule\ts] ; c\nkey: sender\nlimit=1/hour", ""},
 	    {"\n\nlog = all\n",
 		"3: \"log\" is not in a section; start one with [global] or [rule NAME]\n"},
-	    {"[globl]\nany = thing\n",
-		"1: unknown section [globl]; one of [global] and [rule "
-		"NAME]\n"},
+	    {"[globl]\nany = thing\n", "1: unknown section [globl], did you mean [global]?\n"},
 	    {"[global]\nlg = all\n", "2: unknown option \"lg\", did you mean \"log\"?\n"},
 	    {RULE "limt = 2/hour\n", "4: unknown option \"limt\", did you mean \"limit\"?\n"},
 	    {RULE "limit = 2/hour\n",
@@ -80,8 +78,7 @@ static void test_lines(void **state)
 		"4: limit: \"x\" does not start with a number; a limit is COUNT/UNIT such as "
 		"100/hour, or unlimited, or deny\n"
 		"6: log: \"x\" is not none, denied or all\n"},
-	    {RULE "exempt = a\n\nexempt = b, a\n",
-		"6: exempt: \"a\" already has an override\n"},
+	    {RULE "exempt = a\n\nexempt = b, a\n", "6: exempt: \"a\" already has an override\n"},
 	};
 
 	(void)state;
