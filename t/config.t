@@ -265,15 +265,16 @@ subtest 'a changed file for which there is no memory' => sub {
 subtest 'a file that others may write' => sub {
     my $t = RateTest->new;
     my $good = "[rule r]\nkey = everything\nlimit = 0/hour\naction = REJECT good\n";
-    # The group may: it is who the administrator says.
     my $t2 = RateTest->new(rules => $good);
     chmod 0664, $t2->{config} or die $!;
-    is($t2->helper->ask, 'REJECT good', 'one that its group may write is used');
+    is($t2->helper->ask, 'DUNNO', 'nor may its group');
+    is(($t2->ctl('config'))[2],
+        "$t2->{config}: not used, because its group may write it; run: chmod go-w $t2->{config}\n");
     $t->configure(global => {on_error => 'REDIRECT evil@example.com'}, rules => $good);
     chmod 0646, $t->{config} or die $!;
     my ($status, undef, $errors) = $t->ctl('config');
     is_deeply([$status, $errors],
-        [78, "$t->{config}: not used, because others may write it; run: chmod o-w $t->{config}\n"],
+        [78, "$t->{config}: not used, because others may write it; run: chmod go-w $t->{config}\n"],
         'ctl');
     my $helper = $t->helper;
     is($helper->ask, 'DUNNO', 'nothing in it is used, on_error neither');
@@ -284,10 +285,30 @@ subtest 'a file that others may write' => sub {
     chmod 0666, $t->{config} or die $!;
     my $end = time + 10;
     sleep 0.02 while $helper->ask eq 'REJECT good' && $t->log_text !~ /last good/ && time < $end;
-    my $said = qr/: not used, because others may write it; run: chmod o-w \Q$t->{config}\E\n/;
+    my $said = qr/: not used, because others may write it; run: chmod go-w \Q$t->{config}\E\n/;
     like($t->log_text, qr/$said.*last good one stays/,
         'a running helper says so');
     is($helper->ask, 'REJECT good', 'and keeps the last good one');
+};
+
+subtest 'a file that another account owns' => sub {
+    plan skip_all => 'needs root' if $> != 0;
+    my ($nobody, $mail) = (scalar getpwnam 'nobody', scalar getpwnam 'mail');
+    my $t = RateTest->new;
+    $t->configure(global => {on_error => 'REDIRECT evil@example.com', user => 'nobody'},
+        rules => "[rule r]\nkey = everything\nlimit = 0/hour\naction = REJECT good\n");
+    chmod 0755, $t->{dir};
+    my $only = "not used, because account $nobody owns it; only root";
+    my $run  = "may; run: chown root $t->{config}\n";
+    is(($t->ctl_as('nobody', 'config'))[0], 0, 'of root: any account uses it');
+    chown $nobody, -1, $t->{config} or die $!;
+    is(($t->ctl_as('nobody', 'config'))[0], 0, 'its own: it uses it too');
+    is_deeply([$t->ctl_as('mail', 'config')],
+        [78, '', "$t->{config}: $only or the account that runs $run"], 'that of another one: not');
+    # Otherwise the account would say what root does.
+    is_deeply([$t->ctl('config')], [78, '', "$t->{config}: $only $run"], 'nor does root');
+    is($t->helper->ask, 'DUNNO', 'a helper uses nothing of it');
+    ok(!-e $t->{logfile}, 'nor log_target');
 };
 
 subtest 'a file that is half written when a helper starts' => sub {

@@ -20,18 +20,13 @@
 
 #include <assert.h>
 #include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <ini.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define LINE_LENGTH_MAX 198 /* bytes; of inih 55 */
-#define FILE_SIZE_MAX (64 * 1024 * 1024)
-#define STAMP_NO_FILE (-1) /* a size that no file has */
 
 /* A file that is being read. */
 struct parse {
@@ -388,95 +383,28 @@ static char *next_line(char *buffer, int size, void *stream)
 	return NULL;
 }
 
-static struct config_stamp stamp_of(const struct stat *st)
-{
-	return (struct config_stamp){
-	    st->st_dev, st->st_ino, st->st_mode, st->st_size, st->st_mtim, st->st_ctim};
-}
-
-struct config_stamp config_stamp_get(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 ? stamp_of(&st) : (struct config_stamp){0};
-}
-
-static bool same_time(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
-}
-
-bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *b)
-{
-	return a->device == b->device && a->inode == b->inode && a->size == b->size &&
-	    same_time(&a->modified, &b->modified) && same_time(&a->changed, &b->changed);
-}
-
-/*
- * The contents, NUL-terminated, for the caller to free, and their stamp; NULL with errno. If the
- * file changes meanwhile, the stamp is not that of the file: it will be read again.
- */
-static char *read_file(const char *path, size_t *size, struct config_stamp *stamp)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	char *bytes = NULL;
-	struct stat st;
-	ssize_t n = -1;
-
-	if (fd < 0 || fstat(fd, &st)) {
-		goto out;
-	}
-	*stamp = stamp_of(&st);
-	if (!S_ISREG(st.st_mode) || st.st_size > FILE_SIZE_MAX) {
-		errno = S_ISREG(st.st_mode) ? EFBIG : S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
-		goto out;
-	}
-	bytes = malloc((size_t)st.st_size + 1);
-	if (bytes) {
-		n = pread(fd, bytes, (size_t)st.st_size, 0);
-	}
-	if (n < 0) {
-		free(bytes);
-		bytes = NULL;
-		goto out;
-	}
-	bytes[n] = '\0';
-	*size = (size_t)n;
-out:
-	if (fd >= 0) {
-		close(fd);
-	}
-	return bytes;
-}
-
-enum config_result config_load(const char *path, struct config *config, struct config_stamp *stamp,
-    config_report *report, void *data)
+static enum config_result load(const char *path, bool no_link, struct config *config,
+    struct config_stamp *stamp, config_report *report, void *data)
 {
 	struct parse parse = {.path = path, .config = config, .report = report, .data = data};
+	struct error error;
 	char *bytes;
 	size_t size = 0;
 
-	*stamp = config_stamp_get(path);
 	*config = (struct config){0};
+	*stamp = config_stamp_get(path);
 	if (options_init(options_global, config)) {
 		goto no_memory;
 	}
-	bytes = read_file(path, &size, stamp);
-	if (!bytes && errno == ENOMEM) {
-		goto no_memory;
-	}
+	bytes = config_source_read(path, no_link, &size, stamp, &error);
 	if (!bytes) {
-		complain(&parse, 0, "can't be read: %s", strerror(errno));
-		/* It may become readable without a change of the file. */
-		stamp->size = errno == ENOENT ? stamp->size : STAMP_NO_FILE;
+		if (error.no_memory) {
+			goto no_memory;
+		}
+		complain(&parse, 0, "%s", error.text);
 		return CONFIG_BAD;
 	}
-	if (stamp->mode & S_IWOTH) {
-		free(bytes);
-		complain(&parse, 0, "not used, because others may write it; run: chmod o-w %.400s",
-		    path);
-		return CONFIG_BAD;
-	}
+	config->is_read = true;
 	parse.next = bytes;
 	parse.end = bytes + size;
 	if (ini_parse_stream(next_line, &parse, handle_option, &parse) && !parse.mistakes &&
@@ -494,8 +422,22 @@ no_memory:
 	/* Free first: the report may need memory. */
 	config_free(config);
 	complain(&parse, 0, "out of memory");
-	stamp->size = STAMP_NO_FILE;
+	config_stamp_spoil(stamp);
 	return CONFIG_NO_MEMORY;
+}
+
+enum config_result config_load(const char *path, struct config *config, struct config_stamp *stamp,
+    config_report *report, void *data)
+{
+	return load(path, false, config, stamp, report, data);
+}
+
+enum config_result config_load_kept(
+    const char *path, struct config *config, config_report *report, void *data)
+{
+	struct config_stamp stamp;
+
+	return load(path, true, config, &stamp, report, data);
 }
 
 void config_free(struct config *config)
