@@ -45,7 +45,8 @@ my @cases = (
     ["[global]\nlogs = all\n", '2: unknown option "logs", did you mean "log"?'],
     ["${rule}limits = 1/day\n", '4: unknown option "limits", did you mean "limit"?'],
     ["[global]\nfrobnicate = all\n", '2: unknown option "frobnicate" in [global]; one of database, '
-        . 'database_mode, database_max_size, user, on_error, success_action, lock_timeout, log, '
+        . 'database_mode, database_max_size, state_directory, user, on_error, success_action, '
+        . 'lock_timeout, log, '
         . 'log_target'],
     ["${rule}frobnicate = 1/day\n",
         qq{4: unknown option "frobnicate" in [rule r]; one of $rule_options}],
@@ -160,7 +161,7 @@ strategy = fixed-window
 limit = 10240KiB/24 hours
 END
     my ($status, $out) = run(build_dir() . '/policyd-ratelimit-ctl', '-c', $file, 'config');
-    is($out =~ s/^global\.database = .*\n//r, <<'END');
+    is($out =~ s/^global\.(?:database|state_directory) = .*\n//mgr, <<'END');
 global.database_mode = 0640
 global.database_max_size = 256M
 global.user = policyd-ratelimit
@@ -213,6 +214,15 @@ sub becomes {
     return 0;
 }
 
+# The answer of a helper that ends after it.
+sub finished {
+    my ($t) = @_;
+    my $helper = $t->helper;
+    my $action = $helper->ask;
+    $helper->finish;
+    return $action;
+}
+
 subtest 'a bad file, and one that is repaired' => sub {
     my $t = RateTest->new;
     my %global = (global => {on_error => 'WARN broken'});
@@ -240,6 +250,118 @@ subtest 'a bad file, and one that is repaired' => sub {
     rename $t->{config}, "$t->{config}.away";
     $helper->ask for 1 .. 3;
     is($helper->ask, 'REJECT better', 'an absent one too leaves the last good one');
+};
+
+# The copies of good configurations in a folder.
+sub kept { return glob "$_[0]/*.good" }
+
+# What is new in the log since the last call.
+sub news {
+    my ($t) = @_;
+    my $log = $t->log_text;
+    my $news = substr $log, $t->{read} // 0;
+    $t->{read} = length $log;
+    return $news;
+}
+
+subtest 'a helper that starts with a bad file uses the last good one' => sub {
+    my $t = RateTest->new;
+    mkdir "$t->{dir}/state" or die $!;
+    my %global = (global => {on_error => 'WARN broken', state_directory => "$t->{dir}/state"});
+    my $good = "[rule r]\nkey = everything\nlimit = 0/hour\naction = REJECT good\n";
+    my $bad  = $good =~ s/limit/limits/r;
+    $t->configure(%global, rules => $bad);
+    is($t->helper->ask, 'WARN broken', 'there is none yet: on_error');
+    is_deeply([kept("$t->{dir}/state")], [], 'a bad one is not kept');
+
+    $t->configure(%global, rules => $good);
+    is(finished($t), 'REJECT good', 'a good one');
+    my ($kept, @more) = kept("$t->{dir}/state");
+    ok($kept && !@more && slurp($kept) eq slurp($t->{config}), 'is kept') or diag $kept;
+    is((stat $kept)[2] & 07777, 0600, 'for the account alone');
+    my $inode = (stat _)[1];
+    is(finished($t), 'REJECT good');
+    is((stat $kept)[1], $inode, 'once');
+    is($t->log_text =~ /kept/, '', 'nothing to log');
+    $t->configure(%global, rules => $good =~ s/good/later/r);
+    is(finished($t), 'REJECT later');
+    is(slurp($kept), slurp($t->{config}), 'a changed one takes its place');
+    is_deeply([glob "$t->{dir}/state/*"], [$kept], 'and leaves nothing beside it');
+
+    news($t);
+    $t->configure(%global, rules => $bad);
+    my $helper = $t->helper;
+    is($helper->ask, 'REJECT later', 'a bad one') for 1 .. 3;
+    my $news = news($t);
+    my $said = "$t->{config} is not used; the last good one is in force, which was kept as $kept";
+    is(() = $news =~ /: \Q$said\E$/gm, 1, 'the log says so, once')
+        or diag $news;
+    like($news, qr/did you mean "limit"/, 'and why');
+    like(slurp($kept), qr/later/, 'the copy stays');
+    $t->configure(%global, rules => $good =~ s/good/repaired/r);
+    ok(becomes($helper, 'REJECT repaired'), 'a good one again: taken up');
+    $helper->ask;
+    like(slurp($kept), qr/repaired/, 'and kept');
+    $t->configure(%global, rules => $good =~ s/good/later/r);
+    is(finished($t), 'REJECT later');
+
+    # Another file has its own copy.
+    my $other = "$t->{dir}/state.conf";
+    spew($other, slurp($t->{config}) =~ s/later/other/r);
+    utime 0, 0, $other;
+    ($helper = $t->helper(args => ['-c', $other]))->ask;
+    $helper->finish;
+    is(scalar(my @both = kept("$t->{dir}/state")), 2);
+    $t->configure(%global, rules => $bad);
+    is($t->helper->ask, 'REJECT later', 'two files have two copies');
+};
+
+subtest 'a kept configuration that is not to be trusted' => sub {
+    my $t = RateTest->new;
+    my %global = (global => {on_error => 'WARN broken'});
+    my $good = "[rule r]\nkey = everything\nlimit = 0/hour\naction = REJECT good\n";
+    my $start = sub {
+        $t->configure(%global, rules => $good);
+        is(finished($t), 'REJECT good', 'a good one first');
+        $t->configure(%global, rules => 'nonsense');
+        news($t);
+        return (kept($t->{dir}))[0];
+    };
+    my $kept = $start->() // die $t->log_text;
+    for my $case ([0620, 'its group'], [0602, 'others']) {
+        chmod $case->[0], $kept or die $!;
+        is($t->helper->ask, 'WARN broken', "$case->[1] may write it");
+        like(news($t), qr/\Q$kept\E: not used, because $case->[1] may write it; run: chmod go-w/);
+    }
+    $start->();
+    ok(((stat $kept)[2] & 07777) == 0600, 'it is replaced by a good one');
+    rename $kept, "$t->{dir}/elsewhere" or die $!;
+    symlink 'elsewhere', $kept or die $!;
+    is($t->helper->ask, 'WARN broken', 'a symbolic link is not followed');
+    like(news($t), qr/\Q$kept\E: can't be read: Too many levels of symbolic links/);
+    unlink $kept;
+    symlink 'victim', $kept or die $!;
+    spew("$t->{dir}/victim", 'precious');
+    $start->();
+    is(slurp("$t->{dir}/victim"), 'precious', 'nor is it written through');
+    ok(!-l $kept && slurp($kept) =~ /REJECT good/, 'but replaced');
+    spew($kept, "[rule r]\nkey = sender\n");
+    is($t->helper->ask, 'WARN broken', 'a bad copy');
+    like(news($t), qr/\Q$kept\E:1: \[rule r\] has no limit/, 'is said');
+    SKIP: {
+        skip 'needs root', 2 if $> != 0;
+        $start->();
+        chown 1, -1, $kept or die $!;
+        is($t->helper->ask, 'WARN broken', 'another account owns it');
+        like(news($t), qr/\Q$kept\E: not used, because account 1 owns it; only root may/);
+    }
+    mkdir "$t->{dir}/file" or die $!;
+    spew("$t->{dir}/file/f", '');
+    $global{global}{state_directory} = "$t->{dir}/file/f";
+    $t->configure(%global, rules => $good);
+    is(finished($t), 'REJECT good', 'no folder');
+    like(news($t), qr/\Q$t->{config}\E: can't be kept for a start with a bad one: \S+: Not a direc/,
+        'is said');
 };
 
 subtest 'a changed file for which there is no memory' => sub {

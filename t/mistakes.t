@@ -23,8 +23,8 @@ my %lists   = (
     limit  => 'a limit is COUNT/UNIT such as 100/hour, or unlimited, or deny',
     rule   => 'key, limit, count, strategy, resolution, match, override, exempt, action, mode, '
         . 'count_denied, warn_at, ipv4_prefix, ipv6_prefix, fold_case, strip_extension',
-    global => 'database, database_mode, database_max_size, user, on_error, success_action, '
-        . 'lock_timeout, log, log_target',
+    global => 'database, database_mode, database_max_size, state_directory, user, on_error, '
+        . 'success_action, lock_timeout, log, log_target',
 );
 my @mistakes = (
     ["${rule}match = sender\n",

@@ -100,6 +100,7 @@ struct config {
 	char *database; /* path */
 	mode_t database_mode;
 	uint64_t database_max_size; /* bytes */
+	char *state_directory; /* path */
 	char *user;
 	char *on_error;
 	char *success_action;

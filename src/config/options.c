@@ -401,6 +401,7 @@ const struct config_option options_global[] = {
     {"database", OPTION_TEXT, GLOBAL(database), DEFAULT_DATABASE, check_path},
     {"database_mode", OPTION_MODE, GLOBAL(database_mode), "0640"},
     {"database_max_size", OPTION_SIZE, GLOBAL(database_max_size), "256M"},
+    {"state_directory", OPTION_TEXT, GLOBAL(state_directory), DEFAULT_STATE, check_path},
     {"user", OPTION_TEXT, GLOBAL(user), DEFAULT_USER, check_user},
     {"on_error", OPTION_TEXT, GLOBAL(on_error), "DUNNO", check_action},
     {"success_action", OPTION_TEXT, GLOBAL(success_action), "DUNNO", check_action},

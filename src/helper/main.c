@@ -140,6 +140,7 @@ static void serve(struct helper *helper)
 			return;
 		}
 		compact_if_due(helper);
+		reload_keep(&helper->reload);
 	}
 }
 
