@@ -4,7 +4,7 @@
 use strict;
 use warnings;
 use Test::More;
-use RateTest qw(run build_dir);
+use RateTest qw(run build_dir spew);
 
 my $full = qr/^DEFER_IF_PERMIT 4\.7\.1 Limit of /;
 my $next = 0;
@@ -334,6 +334,38 @@ subtest 'ends at end of file, and never before' => sub {
     is_deeply([$helper->finish], ['', 0]);
     is(($t->records->{'r:everything'} // '') =~ /\A[ -~]+\z/ ? 1 : 0, 1, 'printable record');
     is((stat $t->{database})[2] & 07777, 0640, 'mode of the file in spite of umask 077');
+};
+
+subtest 'a log without syslog' => sub {
+    my @hide;
+    if (-e '/dev/log') {
+        @hide = ('unshare', '-m', 'sh', '-c',
+            'mount --bind /dev/null "$(readlink -f /dev/log)" && exec "$@"', 'sh');
+        plan skip_all => 'there is a syslog, which can not be hidden' if (run(@hide, 'true'))[0];
+    }
+    my @program = (@hide, build_dir() . '/policyd-ratelimit', '-c');
+    my $rules   = "[rule r]\nkey = everything\nlimit = deny\n";
+    my $line    = qr/^\S+T\S+ policyd-ratelimit\[\d+\]: NOQUEUE: .* status=denied, .*$/m;
+    my $answer  = "action=DEFER_IF_PERMIT 4.7.1 Limit of deny reached for everything, try again in "
+        . "never\n\n";
+    for my $target ('syslog', 'file:/nonexistent/log') {
+        my $t = RateTest->new(rules => $rules, global => {log_target => $target});
+        spew("$t->{dir}/requests", RateTest::Helper::request() x 2);
+        my %in = (stdin => "$t->{dir}/requests");
+        my ($status, $out, $errors) = run(\%in, @program, $t->{config});
+        is("$status$out", "0$answer$answer", "$target: answers");
+        is(() = $errors =~ /$line/g, 2, 'lines go to stderr') or diag $errors;
+        is_deeply([run({%in, both => 1}, @program, $t->{config})], [0, "$answer$answer", ''],
+            'but not if the client would get them');
+        my $helper = $t->helper;
+        is($helper->ask . "\n\n", $answer =~ s/action=//r, 'as with spawn(8)') for 1 .. 2;
+        is_deeply([$helper->finish], ['', 0]);
+    }
+    my $t = RateTest->new(rules => $rules);
+    spew("$t->{dir}/requests", RateTest::Helper::request());
+    is_deeply([run({stdin => "$t->{dir}/requests"}, @program, $t->{config})], [0, $answer, ''],
+        'a file that can be written comes first');
+    like($t->log_text, $line);
 };
 
 subtest 'arguments' => sub {
