@@ -4,7 +4,7 @@
 use strict;
 use warnings;
 use Test::More;
-use RateTest qw(run build_dir spew);
+use RateTest qw(run build_dir slurp spew);
 
 my $full = qr/^DEFER_IF_PERMIT 4\.7\.1 Limit of /;
 my $next = 0;
@@ -366,6 +366,45 @@ subtest 'a log without syslog' => sub {
     is_deeply([run({stdin => "$t->{dir}/requests"}, @program, $t->{config})], [0, $answer, ''],
         'a file that can be written comes first');
     like($t->log_text, $line);
+};
+
+subtest 'a helper that root starts' => sub {
+    plan skip_all => 'needs root' if $> != 0;
+    my $nobody = getpwnam 'nobody';
+    my $t      = RateTest->new;
+    my %global = (user => 'nobody', on_error => 'WARN broken');
+    my $rules  = "[rule r]\nkey = everything\nlimit = deny\naction = REJECT limit\n";
+    $t->configure(rules => $rules, global => \%global);
+    chown $nobody, -1, $t->{dir} or die $!;
+    my $helper = $t->helper;
+    is($helper->ask, 'REJECT limit', 'works');
+    my $status = slurp("/proc/$helper->{pid}/status");
+    like($status, qr/^Uid:(?:\t$nobody){4}$/m, 'as user, for good');
+    like($status, qr/^Groups:\t${\ (getpwnam 'nobody')[3]} ?$/m, 'with its group alone');
+    $helper->finish;
+    my %owner = map { s{.*/}{}r => (stat)[4] } grep { $_ ne $t->{config} } glob "$t->{dir}/*";
+    is_deeply([grep { $owner{$_} != $nobody } keys %owner], [], 'no file is of root')
+        or diag explain \%owner;
+    cmp_ok(keys %owner, '>=', 3, 'database, log and copy of the configuration');
+
+    unlink map {"$t->{dir}/$_"} keys %owner;
+    $global{user} = 'no-such-account';
+    $t->configure(rules => $rules, global => \%global);
+    $helper = $t->helper;
+    is($helper->ask, 'WARN broken', 'no such account: on_error') for 1, 2;
+    $helper->finish;
+    is_deeply([glob "$t->{dir}/*"], [$t->{config}], 'and no file at all');
+    SKIP: {
+        skip 'the line goes to syslog', 1 if -e '/dev/log';
+        my $program = build_dir() . '/policyd-ratelimit';
+        like((run($program, '-c', $t->{config}))[2],
+            qr/: root has started the helper, and it could not change to the account "no-such-/);
+    }
+    $global{user} = 'nobody';
+    chmod 0600, $t->{config};
+    $t->configure(rules => $rules, global => \%global);
+    $helper = $t->helper;
+    is($helper->ask, 'DUNNO', 'the account can not read the configuration, as with spawn(8)');
 };
 
 subtest 'arguments' => sub {

@@ -11,6 +11,7 @@
 #include "config/file.h"
 #include "engine/judge.h"
 #include "engine/reply.h"
+#include "helper/account.h"
 #include "helper/confine.h"
 #include "helper/reload.h"
 #include "policy/protocol.h"
@@ -231,6 +232,7 @@ int main(int argc, char **argv)
 		return EX_USAGE;
 	}
 	helper.reader.fd = STDIN_FILENO;
+	account_take_on(config_path);
 	confine_process();
 	reload_start(&helper.reload, config_path);
 	if (wrong) {

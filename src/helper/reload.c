@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/strbuf.h"
 #include "engine/retention.h"
+#include "helper/account.h"
 #include "helper/confine.h"
 #include "helper/kept.h"
 
@@ -100,6 +101,9 @@ static int complete_setup(
 	struct config *config = &setup->config;
 	struct store_options options;
 
+	if (account_check(config->user, error)) {
+		return -1;
+	}
 	if (reload_setup(reload)->judge && keep_places(reload, config, notice, error)) {
 		return -1;
 	}
@@ -216,7 +220,8 @@ static void load(struct reload *reload)
 	reload->unkept = usable && loaded == CONFIG_OK;
 	if (usable || (!old->judge && loaded != CONFIG_NO_MEMORY)) {
 		reload->in_force = !reload->in_force;
-		log_to(new->config.log_facility, new->config.log_path);
+		log_to(new->config.log_facility,
+		    account_check(new->config.user, &error) ? NULL : new->config.log_path);
 		drop_setup(old);
 	} else {
 		drop_setup(new);

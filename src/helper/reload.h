@@ -30,7 +30,8 @@ struct setup {
 
 #define RELOAD_TROUBLES_MAX 8
 
-/* All zero at first. A judge points into its configuration, so this must not be moved. */
+/* All zero at first. A judge points into its
+ * configuration, so this must not be moved. */
 struct reload {
 	const char *path;
 	struct setup setup[2]; /* the one in force, and room for its successor */

@@ -105,7 +105,8 @@ static void write_config(const char *name)
 	changed++;
 	check(file != NULL, "%s", test.config);
 	fprintf(file,
-	    "[global]\ndatabase = %s/%s.tdb\nstate_directory = %s\nlog_target = file:%s\n"
+	    "[global]\ndatabase = %s/%s.tdb\nstate_directory = %s\nuser = root\nlog_target = "
+	    "file:%s\n"
 	    "success_action = WARN %s\n"
 	    "[rule users]\nkey = sasl_username\nlimit = 5/hour, 9/day\n"
 	    "override = @example.com 7/hour\n",
