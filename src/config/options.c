@@ -137,6 +137,16 @@ static int check_action(const char *text, struct error *error)
 	return check_class(text, length, text[0], error);
 }
 
+/* Of an action that no rule gives: there is nothing to put in. */
+static int check_fixed_action(const char *text, struct error *error)
+{
+	struct error none;
+
+	return strchr(text, '{') && template_check(text, &none) == 0
+	    ? error_set(error, "placeholders are for the actions of rules; write it without '{'")
+	    : check_action(text, error);
+}
+
 static int check_template_action(const char *text, struct error *error)
 {
 	return template_check(text, error) ? -1 : check_action(text, error);
@@ -403,8 +413,8 @@ const struct config_option options_global[] = {
     {"database_max_size", OPTION_SIZE, GLOBAL(database_max_size), "256M"},
     {"state_directory", OPTION_TEXT, GLOBAL(state_directory), DEFAULT_STATE, check_path},
     {"user", OPTION_TEXT, GLOBAL(user), DEFAULT_USER, check_user},
-    {"on_error", OPTION_TEXT, GLOBAL(on_error), "DUNNO", check_action},
-    {"success_action", OPTION_TEXT, GLOBAL(success_action), "DUNNO", check_action},
+    {"on_error", OPTION_TEXT, GLOBAL(on_error), "DUNNO", check_fixed_action},
+    {"success_action", OPTION_TEXT, GLOBAL(success_action), "DUNNO", check_fixed_action},
     {"lock_timeout", OPTION_TIME, GLOBAL(lock_timeout_ms), "2s"},
     {"log", OPTION_WORD, GLOBAL(log), "denied", .words = log_words},
     {"log_target", OPTION_LOG_TARGET, GLOBAL(log_target), "syslog"},
