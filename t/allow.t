@@ -426,6 +426,12 @@ subtest 'usage' => sub {
     fails($t, 65, qr/there is no rule "user"/, 'limits', '--rule', 'user');
     fails($t, 65, qr/fortnight/, 'set', 'users', 'bob', '5/fortnight');
     fails($t, 65, qr/the key is missing/, 'set', 'users', '', '5/hour');
+    fails($t, 65, qr/"$_" begins or ends with a blank; write the key without it/, 'set', 'users',
+        $_, '5/hour')
+        for 'bob ', ' bob', ' ';
+    fails($t, 65, qr/"bob " begins or ends with a blank/, 'grant', '--for', '1h', 'users', 'bob ',
+        '+5');
+    fails($t, 65, qr/"bob " begins or ends with a blank/, 'unset', 'users', 'bob ');
     fails($t, 65, qr/control characters/, 'set', 'users', "a\nb", '5/hour');
     fails($t, 65, qr/\+0 grants nothing/, 'grant', '--for', '1h', 'users', 'bob', '+0');
     fails($t, 1, qr/the rule users has nothing set for "bob"$/, 'unset', 'users', 'bob');

@@ -40,6 +40,11 @@ sub configure {
         rules => $args{rules} // $rules);
     chmod 0644, $config;
     run('rm', '-rf', $folder, $elsewhere);
+    # Where the program is installed, nothing has to be made.
+    if (glob '{/usr/local,}/var/lib/policyd-ratelimit') {
+        mkdir $elsewhere or die $!;
+        chown $uid, $gid, $elsewhere;
+    }
     mkdir $folder or die $!;
     chmod 0750, $folder;
     chown $uid, $gid, $folder;
@@ -625,11 +630,13 @@ subtest 'configuration' => sub {
     chmod 0666, $config;
     my ($status, $out, $err) = check();
     is("$status$out", '78', 'everybody may write');
-    like($err, qr{\A$config: not used, because others may write it; run: chmod o-w $config\n\z},
+    like($err, qr{\A$config: not used, because others may write it; run: chmod go-w $config\n\z},
         'is said once');
-    chown 0, 1, $config;
     chmod 0664, $config;
-    finds('a group may write', "$config: mode is 0664") if $> == 0;
+    ($status, $out, $err) = check();
+    is("$status$out$err",
+        "78$config: not used, because its group may write it; run: chmod go-w $config\n",
+        'nor may its group');
     configure(rules => "[rule x]\nkey = nonsense\nlimit = 1/hour\n");
     ($status, $out, $err) = check();
     is("$status$out", '78', 'bad: the status says so, and that is all');
@@ -846,10 +853,16 @@ subtest 'what is no matter of owners' => sub {
     postfix($limit . $data, $spawn . $smtp);
     configure();
     chown $uid, $gid, $config;
-    finds('the account owns the configuration', "$config: belongs to uid $uid, not to root");
+    # ctl reads nothing of it, and says itself what repairs that.
+    my $owned = "not used, because account $uid owns it; only root may; run: chown root $config\n";
+    is_deeply([check()], [78, '', "$config: $owned"], 'the account owns the configuration');
+    chown 0, $gid, $config;
+    silent('the account owns the configuration: repaired');
+    chown $uid, 0, $config;
     chmod 0600, $config;
-    chown $uid, $gid, $config;
-    finds('and nobody else may read it', "$config: belongs to uid $uid, not to root");
+    is_deeply([check()], [78, '', "$config: $owned"], 'and nobody else may read it');
+    chown 0, -1, $config;
+    finds('then the account can not read it', "$config: $user can't read it");
     chown 0, 0, $config;
     {
         configure();

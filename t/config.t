@@ -22,8 +22,13 @@ my $option = 'not of the form OPTION = VALUE; both must be on one line';
 # One mistake a line: the file, and every message it gives.
 my @cases = (
     ["key = x\n", '1: "key" is not in a section; start one with [global] or [rule NAME]'],
-    ["[globl]\nx = y\n", '1: unknown section [globl]; one of [global] and [rule NAME]'],
-    ["[rule]\n", '1: unknown section [rule]; one of [global] and [rule NAME]'],
+    (map { ["[$_]\nx = y\n", "1: unknown section [$_], did you mean [global]?"] }
+        'globl', 'Global', 'GLOBAL', 'globals'),
+    (map { ["[$_]\nx = y\n", "1: unknown section [$_], did you mean [rule users]?"] }
+        'Rule users', 'RULE  users', 'rules users', 'rul users', 'rule:users', 
+        'rule.users', 'rule=users', 'users'),
+    (map { ["[$_]\n", "1: unknown section [$_]; one of [global] and [rule NAME]"] }
+        'rule', 'Rule', 'my rule', '', 'x' x 33),
     ["[rule a b]\n",
         q{1: "a b" is not a rule name; use 1 to 32 letters, digits, '-' or '_'}],
     ['[rule ' . 'x' x 33 . "]\n",
@@ -40,7 +45,8 @@ my @cases = (
     ["[global]\nlogs = all\n", '2: unknown option "logs", did you mean "log"?'],
     ["${rule}limits = 1/day\n", '4: unknown option "limits", did you mean "limit"?'],
     ["[global]\nfrobnicate = all\n", '2: unknown option "frobnicate" in [global]; one of database, '
-        . 'database_mode, database_max_size, user, on_error, success_action, lock_timeout, log, '
+        . 'database_mode, database_max_size, state_directory, user, on_error, success_action, '
+        . 'lock_timeout, log, '
         . 'log_target'],
     ["${rule}frobnicate = 1/day\n",
         qq{4: unknown option "frobnicate" in [rule r]; one of $rule_options}],
@@ -90,7 +96,10 @@ my @cases = (
     ["[rule r]\nkey = sender\nlimit = 10\n",
         q{3: limit: a '/' or "per" must follow the number in "10"}],
     ["[rule r]\nkey = sender\nlimit = 1/0 hours\n",
-        '3: limit: the number of units in "1/0 hours" must be 1 to 10000'],
+        '3: limit: the window of "1/0 hours" must be 1 second to 10 years, that is 1 to 87600 '
+            . 'hours'],
+    ["[rule r]\nkey = sender\ncount = bytes\nlimit = 100MB/day\n",
+        '4: limit: unknown suffix "MB", did you mean "MiB"?'],
     ["[rule r]\nkey = sender\nlimit = 1/hour 2/day\n",
         q{3: limit: "2/day" follows a limit; several are separated by ',' or '|'}],
     ["[rule r]\nkey = sender\nlimit = 1/hour, 2/60 minutes\n",
@@ -133,7 +142,7 @@ my @cases = (
         . "[rule r]\r\n  key = sender\r\n  limit: 1/h|2/d\r\n"],
     [''],
     ["[global]\n"],
-    ["${rule}action = 550 5.7.1 a;b #c \xc3\xa4 {{ {sasl_username}\n"],
+    ["${rule}action = 550 5.7.1 a;b#c \xc3\xa4 {{ {sasl_username}\n"],
 );
 for my $case (@cases) {
     my ($text, @expected) = @$case;
@@ -144,7 +153,7 @@ subtest 'effective settings' => sub {
     spew($file, <<'END');
 [rule r]
 key = sasl_domain
-limit = 5k per 60 min | 10k/14 days, 20000/2 h
+limit = 5k per 60 min | 10k/14 days, 20000/2 h, 30k/86400 seconds
 [rule b]
 key = sender
 count = bytes
@@ -152,7 +161,7 @@ strategy = fixed-window
 limit = 10240KiB/24 hours
 END
     my ($status, $out) = run(build_dir() . '/policyd-ratelimit-ctl', '-c', $file, 'config');
-    is($out =~ s/^global\.database = .*\n//r, <<'END');
+    is($out =~ s/^global\.(?:database|state_directory) = .*\n//mgr, <<'END');
 global.database_mode = 0600
 global.database_max_size = 256M
 global.user = policyd-ratelimit
@@ -162,7 +171,7 @@ global.lock_timeout = 2s
 global.log = denied
 global.log_target = syslog
 r.key = sasl_domain
-r.limit = 5000/hour, 10000/2 weeks, 20000/2 hours
+r.limit = 5000/hour, 10000/2 weeks, 20000/2 hours, 30000/day
 r.count = recipients
 r.strategy = sliding-window
 r.resolution = 12
@@ -205,6 +214,15 @@ sub becomes {
     return 0;
 }
 
+# The answer of a helper that ends after it.
+sub finished {
+    my ($t) = @_;
+    my $helper = $t->helper;
+    my $action = $helper->ask;
+    $helper->finish;
+    return $action;
+}
+
 subtest 'a bad file, and one that is repaired' => sub {
     my $t = RateTest->new;
     my %global = (global => {on_error => 'WARN broken'});
@@ -234,8 +252,120 @@ subtest 'a bad file, and one that is repaired' => sub {
     is($helper->ask, 'REJECT better', 'an absent one too leaves the last good one');
 };
 
-subtest 'a changed file for which there is no memory' => sub {
+# The copies of good configurations in a folder.
+sub kept { return glob "$_[0]/*.good" }
+
+# What is new in the log since the last call.
+sub news {
+    my ($t) = @_;
+    my $log = $t->log_text;
+    my $news = substr $log, $t->{read} // 0;
+    $t->{read} = length $log;
+    return $news;
+}
+
+subtest 'a helper that starts with a bad file uses the last good one' => sub {
+    my $t = RateTest->new;
+    mkdir "$t->{dir}/state" or die $!;
+    my %global = (global => {on_error => 'WARN broken', state_directory => "$t->{dir}/state"});
     my $good = "[rule r]\nkey = everything\nlimit = 0/hour\naction = REJECT good\n";
+    my $bad  = $good =~ s/limit/limits/r;
+    $t->configure(%global, rules => $bad);
+    is($t->helper->ask, 'WARN broken', 'there is none yet: on_error');
+    is_deeply([kept("$t->{dir}/state")], [], 'a bad one is not kept');
+
+    $t->configure(%global, rules => $good);
+    is(finished($t), 'REJECT good', 'a good one');
+    my ($kept, @more) = kept("$t->{dir}/state");
+    ok($kept && !@more && slurp($kept) eq slurp($t->{config}), 'is kept') or diag $kept;
+    is((stat $kept)[2] & 07777, 0600, 'for the account alone');
+    my $inode = (stat _)[1];
+    is(finished($t), 'REJECT good');
+    is((stat $kept)[1], $inode, 'once');
+    is($t->log_text =~ /kept/, '', 'nothing to log');
+    $t->configure(%global, rules => $good =~ s/good/later/r);
+    is(finished($t), 'REJECT later');
+    is(slurp($kept), slurp($t->{config}), 'a changed one takes its place');
+    is_deeply([glob "$t->{dir}/state/*"], [$kept], 'and leaves nothing beside it');
+
+    news($t);
+    $t->configure(%global, rules => $bad);
+    my $helper = $t->helper;
+    is($helper->ask, 'REJECT later', 'a bad one') for 1 .. 3;
+    my $news = news($t);
+    my $said = "$t->{config} is not used; the last good one is in force, which was kept as $kept";
+    is(() = $news =~ /: \Q$said\E$/gm, 1, 'the log says so, once')
+        or diag $news;
+    like($news, qr/did you mean "limit"/, 'and why');
+    like(slurp($kept), qr/later/, 'the copy stays');
+    $t->configure(%global, rules => $good =~ s/good/repaired/r);
+    ok(becomes($helper, 'REJECT repaired'), 'a good one again: taken up');
+    $helper->ask;
+    like(slurp($kept), qr/repaired/, 'and kept');
+    $t->configure(%global, rules => $good =~ s/good/later/r);
+    is(finished($t), 'REJECT later');
+
+    # Another file has its own copy.
+    my $other = "$t->{dir}/state.conf";
+    spew($other, slurp($t->{config}) =~ s/later/other/r);
+    utime 0, 0, $other;
+    ($helper = $t->helper(args => ['-c', $other]))->ask;
+    $helper->finish;
+    is(scalar(my @both = kept("$t->{dir}/state")), 2);
+    $t->configure(%global, rules => $bad);
+    is($t->helper->ask, 'REJECT later', 'two files have two copies');
+};
+
+subtest 'a kept configuration that is not to be trusted' => sub {
+    my $t = RateTest->new;
+    my %global = (global => {on_error => 'WARN broken'});
+    my $good = "[rule r]\nkey = everything\nlimit = 0/hour\naction = REJECT good\n";
+    my $start = sub {
+        $t->configure(%global, rules => $good);
+        is(finished($t), 'REJECT good', 'a good one first');
+        $t->configure(%global, rules => 'nonsense');
+        news($t);
+        return (kept($t->{dir}))[0];
+    };
+    my $kept = $start->() // die $t->log_text;
+    for my $case ([0620, 'its group'], [0602, 'others']) {
+        chmod $case->[0], $kept or die $!;
+        is($t->helper->ask, 'WARN broken', "$case->[1] may write it");
+        like(news($t), qr/\Q$kept\E: not used, because $case->[1] may write it; run: chmod go-w/);
+    }
+    $start->();
+    ok(((stat $kept)[2] & 07777) == 0600, 'it is replaced by a good one');
+    rename $kept, "$t->{dir}/elsewhere" or die $!;
+    symlink 'elsewhere', $kept or die $!;
+    is($t->helper->ask, 'WARN broken', 'a symbolic link is not followed');
+    like(news($t), qr/\Q$kept\E: can't be read: Too many levels of symbolic links/);
+    unlink $kept;
+    symlink 'victim', $kept or die $!;
+    spew("$t->{dir}/victim", 'precious');
+    $start->();
+    is(slurp("$t->{dir}/victim"), 'precious', 'nor is it written through');
+    ok(!-l $kept && slurp($kept) =~ /REJECT good/, 'but replaced');
+    spew($kept, "[rule r]\nkey = sender\n");
+    is($t->helper->ask, 'WARN broken', 'a bad copy');
+    like(news($t), qr/\Q$kept\E:1: \[rule r\] has no limit/, 'is said');
+    SKIP: {
+        skip 'needs root', 2 if $> != 0;
+        $start->();
+        chown 1, -1, $kept or die $!;
+        is($t->helper->ask, 'WARN broken', 'another account owns it');
+        like(news($t), qr/\Q$kept\E: not used, because account 1 owns it; only root may/);
+    }
+    mkdir "$t->{dir}/file" or die $!;
+    spew("$t->{dir}/file/f", '');
+    $global{global}{state_directory} = "$t->{dir}/file/f";
+    $t->configure(%global, rules => $good);
+    is(finished($t), 'REJECT good', 'no folder');
+    like(news($t), qr/\Q$t->{config}\E: can't be kept for a start with a bad one: \S+: Not a direc/,
+        'is said');
+};
+
+subtest 'a changed file for which there is no memory' => sub {
+    my $good = "[rule r]\nkey = sender\nlimit = 0/hour\naction = REJECT good\n";
     my $t = RateTest->new(rules => $good);
     my $helper = $t->helper;
     my $limit = sub { run('prlimit', '--pid', $helper->{pid}, "--as=$_[0]:") };
@@ -257,15 +387,16 @@ subtest 'a changed file for which there is no memory' => sub {
 subtest 'a file that others may write' => sub {
     my $t = RateTest->new;
     my $good = "[rule r]\nkey = everything\nlimit = 0/hour\naction = REJECT good\n";
-    # The group may: it is who the administrator says.
     my $t2 = RateTest->new(rules => $good);
     chmod 0664, $t2->{config} or die $!;
-    is($t2->helper->ask, 'REJECT good', 'one that its group may write is used');
+    is($t2->helper->ask, 'DUNNO', 'nor may its group');
+    is(($t2->ctl('config'))[2],
+        "$t2->{config}: not used, because its group may write it; run: chmod go-w $t2->{config}\n");
     $t->configure(global => {on_error => 'REDIRECT evil@example.com'}, rules => $good);
     chmod 0646, $t->{config} or die $!;
     my ($status, undef, $errors) = $t->ctl('config');
     is_deeply([$status, $errors],
-        [78, "$t->{config}: not used, because others may write it; run: chmod o-w $t->{config}\n"],
+        [78, "$t->{config}: not used, because others may write it; run: chmod go-w $t->{config}\n"],
         'ctl');
     my $helper = $t->helper;
     is($helper->ask, 'DUNNO', 'nothing in it is used, on_error neither');
@@ -276,10 +407,30 @@ subtest 'a file that others may write' => sub {
     chmod 0666, $t->{config} or die $!;
     my $end = time + 10;
     sleep 0.02 while $helper->ask eq 'REJECT good' && $t->log_text !~ /last good/ && time < $end;
-    my $said = qr/: not used, because others may write it; run: chmod o-w \Q$t->{config}\E\n/;
+    my $said = qr/: not used, because others may write it; run: chmod go-w \Q$t->{config}\E\n/;
     like($t->log_text, qr/$said.*last good one stays/,
         'a running helper says so');
     is($helper->ask, 'REJECT good', 'and keeps the last good one');
+};
+
+subtest 'a file that another account owns' => sub {
+    plan skip_all => 'needs root' if $> != 0;
+    my ($nobody, $mail) = (scalar getpwnam 'nobody', scalar getpwnam 'mail');
+    my $t = RateTest->new;
+    $t->configure(global => {on_error => 'REDIRECT evil@example.com', user => 'nobody'},
+        rules => "[rule r]\nkey = everything\nlimit = 0/hour\naction = REJECT good\n");
+    chmod 0755, $t->{dir};
+    my $only = "not used, because account $nobody owns it; only root";
+    my $run  = "may; run: chown root $t->{config}\n";
+    is(($t->ctl_as('nobody', 'config'))[0], 0, 'of root: any account uses it');
+    chown $nobody, -1, $t->{config} or die $!;
+    is(($t->ctl_as('nobody', 'config'))[0], 0, 'its own: it uses it too');
+    is_deeply([$t->ctl_as('mail', 'config')],
+        [78, '', "$t->{config}: $only or the account that runs $run"], 'that of another one: not');
+    # Otherwise the account would say what root does.
+    is_deeply([$t->ctl('config')], [78, '', "$t->{config}: $only $run"], 'nor does root');
+    is($t->helper->ask, 'DUNNO', 'a helper uses nothing of it');
+    ok(!-e $t->{logfile}, 'nor log_target');
 };
 
 subtest 'a file that is half written when a helper starts' => sub {

@@ -193,6 +193,34 @@ subtest 'files that are moved and made again under a confined helper' => sub {
         'a new configuration under the same name');
 };
 
+subtest 'the last good configuration is kept in a folder of its own' => sub {
+    my $t     = RateTest->new;
+    my $state = tempdir(DIR => '/var/tmp', CLEANUP => 1);
+    my $next  = tempdir(DIR => '/var/tmp', CLEANUP => 1);
+    my $good  = "[rule r]\nkey = everything\nlimit = deny\naction = REJECT one\n";
+    my %global = (state_directory => $state);
+    $t->configure(rules => $good, global => \%global);
+    my $helper = $t->helper;
+    $helper->ask for 1, 2;
+    like(join('', map { slurp($_) } glob "$state/*"), qr/REJECT one/, 'by a helper that starts');
+    my $take_up = sub {
+        my ($name) = @_;
+        $t->configure(rules => $good =~ s/one/$name/r, global => \%global);
+        my $end = time + 10;
+        sleep 0.02 while $helper->ask ne "REJECT $name" && time < $end;
+        is($helper->ask, "REJECT $name", "takes up $name");
+    };
+    $take_up->('two');
+    like(join('', map { slurp($_) } glob "$state/*"), qr/REJECT two/, 'and by a confined one');
+    $global{state_directory} = $next;
+    $take_up->('three');
+    is_deeply([glob "$next/*"], [], 'which can not reach another folder') if $has_landlock >= 1;
+    unlike($t->log_text, qr/kept/, 'that needs no line in the log');
+    $helper = $t->helper;
+    $helper->ask for 1, 2;
+    like(join('', map { slurp($_) } glob "$next/*"), qr/REJECT three/, 'one that starts can');
+};
+
 subtest 'a configuration behind a symbolic link that is changed' => sub {
     my $t = RateTest->new;
     # Outside the database's folder.
@@ -329,8 +357,8 @@ subtest 'no variable of the environment changes what it does' => sub {
         like($log, qr/^\+0530 /, 'but for TZ');
         $result{$run} = [\@answers, $log, [sort keys %{$t->records}], (stat $t->{database})[2]];
         is_deeply(
-            [sort map {s{.*/}{}r} glob "$t->{dir}/*"],
-            [qw(counters.tdb log policyd-ratelimit.conf)],
+            [sort map { s{.*/}{}r =~ s/[.][0-9a-f]{16}[.]/./r } glob "$t->{dir}/*"],
+            [qw(counters.tdb log policyd-ratelimit.conf policyd-ratelimit.conf.good)],
             'the same files');
     }
     is_deeply($result{$decoy}, $result{''}, 'each names a folder');

@@ -207,7 +207,7 @@ int main(int argc, char **argv)
 		confine_process();
 	}
 	if (strcmp(argv[1], "files") == 0 || strcmp(argv[1], "both") == 0) {
-		confine_files(config, data, log);
+		confine_files(config, data, data, log);
 	}
 	try_needed(argv[2], argv[3], argv[4]);
 	tell("syslog", try_connect(AF_UNIX, (struct sockaddr *)&local, sizeof(local)));

@@ -66,6 +66,8 @@ SKIP: {
 }
 
 my $readme = slurp("$source/README.md");
+unlike($readme, qr/^ +(?:[#\$] |.*\| *)?sudo /m, 'README needs no sudo');
+like($readme, qr/no `main\.cf`/, 'README says what to do about a Postfix without main.cf');
 
 # Without a timeout, mail would wait for minutes if the helper can't be started.
 my %shown = map { ($_ => slurp($_)) } glob "$source/README.md $source/doc/* "

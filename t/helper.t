@@ -4,7 +4,7 @@
 use strict;
 use warnings;
 use Test::More;
-use RateTest qw(run build_dir);
+use RateTest qw(run build_dir slurp spew);
 
 my $full = qr/^DEFER_IF_PERMIT 4\.7\.1 Limit of /;
 my $next = 0;
@@ -430,8 +430,9 @@ subtest 'success_action and log' => sub {
     $helper = $t->helper;
     $helper->ask for 1 .. 2;
     $helper->ask(sasl_username => '');
-    is(join(' ', $t->log_text =~ /NOQUEUE:.*rule=(\S+), .*status=(\w+)/g),
-        'r allowed r denied - allowed', 'all');
+    is(join(' ', $t->log_text =~ /NOQUEUE:.*recipient_count=0, (rule=\w+, )?.*status=(\w+)/g),
+        'rule=r,  allowed rule=r,  denied  allowed', 'all');
+    like($t->log_text, qr/ recipient_count=0, status=allowed\n\z/, 'no field that does not apply');
 };
 
 subtest 'ends at end of file, and never before' => sub {
@@ -445,6 +446,77 @@ subtest 'ends at end of file, and never before' => sub {
         global => {database_mode => '0640'});
     $u->helper->ask;
     is((stat $u->{database})[2] & 07777, 0640, 'as database_mode says, in spite of umask 077');
+};
+
+subtest 'a log without syslog' => sub {
+    my @hide;
+    if (-e '/dev/log') {
+        @hide = ('unshare', '-m', 'sh', '-c',
+            'mount --bind /dev/null "$(readlink -f /dev/log)" && exec "$@"', 'sh');
+        plan skip_all => 'there is a syslog, which can not be hidden' if (run(@hide, 'true'))[0];
+    }
+    my @program = (@hide, build_dir() . '/policyd-ratelimit', '-c');
+    my $rules   = "[rule r]\nkey = everything\nlimit = deny\n";
+    my $line    = qr/^\S+T\S+ policyd-ratelimit\[\d+\]: NOQUEUE: .* status=denied, .*$/m;
+    my $answer  = "action=DEFER_IF_PERMIT 4.7.1 Limit of deny reached for everything, try again in "
+        . "never\n\n";
+    for my $target ('syslog', 'file:/nonexistent/log') {
+        my $t = RateTest->new(rules => $rules, global => {log_target => $target});
+        spew("$t->{dir}/requests", RateTest::Helper::request() x 2);
+        my %in = (stdin => "$t->{dir}/requests");
+        my ($status, $out, $errors) = run(\%in, @program, $t->{config});
+        is("$status$out", "0$answer$answer", "$target: answers");
+        is(() = $errors =~ /$line/g, 2, 'lines go to stderr') or diag $errors;
+        is_deeply([run({%in, both => 1}, @program, $t->{config})], [0, "$answer$answer", ''],
+            'but not if the client would get them');
+        my $helper = $t->helper;
+        is($helper->ask . "\n\n", $answer =~ s/action=//r, 'as with spawn(8)') for 1 .. 2;
+        is_deeply([$helper->finish], ['', 0]);
+    }
+    my $t = RateTest->new(rules => $rules);
+    spew("$t->{dir}/requests", RateTest::Helper::request());
+    is_deeply([run({stdin => "$t->{dir}/requests"}, @program, $t->{config})], [0, $answer, ''],
+        'a file that can be written comes first');
+    like($t->log_text, $line);
+};
+
+subtest 'a helper that root starts' => sub {
+    plan skip_all => 'needs root' if $> != 0;
+    my $nobody = getpwnam 'nobody';
+    my $t      = RateTest->new;
+    my %global = (user => 'nobody', on_error => 'WARN broken');
+    my $rules  = "[rule r]\nkey = everything\nlimit = deny\naction = REJECT limit\n";
+    $t->configure(rules => $rules, global => \%global);
+    chown $nobody, -1, $t->{dir} or die $!;
+    my $helper = $t->helper;
+    is($helper->ask, 'REJECT limit', 'works');
+    my $status = slurp("/proc/$helper->{pid}/status");
+    like($status, qr/^Uid:(?:\t$nobody){4}$/m, 'as user, for good');
+    like($status, qr/^Groups:\t${\ (getpwnam 'nobody')[3]} ?$/m, 'with its group alone');
+    $helper->finish;
+    my %owner = map { s{.*/}{}r => (stat)[4] } grep { $_ ne $t->{config} } glob "$t->{dir}/*";
+    is_deeply([grep { $owner{$_} != $nobody } keys %owner], [], 'no file is of root')
+        or diag explain \%owner;
+    cmp_ok(keys %owner, '>=', 3, 'database, log and copy of the configuration');
+
+    unlink map {"$t->{dir}/$_"} keys %owner;
+    $global{user} = 'no-such-account';
+    $t->configure(rules => $rules, global => \%global);
+    $helper = $t->helper;
+    is($helper->ask, 'WARN broken', 'no such account: on_error') for 1, 2;
+    $helper->finish;
+    is_deeply([glob "$t->{dir}/*"], [$t->{config}], 'and no file at all');
+    SKIP: {
+        skip 'the line goes to syslog', 1 if -e '/dev/log';
+        my $program = build_dir() . '/policyd-ratelimit';
+        like((run($program, '-c', $t->{config}))[2],
+            qr/: root has started the helper, and it could not change to the account "no-such-/);
+    }
+    $global{user} = 'nobody';
+    chmod 0600, $t->{config};
+    $t->configure(rules => $rules, global => \%global);
+    $helper = $t->helper;
+    is($helper->ask, 'DUNNO', 'the account can not read the configuration, as with spawn(8)');
 };
 
 subtest 'arguments' => sub {

@@ -27,6 +27,7 @@ sub version {
 # version %04d
 [global]
 database = $t->{database}
+state_directory = $t->{dir}
 user = $user
 log = none
 success_action = WARN version %04d none

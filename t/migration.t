@@ -352,7 +352,9 @@ for my $tool (@sections) {
         ['2026-03-11 00:00:00', [message(2500, user('news@example.com'))], 'DDR']);
     decides($tool, 'mail without a login is not counted', 'UTC', [],
         ['2026-03-10 08:00:00', [message(5000, client('192.0.2.1'))], 'DDD']);
-    decides($tool, 's_key_type = domain', 'UTC', [['= sasl_username', '= sasl_domain']],
+    decides(
+        $tool, 's_key_type = domain', 'UTC',
+        [['= sasl_username', '= sasl_domain'], ['= news@example.com', '= example.com']],
         ['2026-03-10 08:00:00', [message(500, user('a@x.org'))], 'D'],
         ['2026-03-10 08:00:00', [message(500, user('b@x.org'))], 'D'],
         ['2026-03-10 08:00:00', [message(1,   user('c@x.org'))], 'R'],

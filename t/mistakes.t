@@ -18,11 +18,13 @@ my %lists   = (
     larger => 'a moving-window remembers each event, 10000 at most; for a limit above that use '
         . 'strategy = sliding-window',
     shared => 'shares one counter (ipv4_prefix, ipv6_prefix)',
+    codes  => 'contradict each other; after ',
+    comment => q(a '#' after a blank starts no comment; put comments on their own lines),
     limit  => 'a limit is COUNT/UNIT such as 100/hour, or unlimited, or deny',
     rule   => 'key, limit, count, strategy, resolution, match, override, exempt, action, mode, '
         . 'count_denied, warn_at, ipv4_prefix, ipv6_prefix, fold_case, strip_extension',
-    global => 'database, database_mode, database_max_size, user, on_error, success_action, '
-        . 'lock_timeout, log, log_target',
+    global => 'database, database_mode, database_max_size, state_directory, user, on_error, '
+        . 'success_action, lock_timeout, log, log_target',
 );
 my @mistakes = (
     ["${rule}match = sender\n",
@@ -137,7 +139,63 @@ my @mistakes = (
     ["${rule}count_deny = yes\n", q^4: unknown option "count_deny", did you mean "count_denied"?^],
     ["${rule}match = everything = x\n",
         q^4: match: unknown attribute "everything"; @known@^],
-    ["${rule}match = sender == x\n", q^4: match: "== x": the operators are = and !=^],
+    # Operators and patterns of other programs, which would silently match nothing.
+    (map {
+        my $operator = $_;
+        ["${rule}match = sender${operator}x\n",
+            '4: match: "' . $operator =~ s/ //gr . '" is not an operator; one of = and !=']
+    } '==', ' =~ ', '=~', ' !~ ', ' <= ', ' > ', ' <> ', ' ! ', ' ~= ', ' === '),
+    ["${rule}match = sender = = x\n", q^4: match: two operators before "= x"^],
+    ["${rule}match = sender = != x\n", q^4: match: two operators before "!= x"^],
+    ["${rule}match = sender = /bob/\n", q(4: match: "/bob/": regular expressions are not )
+        . q^supported; write @domain or .domain^],
+    ["${rule}match = sender = a, <bob\@x.org>\n",
+        q^4: match: "<bob@x.org>": values are not quoted; write it without < and >^],
+    ["${rule}match = sender = <>\n",
+        q^4: match: "<>": values are not quoted; write it without < and >^],
+    ["${rule}match = sender = 'bob'\n",
+        q^4: match: "'bob'": values are not quoted; write it without ' and '^],
+    ["${rule}match = sender = bob # the boss\n", q^4: @comment@^],
+    ["${rule}override = bob,carol 5/h\n",
+        q^4: override: "bob,carol" contains a ','; write a line for each pattern^],
+    ["${rule}override = bob, 5/h\n",
+        q^4: override: "bob," contains a ','; write a line for each pattern^],
+    ["${rule}override = bob: 5/h\n",
+        q^4: override: "bob:" ends in ':'; write the pattern without it^],
+    ["${rule}exempt = alice, bob:\n",
+        q^4: exempt: "bob:" ends in ':'; write the pattern without it^],
+    ["${rule}override = \"bob\" 5/h\n",
+        q^4: override: ""bob"": values are not quoted; write it without " and "^],
+    ["${rule}exempt = <bob\@x.org>\n",
+        q^4: exempt: "<bob@x.org>": values are not quoted; write it without < and >^],
+    ["${rule}override = /^bob/ 5/h\n", q(4: override: "/^bob/": regular expressions )
+        . q^are not supported; write @domain or .domain^],
+    ["${rule}override = bob 5/h # the boss\n", q^4: @comment@^],
+    ["${rule}exempt = bob\t#the boss\n", q^4: @comment@^],
+    ["[rule r]\nkey = sender_domain\nlimit = 1/hour\noverride = bob\@x.org 5/hour\n",
+        q^4: override: "bob@x.org" is an address, but the key is a domain; write x.org^],
+    ["[rule r]\nkey = everything\nlimit = 1/hour\noverride = bob 5/hour\n",
+        q^4: override: "bob" can't be the key, which is everything; change the limit^],
+    ["[rule r]\nkey = sender+client_address\nlimit = 1/hour\nexempt = bob\n",
+        q^4: exempt: "bob" is one value, but the key is a pair; write VALUE+VALUE^],
+    ["[rule r]\nkey = sendr\nlimit = 1/hour\noverride = bob 5/hour\n",
+        q^2: key: unknown attribute "sendr", did you mean "sender"?^],
+    # Actions that Postfix would change.
+    ["${rule}action = REJECT 4.7.1 no\n", q^4: action: "REJECT" and "4.7.1" @codes@REJECT, ^
+        . q^write 5.7.1^],
+    ["${rule}action = 450 5.7.1 no\n",
+        q^4: action: "450" and "5.7.1" @codes@450, write 4.7.1^],
+    ["${rule}action = 554\t4.7.1 no\n",
+        q^4: action: "554" and "4.7.1" @codes@554, write 5.7.1^],
+    ["${rule}action = defer_if_permit 5.7.1\n",
+        q^4: action: "defer_if_permit" and "5.7.1" @codes@defer_if_permit, write 4.7.1^],
+    ["[global]\non_error = DEFER  2.0.0 wait\n",
+        q^2: on_error: "DEFER" and "2.0.0" @codes@DEFER, write 4.0.0^],
+    ["[global]\non_error = DEFER 4.3.0 {key}\nsuccess_action = WARN {{\n",
+        q^2: on_error: placeholders are for the actions of rules; write it without '{'^,
+        q^3: success_action: placeholders are for the actions of rules; write it without '{'^],
+    ["${rule}action = REJECT no # for now\n", q^4: @comment@^],
+    ["[global]\ndatabase = /x # y\n", q^2: @comment@^],
     ["[rule r]\nkey = sender+client_address\nlimit = 1/hour\noverride = \@x.org 5/hour\n",
         q^4: override: "@x.org" is a domain, but the key is a pair; write VALUE+VALUE^],
     ["[rule r]\nkey = sender+client_address\nlimit = 1/hour\noverride = bob 5/hour\n",
@@ -190,6 +248,11 @@ my @mistakes = (
         q^4: match: a value is missing before or after a ','^],
     ["${rule}match = protocol_state = \@\n", q^4: match: "@" is not followed by a domain^],
     # And what is right.
+    ["${rule}action = REJECT 5.7.1 4.7.1\nmatch = sender=a#b,*\nmatch = sender != ~x\n"
+        . "strip_extension = #\nexempt = a#b\n"],
+    ["${rule}action = DEFER 5.7 and 4.7.1. no\n"], ["${rule}action = INFO 5.7.1\n"],
+    ["[rule r]\nkey = everything\nlimit = 1/hour\noverride = everything 5/hour\n"],
+    ["[rule r]\nkey = sasl_username, client_address\nlimit = 1/hour\nexempt = 2001:db8::\n"],
     ["${rule}fold_case = no\noverride = x 5/hour\noverride = X 6/hour\n"],
     ["${rule}exempt = a,b , c\nexempt = d\n"
         . "override = \@x.example unlimited\noverride=.x.example deny\n"],

@@ -34,9 +34,10 @@ sub start {
     my $text = delete $recipe{$title} // '';
     my $t    = RateTest->new;
     my %own  = (
-        database   => $t->{database},
-        log_target => "file:$t->{logfile}",
-        user       => scalar getpwuid($>),
+        database        => $t->{database},
+        state_directory => $t->{dir},
+        log_target      => "file:$t->{logfile}",
+        user            => scalar getpwuid($>),
     );
     $text =~ s/^(?:database|log_target|user)\s*=.*\n//mg;
     $text = "[global]\n$text" if $text !~ /^\[global\]$/m;

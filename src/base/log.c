@@ -8,10 +8,14 @@
 #include "base/strbuf.h"
 #include "base/clock.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,6 +34,7 @@ static const struct {
 /* libc keeps one connection to syslog for the whole process, so these are global too. */
 static char file_path[PATH_MAX];
 static int current_facility = -1;
+static bool stderr_allowed;
 
 int log_facility(const char *name)
 {
@@ -50,31 +55,58 @@ void log_to(int facility, const char *path)
 	}
 }
 
-/* Opens the file for each line: logrotate(8) may have moved it away. */
-static int write_file(const char *line)
+void log_allow_stderr(void)
+{
+	stderr_allowed = true;
+}
+
+/* Writes the line with the time and the process. Returns 0, or -1 if not all of it was written. */
+static int write_line(int fd, const char *line)
 {
 	char buffer[8192];
 	struct strbuf text;
 	char stamp[64];
 	time_t now = (time_t)(clock_now_ms() / 1000);
 	struct tm tm;
-	ssize_t written;
-	int fd;
 
-	fd = open(
-	    file_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
-	if (fd < 0) {
-		return -1;
-	}
 	localtime_r(&now, &tm);
 	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S%z", &tm);
 	strbuf_init(&text, buffer, sizeof(buffer) - 1);
 	strbuf_printf(&text, "%s " TAG "[%d]: ", stamp, (int)getpid());
 	strbuf_puts(&text, line);
 	buffer[text.length++] = '\n';
-	written = write(fd, buffer, text.length);
+	return write(fd, buffer, text.length) == (ssize_t)text.length ? 0 : -1;
+}
+
+/* Opens the file for each line: logrotate(8) may have moved it away. */
+static int write_file(const char *line)
+{
+	int fd = open(
+	    file_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+	int result;
+
+	if (fd < 0) {
+		return -1;
+	}
+	result = write_line(fd, line);
 	close(fd);
-	return written == (ssize_t)text.length ? 0 : -1;
+	return result;
+}
+
+/* Whether somebody listens: syslog(3) does not say. */
+static bool has_syslog(void)
+{
+	const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = _PATH_LOG};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	/* A socket for streams is another kind of syslog, which syslog(3) uses as well. */
+	bool found = fd >= 0 &&
+	    (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 ||
+		errno == EPROTOTYPE);
+
+	if (fd >= 0) {
+		close(fd);
+	}
+	return found;
 }
 
 void log_line(enum log_level level, const char *line)
@@ -82,6 +114,9 @@ void log_line(enum log_level level, const char *line)
 	static const int priorities[] = {LOG_ERR, LOG_WARNING, LOG_INFO};
 
 	if (file_path[0] && write_file(line) == 0) {
+		return;
+	}
+	if (stderr_allowed && !has_syslog() && write_line(STDERR_FILENO, line) == 0) {
 		return;
 	}
 	if (current_facility < 0) {

@@ -1,6 +1,6 @@
 /*
- * The log: writes lines to syslog or to a file, never to fd 1 or 2. The caller decides which
- * lines to log, and makes them printable.
+ * The log: writes lines to syslog or to a file, never to fd 1, and to fd 2 only if it is told that
+ * it may. The caller decides which lines to log, and makes them printable.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -18,7 +18,13 @@ int log_facility(const char *name);
  */
 void log_to(int facility, const char *path);
 
-/* Logs one line, given without a newline. A line that can't go to the file goes to syslog. */
+/* Lets lines that can't go anywhere else go to stderr. */
+void log_allow_stderr(void);
+
+/*
+ * Logs one line, given without a newline. A line that can't go to the file goes to syslog; if there
+ * is no syslog either, it goes to stderr, if that is allowed.
+ */
 void log_line(enum log_level level, const char *line);
 
 #endif

@@ -96,9 +96,11 @@ struct rule {
 
 /* A configuration file. It owns its strings. */
 struct config {
+	bool is_read; /* false: nothing of the file could be used */
 	char *database; /* path */
 	mode_t database_mode;
 	uint64_t database_max_size; /* bytes */
+	char *state_directory; /* path */
 	char *user;
 	char *on_error;
 	char *success_action;

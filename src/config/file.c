@@ -20,18 +20,13 @@
 
 #include <assert.h>
 #include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <ini.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define LINE_LENGTH_MAX 198 /* bytes; of inih 55 */
-#define FILE_SIZE_MAX (64 * 1024 * 1024)
-#define STAMP_NO_FILE (-1) /* a size that no file has */
 
 /* A file that is being read. */
 struct parse {
@@ -104,14 +99,20 @@ static void end_section(struct parse *parse)
 	begin_section(parse, NULL, NULL);
 }
 
-static int begin_rule(struct parse *parse, const char *name, size_t length, struct error *error)
+static bool is_rule_name(const char *name, size_t length)
 {
 	static const char allowed[] =
 	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+
+	return length > 0 && length <= CONFIG_RULE_NAME_MAX && strspn(name, allowed) >= length;
+}
+
+static int begin_rule(struct parse *parse, const char *name, size_t length, struct error *error)
+{
 	struct config *config = parse->config;
 	struct rule *rule;
 
-	if (length == 0 || length > CONFIG_RULE_NAME_MAX || strspn(name, allowed) < length) {
+	if (!is_rule_name(name, length)) {
 		return error_set(error,
 		    "\"%.*s\" is not a rule name; use 1 to %d letters, digits, '-' or '_'",
 		    (int)length, name, CONFIG_RULE_NAME_MAX);
@@ -153,6 +154,50 @@ static void trim(const char **text, size_t *length)
 	}
 }
 
+/* Whether a word is one of two others, but for letter case and a typing error. */
+static bool is_near(const char *word, size_t length, const char *right, const char *also)
+{
+	char buffer[16];
+	struct strbuf lower;
+	struct suggestion near;
+
+	strbuf_init(&lower, buffer, sizeof(buffer));
+	strbuf_add(&lower, word, length);
+	ascii_lower(buffer, lower.length);
+	suggest_init(&near, buffer, lower.length);
+	suggest_try(&near, right);
+	suggest_try(&near, also);
+	return suggest_best(&near) != NULL;
+}
+
+/* The name between the brackets is neither "global" nor "rule NAME": what was meant? */
+static int unknown_section(const char *name, size_t length, struct error *error)
+{
+	static const char separators[] = " \t:.=/\"'";
+	size_t word = strcspn(name, separators);
+	int shown = (int)(length < 60 ? length : 60);
+	const char *rest;
+	size_t size;
+
+	word = word < length ? word : length;
+	rest = name + word + strspn(name + word, separators);
+	size = rest < name + length ? strcspn(rest, " \t\"']") : 0;
+	if (size > 0 && size <= CONFIG_RULE_NAME_MAX && is_near(name, word, "rule", "rules")) {
+		return error_set(error, "unknown section [%.*s], did you mean [rule %.*s]?", shown,
+		    name, (int)size, rest);
+	}
+	if (size == 0 && is_near(name, word, "global", "globals")) {
+		return error_set(
+		    error, "unknown section [%.*s], did you mean [global]?", shown, name);
+	}
+	if (size == 0 && is_rule_name(name, length) && !is_near(name, word, "rule", "rules")) {
+		return error_set(error, "unknown section [%.*s], did you mean [rule %.*s]?", shown,
+		    name, shown, name);
+	}
+	return error_set(
+	    error, "unknown section [%.*s]; one of [global] and [rule NAME]", shown, name);
+}
+
 /* Takes a line that starts with '['. inih does not report a section without options. */
 static int take_section(struct parse *parse, const char *line, size_t length, struct error *error)
 {
@@ -179,8 +224,7 @@ static int take_section(struct parse *parse, const char *line, size_t length, st
 		return begin_rule(parse, name, size, error);
 	}
 	if (size != 6 || memcmp(name, "global", 6) != 0) {
-		return error_set(error, "unknown section [%.*s]; one of [global] and [rule NAME]",
-		    (int)(size < 60 ? size : 60), name);
+		return unknown_section(name, size, error);
 	}
 	if (parse->global_line) {
 		return error_set(error, "[global] is already in line %u", parse->global_line);
@@ -259,7 +303,7 @@ static int handle_option(void *user, const char *section, const char *name, cons
 /* Checks that inih passes the line on unchanged. */
 static int check_line(const char *line, size_t length, struct error *error)
 {
-	size_t equals;
+	size_t equals, value;
 
 	for (size_t i = 0; i < length;) {
 		uint32_t code;
@@ -289,6 +333,15 @@ static int check_line(const char *line, size_t length, struct error *error)
 		if ((isspace((unsigned char)line[i]) || i == equals) && line[i + 1] == ';') {
 			return error_set(
 			    error, "a ';' here starts a comment; put comments on their own lines");
+		}
+	}
+	/* To inih it is part of the value, which is not what was meant. */
+	value = equals + 1 + strspn(line + equals + 1, " \t");
+	for (size_t i = value + 1; i < length; i++) {
+		if (line[i] == '#' && isspace((unsigned char)line[i - 1])) {
+			return error_set(error,
+			    "a '#' after a blank starts no comment; put comments on their own "
+			    "lines");
 		}
 	}
 	return 0;
@@ -330,95 +383,28 @@ static char *next_line(char *buffer, int size, void *stream)
 	return NULL;
 }
 
-static struct config_stamp stamp_of(const struct stat *st)
-{
-	return (struct config_stamp){
-	    st->st_dev, st->st_ino, st->st_mode, st->st_size, st->st_mtim, st->st_ctim};
-}
-
-struct config_stamp config_stamp_get(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 ? stamp_of(&st) : (struct config_stamp){0};
-}
-
-static bool same_time(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
-}
-
-bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *b)
-{
-	return a->device == b->device && a->inode == b->inode && a->size == b->size &&
-	    same_time(&a->modified, &b->modified) && same_time(&a->changed, &b->changed);
-}
-
-/*
- * The contents, NUL-terminated, for the caller to free, and their stamp; NULL with errno. If the
- * file changes meanwhile, the stamp is not that of the file: it will be read again.
- */
-static char *read_file(const char *path, size_t *size, struct config_stamp *stamp)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	char *bytes = NULL;
-	struct stat st;
-	ssize_t n = -1;
-
-	if (fd < 0 || fstat(fd, &st)) {
-		goto out;
-	}
-	*stamp = stamp_of(&st);
-	if (!S_ISREG(st.st_mode) || st.st_size > FILE_SIZE_MAX) {
-		errno = S_ISREG(st.st_mode) ? EFBIG : S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
-		goto out;
-	}
-	bytes = malloc((size_t)st.st_size + 1);
-	if (bytes) {
-		n = pread(fd, bytes, (size_t)st.st_size, 0);
-	}
-	if (n < 0) {
-		free(bytes);
-		bytes = NULL;
-		goto out;
-	}
-	bytes[n] = '\0';
-	*size = (size_t)n;
-out:
-	if (fd >= 0) {
-		close(fd);
-	}
-	return bytes;
-}
-
-enum config_result config_load(const char *path, struct config *config, struct config_stamp *stamp,
-    config_report *report, void *data)
+static enum config_result load(const char *path, bool no_link, struct config *config,
+    struct config_stamp *stamp, config_report *report, void *data)
 {
 	struct parse parse = {.path = path, .config = config, .report = report, .data = data};
+	struct error error;
 	char *bytes;
 	size_t size = 0;
 
-	*stamp = config_stamp_get(path);
 	*config = (struct config){0};
+	*stamp = config_stamp_get(path);
 	if (options_init(options_global, config)) {
 		goto no_memory;
 	}
-	bytes = read_file(path, &size, stamp);
-	if (!bytes && errno == ENOMEM) {
-		goto no_memory;
-	}
+	bytes = config_source_read(path, no_link, &size, stamp, &error);
 	if (!bytes) {
-		complain(&parse, 0, "can't be read: %s", strerror(errno));
-		/* It may become readable without a change of the file. */
-		stamp->size = errno == ENOENT ? stamp->size : STAMP_NO_FILE;
+		if (error.no_memory) {
+			goto no_memory;
+		}
+		complain(&parse, 0, "%s", error.text);
 		return CONFIG_BAD;
 	}
-	if (stamp->mode & S_IWOTH) {
-		free(bytes);
-		complain(&parse, 0, "not used, because others may write it; run: chmod o-w %.400s",
-		    path);
-		return CONFIG_BAD;
-	}
+	config->is_read = true;
 	parse.next = bytes;
 	parse.end = bytes + size;
 	if (ini_parse_stream(next_line, &parse, handle_option, &parse) && !parse.mistakes &&
@@ -436,8 +422,22 @@ no_memory:
 	/* Free first: the report may need memory. */
 	config_free(config);
 	complain(&parse, 0, "out of memory");
-	stamp->size = STAMP_NO_FILE;
+	config_stamp_spoil(stamp);
 	return CONFIG_NO_MEMORY;
+}
+
+enum config_result config_load(const char *path, struct config *config, struct config_stamp *stamp,
+    config_report *report, void *data)
+{
+	return load(path, false, config, stamp, report, data);
+}
+
+enum config_result config_load_kept(
+    const char *path, struct config *config, config_report *report, void *data)
+{
+	struct config_stamp stamp;
+
+	return load(path, true, config, &stamp, report, data);
 }
 
 void config_free(struct config *config)

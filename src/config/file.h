@@ -8,19 +8,7 @@
 #define CONFIG_FILE_H
 
 #include "config/config.h"
-
-#include <stdbool.h>
-#include <sys/stat.h>
-
-/* Identifies what a file held at some time: two stamps differ if the file changed meanwhile. */
-struct config_stamp {
-	dev_t device;
-	ino_t inode;
-	mode_t mode;
-	off_t size;
-	struct timespec modified;
-	struct timespec changed;
-};
+#include "config/source.h"
 
 enum config_result {
 	CONFIG_OK,
@@ -43,12 +31,12 @@ typedef void config_report(void *data, const char *message);
 enum config_result config_load(const char *path, struct config *config, struct config_stamp *stamp,
     config_report *report, void *data);
 
+/* The same for a copy that a helper has kept: path must not be a symbolic link. */
+enum config_result config_load_kept(
+    const char *path, struct config *config, config_report *report, void *data);
+
 /* Frees what config owns, and zeroes it. */
 void config_free(struct config *config);
-
-/* The stamp of the file as it is now; all zero if it can't be read. */
-struct config_stamp config_stamp_get(const char *path);
-bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *b);
 
 /*
  * Calls emit for each option in the order of the manual, with its name, "global.OPTION" or

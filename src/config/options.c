@@ -56,14 +56,48 @@ static int check_delimiters(const char *text, struct error *error)
 	return good ? 0 : is_not(text, "a recipient_delimiter of Postfix, such as +", error);
 }
 
-/* The actions of access(5) that make sense as an answer. argument: it needs one. */
+/*
+ * The actions of access(5) that make sense as an answer. argument: it needs one. class: the first
+ * digit of an enhanced status code (RFC 3463) that may follow; 0: none does.
+ */
 static const struct {
 	const char *word;
 	bool argument;
-} actions[] = {{"BCC", true}, {"DEFER", false}, {"DEFER_IF_PERMIT", false},
-    {"DEFER_IF_REJECT", false}, {"DISCARD", false}, {"DUNNO", false}, {"FILTER", true},
-    {"HOLD", false}, {"INFO", false}, {"PREPEND", true}, {"REDIRECT", true}, {"REJECT", false},
-    {"WARN", false}};
+	char class;
+} actions[] = {{"BCC", true, 0}, {"DEFER", false, '4'}, {"DEFER_IF_PERMIT", false, '4'},
+    {"DEFER_IF_REJECT", false, '4'}, {"DISCARD", false, 0}, {"DUNNO", false, 0},
+    {"FILTER", true, 0}, {"HOLD", false, 0}, {"INFO", false, 0}, {"PREPEND", true, 0},
+    {"REDIRECT", true, 0}, {"REJECT", false, '5'}, {"WARN", false, 0}};
+
+/* The length of an enhanced status code such as 4.7.1 that a text begins with; or 0. */
+static size_t enhanced_code_length(const char *text)
+{
+	size_t length = strspn(text, "0123456789.");
+	const char *dot = strchr(text, '.');
+	const char *second = dot ? strchr(dot + 1, '.') : NULL;
+	bool good = strchr("245", text[0]) && dot == text + 1 && second && second - dot > 1 &&
+	    second < text + length - 1 &&
+	    memchr(second + 1, '.', (size_t)(text + length - second - 1)) == NULL;
+
+	return good && strchr(" \t", text[length]) ? length : 0;
+}
+
+/*
+ * Checks the code that may follow an action: Postfix would change it, and the client get an answer
+ * that nobody has written.
+ */
+static int check_class(const char *action, size_t length, char class, struct error *error)
+{
+	const char *text = action + length + strspn(action + length, " \t");
+	int code = (int)enhanced_code_length(text);
+
+	if (code == 0 || text[0] == class) {
+		return 0;
+	}
+	return error_set(error,
+	    "\"%.*s\" and \"%.*s\" contradict each other; after %.*s, write %c%.*s", (int)length,
+	    action, code, text, (int)length, action, class, code - 1, text + 1);
+}
 
 static int check_action(const char *text, struct error *error)
 {
@@ -83,7 +117,7 @@ static int check_action(const char *text, struct error *error)
 			return error_set(
 			    error, "%s needs an argument, see access(5)", actions[i].word);
 		}
-		return 0;
+		return actions[i].class ? check_class(text, length, actions[i].class, error) : 0;
 	}
 	if (length == 0 || length != strspn(text, "0123456789")) {
 		return error_set(error,
@@ -100,7 +134,17 @@ static int check_action(const char *text, struct error *error)
 	if (!argument) {
 		return error_set(error, "%.*s alone means OK to Postfix; add a text", shown, text);
 	}
-	return 0;
+	return check_class(text, length, text[0], error);
+}
+
+/* Of an action that no rule gives: there is nothing to put in. */
+static int check_fixed_action(const char *text, struct error *error)
+{
+	struct error none;
+
+	return strchr(text, '{') && template_check(text, &none) == 0
+	    ? error_set(error, "placeholders are for the actions of rules; write it without '{'")
+	    : check_action(text, error);
 }
 
 static int check_template_action(const char *text, struct error *error)
@@ -367,9 +411,10 @@ const struct config_option options_global[] = {
     {"database", OPTION_TEXT, GLOBAL(database), DEFAULT_DATABASE, check_path},
     {"database_mode", OPTION_MODE, GLOBAL(database_mode), "0600"},
     {"database_max_size", OPTION_SIZE, GLOBAL(database_max_size), "256M"},
+    {"state_directory", OPTION_TEXT, GLOBAL(state_directory), DEFAULT_STATE, check_path},
     {"user", OPTION_TEXT, GLOBAL(user), DEFAULT_USER, check_user},
-    {"on_error", OPTION_TEXT, GLOBAL(on_error), "DUNNO", check_action},
-    {"success_action", OPTION_TEXT, GLOBAL(success_action), "DUNNO", check_action},
+    {"on_error", OPTION_TEXT, GLOBAL(on_error), "DUNNO", check_fixed_action},
+    {"success_action", OPTION_TEXT, GLOBAL(success_action), "DUNNO", check_fixed_action},
     {"lock_timeout", OPTION_TIME, GLOBAL(lock_timeout_ms), "2s"},
     {"log", OPTION_WORD, GLOBAL(log), "denied", .words = log_words},
     {"log_target", OPTION_LOG_TARGET, GLOBAL(log_target), "syslog"},

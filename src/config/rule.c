@@ -80,6 +80,36 @@ static int fold_network(
 	return 0;
 }
 
+/* Refuses a pattern that no key of the rule can match. Returns -1 with the reason. */
+static int check_pattern(const struct rule *rule, const char *pattern, struct error *error)
+{
+	size_t length = strlen(pattern);
+	unsigned kinds = selector_key_kinds(rule);
+	const char *at = strchr(pattern, '@');
+
+	if (pattern_check(pattern, length, error)) {
+		return -1;
+	}
+	if (strchr(pattern, ',')) {
+		return error_set(
+		    error, "\"%s\" contains a ','; write a line for each pattern", pattern);
+	}
+	if (length > 0 && pattern[length - 1] == ':') {
+		return error_set(
+		    error, "\"%s\" ends in ':'; write the pattern without it", pattern);
+	}
+	/* If there is no key_text, the key has been reported as a mistake already. */
+	if (rule->key_text && rule->keys == 0 && strcmp(pattern, "everything") != 0) {
+		return error_set(error,
+		    "\"%s\" can't be the key, which is everything; change the limit", pattern);
+	}
+	if (kinds == 1U << KEY_DOMAIN && at && at > pattern) {
+		return error_set(error, "\"%s\" is an address, but the key is a domain; write %s",
+		    pattern, at + 1);
+	}
+	return 0;
+}
+
 /* Whether a pattern is for IP addresses: all of the rule's keys are, or some are and it is one. */
 static bool is_network(const struct rule *rule, const char *pattern)
 {
@@ -131,6 +161,9 @@ static int fold_pattern(const struct rule *rule, const struct config_key *key, c
 
 	if (is_network(rule, pattern)) {
 		return fold_network(rule, pattern, text, error);
+	}
+	if (check_pattern(rule, pattern, error)) {
+		return -1;
 	}
 	if (strchr(pattern, '/') && netaddr_read_network(pattern, length, &network) == 0) {
 		return error_set(

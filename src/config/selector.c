@@ -200,8 +200,8 @@ bool selector_fold(const struct rule *rule, const struct config_key *key, const 
 
 int selector_parse_match(struct config_match *match, const char *value, struct error *error)
 {
-	char *equals, *s, *word;
-	size_t length;
+	char *sign, *s, *word;
+	size_t size, length;
 	char stop;
 
 	*match = (struct config_match){.text = alloc_copy(value, error)};
@@ -209,14 +209,21 @@ int selector_parse_match(struct config_match *match, const char *value, struct e
 		return -1;
 	}
 	s = match->text;
-	equals = strchr(s, '=');
-	if (!equals) {
+	sign = s + strcspn(s, "=!<>~");
+	size = strspn(sign, "!<>~");
+	size += strspn(sign + size, "=<>~");
+	if (size == 0) {
 		return error_set(
 		    error, "\"%.60s\" is not ATTRIBUTE = VALUE or ATTRIBUTE != VALUE", s);
 	}
-	match->negated = equals > s && equals[-1] == '!';
+	match->negated = size == 2 && memcmp(sign, "!=", 2) == 0;
+	if (!match->negated && (size != 1 || *sign != '=')) {
+		return error_set(error,
+		    "\"%.*s\" is not an operator; one of = and !=", (int)(size < 60 ? size : 60),
+		    sign);
+	}
 	if (match->negated) {
-		equals[-1] = ' ';
+		*sign = ' ';
 	}
 	word = selector_next_word(&s, "=", &stop);
 	if (selector_find(&match->attribute, word, strlen(word))) {
@@ -231,8 +238,8 @@ int selector_parse_match(struct config_match *match, const char *value, struct e
 		}
 		match->pattern = pattern;
 		word = selector_next_word(&s, ",", &stop);
-		if (word[0] == '=') {
-			return error_set(error, "\"=%s\": the operators are = and !=", word);
+		if (word[0] == '=' || (word[0] == '!' && word[1] == '=')) {
+			return error_set(error, "two operators before \"%.60s\"", word);
 		}
 		if (!word[0] && (stop || match->patterns > 0)) {
 			return error_set(error, "a value is missing before or after a ','");

@@ -28,6 +28,12 @@ static const struct {
 
 static const char digit_bytes[] = "0123456789";
 
+/* The most units that a window may have. */
+static uint64_t units_max(enum duration_unit unit)
+{
+	return (uint64_t)(LIMIT_WINDOW_MAX_MS / duration_units[unit].ms);
+}
+
 static void window_set(struct limit_window *window, unsigned n, enum duration_unit unit)
 {
 	window->n = n;
@@ -73,6 +79,17 @@ static int parse_count(
 	if (factor == 1) {
 		*s = suffix;
 	}
+	if (digits > 0 && letters == 2 && strchr("kKmMgG", suffix[0]) && strchr("bB", suffix[1])) {
+		char unit = suffix[0] == 'k' || suffix[0] == 'K' ? 'K' : suffix[0] & 0x5f;
+
+		return count == COUNT_BYTES
+		    ? error_set(
+			  error, "unknown suffix \"%.2s\", did you mean \"%ciB\"?", suffix, unit)
+		    : error_set(error,
+			  "\"%.2s\" is for bytes, and then \"%ciB\", with count = bytes; here a "
+			  "number may end in k, M or G",
+			  suffix, unit);
+	}
 	if (digits == 0) {
 		return error_set(error,
 		    "\"%.40s\" does not start with a number; a limit is "
@@ -104,8 +121,9 @@ static int parse_one(
 {
 	const char *p = *s;
 	enum duration_unit unit;
+	const char *number;
+	size_t digits, size;
 	uint64_t n = 1;
-	size_t size;
 
 	if (parse_count(&p, count, &limit->count, error)) {
 		return -1;
@@ -119,20 +137,20 @@ static int parse_one(
 		return error_set(error, "a '/' or \"per\" must follow the number in \"%.40s\"", *s);
 	}
 	p = skip_blanks(p);
-	size = strspn(p, digit_bytes);
-	if (size > 0) {
-		if (number_parse(p, size, LIMIT_UNITS_MAX, &n) || n == 0) {
-			return error_set(error, "the number of units in \"%.40s\" must be 1 to %d",
-			    *s, LIMIT_UNITS_MAX);
-		}
-		p = skip_blanks(p + size);
-	}
+	number = p;
+	digits = strspn(p, digit_bytes);
+	p = skip_blanks(p + digits);
 	size = count_letters(p);
 	if (size == 0 || duration_unit_parse(p, size, &unit)) {
 		return error_set(error,
 		    "unknown unit \"%.*s\" in \"%.40s\"; one of second, minute, "
 		    "hour, day, week, month, year",
 		    (int)size, p, *s);
+	}
+	if (digits > 0 && (number_parse(number, digits, units_max(unit), &n) || n == 0)) {
+		return error_set(error,
+		    "the window of \"%.40s\" must be 1 second to 10 years, that is 1 to %llu %ss",
+		    *s, (unsigned long long)units_max(unit), duration_units[unit].name);
 	}
 	window_set(&limit->window, (unsigned)n, unit);
 	*s = skip_blanks(p + size);
@@ -245,16 +263,17 @@ void limit_window_format(const struct limit_window *window, struct strbuf *text)
 
 int limit_window_parse(const char *string, size_t length, struct limit_window *window)
 {
+	enum duration_unit unit = 0;
 	uint64_t n;
 
-	if (length < 2 || number_parse(string, length - 1, LIMIT_UNITS_MAX, &n) || n == 0) {
+	while (length >= 2 && unit < DURATION_UNITS &&
+	    duration_units[unit].letter != string[length - 1]) {
+		unit++;
+	}
+	if (length < 2 || unit == DURATION_UNITS ||
+	    number_parse(string, length - 1, units_max(unit), &n) || n == 0) {
 		return -1;
 	}
-	for (size_t i = 0; i < DURATION_UNITS; i++) {
-		if (duration_units[i].letter == string[length - 1]) {
-			window_set(window, (unsigned)n, (enum duration_unit)i);
-			return 0;
-		}
-	}
-	return -1;
+	window_set(window, (unsigned)n, unit);
+	return 0;
 }

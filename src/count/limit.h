@@ -18,7 +18,7 @@
 enum limit_count { COUNT_MESSAGES, COUNT_RECIPIENTS, COUNT_BYTES };
 
 #define LIMITS_MAX 8 /* windows of one rule */
-#define LIMIT_UNITS_MAX 10000 /* the N of "100/N days" */
+#define LIMIT_WINDOW_MAX_MS (INT64_C(3650) * 86400 * 1000) /* 10 years */
 #define LIMIT_COUNT_MAX 68719476735 /* 2^36-1 messages or recipients */
 #define LIMIT_BYTES_MAX 18014398509481983 /* 2^54-1 bytes */
 #define LIMIT_UNLIMITED UINT64_MAX

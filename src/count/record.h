@@ -29,7 +29,7 @@
 #define RECORD_TRANSACTIONS_MAX 64
 #define RECORD_CHARGED_MAX ((1 << 30) - 1) /* what a transaction was charged, at most */
 #define RECORD_TRANSACTION_WIDTH 52
-#define RECORD_HEADER_MAX 96
+#define RECORD_HEADER_MAX 128
 #define RECORD_CLIENT_BYTES 16
 #define RECORD_EVENTS_MAX 10000 /* the largest limit of a moving window */
 

@@ -46,6 +46,10 @@ static int check_key(const struct rule *rule, const char *key, struct error *err
 	if (!*key) {
 		return error_set(error, "the key is missing");
 	}
+	if (*key == ' ' || key[strlen(key) - 1] == ' ') {
+		return error_set(
+		    error, "\"%.60s\" begins or ends with a blank; write the key without it", key);
+	}
 	if (!source) {
 		return strcmp(key, "everything") == 0
 		    ? 0

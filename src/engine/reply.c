@@ -141,6 +141,21 @@ static void add_attribute(struct strbuf *text, const char *before,
 	add_value(text, before, policy_value(request, name), after);
 }
 
+/* Appends the rule, the key and the limit that a line is about. */
+static void add_counter(const struct verdict *verdict, struct strbuf *text)
+{
+	strbuf_printf(text, ", rule=%s", verdict->rule->name);
+	add_value(text, ", key=", verdict->key->text + verdict->key->prefix, "");
+	strbuf_printf(text, ", used=%llu/", (unsigned long long)verdict->used);
+	if (verdict->unlimited) {
+		strbuf_puts(text, "unlimited");
+	} else {
+		strbuf_printf(
+		    text, "%llu", (unsigned long long)(verdict->limit ? verdict->limit->count : 0));
+	}
+	strbuf_printf(text, ", window=%lld", window_s(verdict));
+}
+
 void reply_log_line(const struct verdict *verdict, const struct policy_request *request,
     const struct error *error, struct strbuf *text)
 {
@@ -148,6 +163,8 @@ void reply_log_line(const struct verdict *verdict, const struct policy_request *
 	const char *queue_id = policy_value(request, "queue_id");
 	const char *recipients = policy_value(request, "recipient_count");
 	int64_t wait_ms = verdict->wait_ms;
+	/* Otherwise nothing is used, and there is nothing to wait for. */
+	bool counted = verdict->rule && verdict->status != VERDICT_ERROR;
 
 	add_value(text, "", queue_id[0] ? queue_id : "NOQUEUE", "");
 	add_attribute(text, ": client=", request, "client_name", "");
@@ -156,21 +173,13 @@ void reply_log_line(const struct verdict *verdict, const struct policy_request *
 	add_attribute(text, ", sasl_username=", request, "sasl_username", "");
 	add_attribute(text, ", sender=<", request, "sender", ">");
 	add_value(text, ", recipient_count=", recipients[0] ? recipients : "0", "");
-	strbuf_puts(text, ", rule=");
-	strbuf_puts(text, verdict->rule ? verdict->rule->name : "-");
-	add_value(
-	    text, ", key=", verdict->rule ? verdict->key->text + verdict->key->prefix : "-", "");
-	strbuf_printf(text, ", used=%llu/", (unsigned long long)verdict->used);
-	if (verdict->unlimited) {
-		strbuf_puts(text, "unlimited");
-	} else {
-		strbuf_printf(
-		    text, "%llu", (unsigned long long)(verdict->limit ? verdict->limit->count : 0));
+	if (counted) {
+		add_counter(verdict, text);
 	}
-	strbuf_printf(text, ", window=%lld, status=%s", window_s(verdict), names[verdict->status]);
-	if (wait_ms == WINDOW_NEVER) {
+	strbuf_printf(text, ", status=%s", names[verdict->status]);
+	if (counted && wait_ms == WINDOW_NEVER) {
 		strbuf_puts(text, ", retry_after=never");
-	} else {
+	} else if (counted) {
 		strbuf_printf(
 		    text, ", retry_after=%lld", (long long)(wait_ms / 1000 + (wait_ms % 1000 > 0)));
 	}

@@ -105,10 +105,9 @@ struct ruleset {
 
 #define RIGHTS_READ ((uint64_t)LANDLOCK_ACCESS_FS_READ_FILE)
 #define RIGHTS_LOG ((uint64_t)(LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG))
+#define RIGHTS_KEPT (RIGHTS_READ | RIGHTS_LOG | LANDLOCK_ACCESS_FS_REMOVE_FILE)
 /* READ_DIR: to count the damaged files that were kept. */
-#define RIGHTS_DATABASE                                                                            \
-	(RIGHTS_READ | RIGHTS_LOG | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | \
-	    FS_TRUNCATE)
+#define RIGHTS_DATABASE (RIGHTS_KEPT | LANDLOCK_ACCESS_FS_READ_DIR | FS_TRUNCATE)
 
 /* The process's only ruleset, and the folders that it allows. */
 static struct {
@@ -239,26 +238,6 @@ static void allow_place(const char *path, uint64_t rights, enum above above)
 	}
 }
 
-void confine_files(const char *config, const char *database, const char *log)
-{
-	if (rules.in_force || make_ruleset()) {
-		return;
-	}
-	/* The file that TZ names can't be read later. */
-	if (getenv("TZ")) {
-		tzset();
-	}
-	allow_place(config, RIGHTS_READ, ABOVE_LINK);
-	allow_place(database, RIGHTS_DATABASE, ABOVE);
-	if (log) {
-		allow_place(log, RIGHTS_LOG, FOLDER);
-	}
-	/* The rule applies to its target. libc reads it once. */
-	allow("/etc/localtime", RIGHTS_READ);
-	rules.in_force = syscall(SYS_landlock_restrict_self, rules.fd, 0) == 0;
-	close(rules.fd);
-}
-
 static bool covers(const char *folder, uint64_t rights)
 {
 	for (size_t i = 0; i < rules.folders; i++) {
@@ -272,6 +251,37 @@ static bool covers(const char *folder, uint64_t rights)
 		}
 	}
 	return false;
+}
+
+/* Allows the folder of the kept configuration, which usually is that of the database as well. */
+static void allow_kept(const char *kept)
+{
+	char folder[PATH_MAX];
+
+	if (kept && find_folder(kept, folder) == 0 && !covers(folder, RIGHTS_KEPT)) {
+		allow_folder(folder, RIGHTS_KEPT, false);
+	}
+}
+
+void confine_files(const char *config, const char *database, const char *kept, const char *log)
+{
+	if (rules.in_force || make_ruleset()) {
+		return;
+	}
+	/* The file that TZ names can't be read later. */
+	if (getenv("TZ")) {
+		tzset();
+	}
+	allow_place(config, RIGHTS_READ, ABOVE_LINK);
+	allow_place(database, RIGHTS_DATABASE, ABOVE);
+	allow_kept(kept);
+	if (log) {
+		allow_place(log, RIGHTS_LOG, FOLDER);
+	}
+	/* The rule applies to its target. libc reads it once. */
+	allow("/etc/localtime", RIGHTS_READ);
+	rules.in_force = syscall(SYS_landlock_restrict_self, rules.fd, 0) == 0;
+	close(rules.fd);
 }
 
 /* Whether the file's folder and, if it is a symbolic link, its target's are covered. */
@@ -289,6 +299,14 @@ bool confine_reaches_database(const char *path)
 	return reaches(path, RIGHTS_DATABASE);
 }
 
+bool confine_reaches_kept(const char *path)
+{
+	char folder[PATH_MAX];
+
+	/* If the folder is missing, that is the fault to report. */
+	return !rules.in_force || find_folder(path, folder) != 0 || covers(folder, RIGHTS_KEPT);
+}
+
 bool confine_reaches_log(const char *path)
 {
 	return reaches(path, RIGHTS_LOG);
@@ -296,14 +314,21 @@ bool confine_reaches_log(const char *path)
 
 #else
 
-void confine_files(const char *config, const char *database, const char *log)
+void confine_files(const char *config, const char *database, const char *kept, const char *log)
 {
 	(void)config;
 	(void)database;
+	(void)kept;
 	(void)log;
 }
 
 bool confine_reaches_database(const char *path)
+{
+	(void)path;
+	return true;
+}
+
+bool confine_reaches_kept(const char *path)
 {
 	(void)path;
 	return true;

@@ -24,14 +24,15 @@ void confine_process(void);
 /*
  * Restricts the process for good to these files: for reading, those in config's folder and the
  * time zone; for reading and writing, those in database's folder and its parent, so that the
- * folder can be removed and made again; for writing, those in log's folder, unless log is NULL. If
- * a path is a symbolic link, the folder of its target is included. Only the first successful call
- * has an effect.
+ * folder can be removed and made again, and those in kept's folder; for writing, those in log's
+ * folder. kept and log may be NULL. If a path is a symbolic link, the folder of its target is
+ * included, except of kept. Only the first successful call has an effect.
  */
-void confine_files(const char *config, const char *database, const char *log);
+void confine_files(const char *config, const char *database, const char *kept, const char *log);
 
 /* Whether confine_files has left the path of a file accessible. True if it is not in force. */
 bool confine_reaches_database(const char *path);
+bool confine_reaches_kept(const char *path);
 bool confine_reaches_log(const char *path);
 
 #endif

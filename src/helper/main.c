@@ -11,6 +11,7 @@
 #include "config/file.h"
 #include "engine/judge.h"
 #include "engine/reply.h"
+#include "helper/account.h"
 #include "helper/confine.h"
 #include "helper/reload.h"
 #include "policy/protocol.h"
@@ -21,6 +22,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -140,25 +142,41 @@ static void serve(struct helper *helper)
 			return;
 		}
 		compact_if_due(helper);
+		reload_keep(&helper->reload);
 	}
+}
+
+static bool is_same_file(int a, int b)
+{
+	struct stat first, second;
+
+	return fstat(a, &first) == 0 && fstat(b, &second) == 0 && first.st_dev == second.st_dev &&
+	    first.st_ino == second.st_ino;
 }
 
 /*
  * spawn(8) ties fd 2 to the client's socket as well: Postfix would take a stray byte from a library
- * for an answer. Descriptors that are closed are opened on /dev/null, so that none of our files
- * gets their numbers.
+ * for an answer. Otherwise, as from a shell or a supervisor, it is for the log if there is no
+ * other. Descriptors that are closed are opened on /dev/null, so that none of our files gets their
+ * numbers.
  */
 static void secure_descriptors(void)
 {
+	bool has_stderr = fcntl(STDERR_FILENO, F_GETFD) >= 0;
 	int fd = open("/dev/null", O_RDWR);
 
 	while (fd >= 0 && fd < STDERR_FILENO) {
 		fd = dup(fd);
 	}
+	if (has_stderr &&
+	    (isatty(STDERR_FILENO) ||
+		(!is_same_file(STDERR_FILENO, STDIN_FILENO) &&
+		    !is_same_file(STDERR_FILENO, STDOUT_FILENO)))) {
+		log_allow_stderr();
+	} else if (fd > STDERR_FILENO) {
+		dup2(fd, STDERR_FILENO);
+	}
 	if (fd > STDERR_FILENO) {
-		if (!isatty(STDERR_FILENO)) {
-			dup2(fd, STDERR_FILENO);
-		}
 		close(fd);
 	}
 }
@@ -214,6 +232,7 @@ int main(int argc, char **argv)
 		return EX_USAGE;
 	}
 	helper.reader.fd = STDIN_FILENO;
+	account_take_on(config_path);
 	confine_process();
 	reload_start(&helper.reload, config_path);
 	if (wrong) {

@@ -9,8 +9,11 @@
 #include "base/clock.h"
 #include "base/strbuf.h"
 #include "engine/retention.h"
+#include "helper/account.h"
 #include "helper/confine.h"
+#include "helper/kept.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,6 +102,9 @@ static int complete_setup(
 	struct config *config = &setup->config;
 	struct store_options options;
 
+	if (account_check(config->user, error)) {
+		return -1;
+	}
 	if (reload_setup(reload)->judge && keep_places(reload, config, notice, error)) {
 		return -1;
 	}
@@ -121,9 +127,39 @@ static int complete_setup(
 	return setup->judge ? 0 : error_no_memory(error);
 }
 
-/* Logs why the file is not used: again if it has changed, and as other trouble. */
-static void log_failure(struct reload *reload, char *mistakes, bool changed)
+/*
+ * Replaces the configuration of a bad file by the last good one, if there is one to be used: then
+ * path is where it is kept. Otherwise it is empty, and *mistakes may get another line.
+ */
+static bool load_kept(const struct reload *reload, struct config *config, char path[PATH_MAX],
+    struct strbuf *mistakes)
 {
+	struct config_stamp stamp;
+	struct config kept;
+
+	if (kept_path(config->state_directory, reload->path, path) == 0) {
+		stamp = config_stamp_get(path);
+		if (stamp.inode != 0 &&
+		    config_load_kept(path, &kept, add_mistake, mistakes) == CONFIG_OK) {
+			config_free(config);
+			*config = kept;
+			return true;
+		}
+		if (stamp.inode != 0) {
+			config_free(&kept);
+		}
+	}
+	path[0] = '\0';
+	return false;
+}
+
+/*
+ * Logs why the file is not used, and what is in its place: again if it has changed, and as other
+ * trouble. kept is where the configuration in force is kept; empty: it is not from there.
+ */
+static void log_failure(struct reload *reload, char *mistakes, const char *kept, bool changed)
+{
+	char text[RELOAD_LINE_MAX];
 	char *line;
 
 	while ((line = strsep(&mistakes, "\n")) && *line) {
@@ -133,12 +169,30 @@ static void log_failure(struct reload *reload, char *mistakes, bool changed)
 			reload_log(reload, LOG_LEVEL_ERROR, line);
 		}
 	}
-	if (changed) {
-		reload_log(reload, LOG_LEVEL_ERROR,
-		    reload_setup(reload)->judge
-			? "the changed configuration is not used; the last good one stays in force"
-			: "no usable configuration; every request is answered on_error");
+	if (!changed) {
+		return;
 	}
+	if (!reload_setup(reload)->judge) {
+		reload_log(reload, LOG_LEVEL_ERROR,
+		    "no usable configuration; every request is answered on_error");
+	} else if (kept[0]) {
+		snprintf(text, sizeof(text),
+		    "%s is not used; the last good one is in force, which was kept as %s",
+		    reload->path, kept);
+		reload_log(reload, LOG_LEVEL_ERROR, text);
+	} else {
+		reload_log(reload, LOG_LEVEL_ERROR,
+		    "the changed configuration is not used; the last good one stays in force");
+	}
+}
+
+/* Leaves accessible what a good configuration names. */
+static void confine(const struct reload *reload, const struct config *config)
+{
+	char kept[PATH_MAX];
+	bool fits = kept_path(config->state_directory, reload->path, kept) == 0;
+
+	confine_files(reload->path, config->database, fits ? kept : NULL, config->log_path);
 }
 
 static void load(struct reload *reload)
@@ -147,35 +201,40 @@ static void load(struct reload *reload)
 	struct setup *new = &reload->setup[!reload->in_force];
 	struct config_stamp before = reload->stamp;
 	/* Static, so that a start without mistakes touches no memory for them. */
-	static char lines[MISTAKES_MAX];
+	static char lines[MISTAKES_MAX], kept[PATH_MAX];
 	char line[RELOAD_LINE_MAX];
 	struct strbuf notice, mistakes;
 	enum config_result loaded;
 	struct error error;
-	bool good;
+	bool usable;
 
 	strbuf_init(&notice, line, sizeof(line));
 	strbuf_init(&mistakes, lines, sizeof(lines));
+	kept[0] = '\0';
 	loaded = config_load(reload->path, &new->config, &reload->stamp, add_mistake, &mistakes);
-	good = loaded == CONFIG_OK;
-	if (good && complete_setup(reload, new, &notice, &error)) {
-		good = false;
+	usable = loaded == CONFIG_OK ||
+	    (loaded == CONFIG_BAD && !old->judge &&
+		load_kept(reload, &new->config, kept, &mistakes));
+	if (usable && complete_setup(reload, new, &notice, &error)) {
+		usable = false;
 		strbuf_printf(&mistakes, "%s: %s\n", reload->path, error.text);
 		/* Try again soon, even if the file does not change any more. */
-		reload->stamp.size = -1;
+		config_stamp_spoil(&reload->stamp);
 	}
-	if (good) {
-		confine_files(reload->path, new->config.database, new->config.log_path);
+	if (usable) {
+		confine(reload, &new->config);
 	}
-	if (good || (!old->judge && loaded != CONFIG_NO_MEMORY)) {
+	reload->unkept = usable && loaded == CONFIG_OK;
+	if (usable || (!old->judge && loaded != CONFIG_NO_MEMORY)) {
 		reload->in_force = !reload->in_force;
-		log_to(new->config.log_facility, new->config.log_path);
+		log_to(new->config.log_facility,
+		    account_check(new->config.user, &error) ? NULL : new->config.log_path);
 		drop_setup(old);
 	} else {
 		drop_setup(new);
 	}
-	if (!good) {
-		log_failure(reload, lines, !config_stamp_same(&before, &reload->stamp));
+	if (!usable || loaded != CONFIG_OK) {
+		log_failure(reload, lines, kept, !config_stamp_same(&before, &reload->stamp));
 	} else if (notice.length > 0) {
 		reload_log(reload, LOG_LEVEL_WARNING, line);
 	}
@@ -240,6 +299,30 @@ void reload_recheck(struct reload *reload)
 	}
 	if (is_settled(reload, now_ms)) {
 		load(reload);
+	}
+}
+
+void reload_keep(struct reload *reload)
+{
+	char kept[PATH_MAX], line[RELOAD_LINE_MAX];
+	struct error error;
+	int failed;
+
+	if (!reload->unkept) {
+		return;
+	}
+	reload->unkept = false;
+	if (kept_path(reload_setup(reload)->config.state_directory, reload->path, kept)) {
+		failed = error_set(&error, "state_directory is too long");
+	} else {
+		/* A folder that a changed configuration names is for processes that start. */
+		failed = confine_reaches_kept(kept) &&
+		    kept_save(kept, reload->path, &reload->stamp, &error);
+	}
+	if (failed && reload_is_news(reload, error.text)) {
+		snprintf(line, sizeof(line), "%s: can't be kept for a start with a bad one: %s",
+		    reload->path, error.text);
+		reload_log(reload, LOG_LEVEL_WARNING, line);
 	}
 }
 

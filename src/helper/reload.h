@@ -1,7 +1,7 @@
 /*
  * The configuration that the helper works by: loads it, takes up a changed file, and keeps the
- * last good configuration in memory while the file is bad or can't be taken up. Logs mistakes in
- * the file. Does not judge requests.
+ * last good configuration in memory while the file is bad or can't be taken up, and a copy of it on
+ * disk, for a helper that starts meanwhile. Logs mistakes in the file. Does not judge requests.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -30,13 +30,15 @@ struct setup {
 
 #define RELOAD_TROUBLES_MAX 8
 
-/* All zero at first. A judge points into its configuration, so this must not be moved. */
+/* All zero at first. A judge points into its
+ * configuration, so this must not be moved. */
 struct reload {
 	const char *path;
 	struct setup setup[2]; /* the one in force, and room for its successor */
 	unsigned in_force;
 	struct transaction_memo *memo; /* what the process knows, whatever the configuration */
 	struct config_stamp stamp; /* of the file that was read last, good or bad */
+	bool unkept; /* the file is good, and may differ from the copy that is kept */
 	struct config_stamp seen; /* of a changed file that has not been read yet */
 	int64_t seen_ms;
 	int64_t checked_ms;
@@ -48,9 +50,9 @@ struct reload {
 };
 
 /*
- * Loads the file at path, and confines the process to the files that a good one names. If the
- * file was written within the last 300 ms, it may be incomplete: waits for up to 300 ms. path is
- * used until reload_stop.
+ * Loads the file at path, or if that is bad, the copy of the last good one, and confines the
+ * process to the files that it names. If the file was written within the last 300 ms, it may be
+ * incomplete: waits for up to 300 ms. path is used until reload_stop.
  */
 void reload_start(struct reload *reload, const char *path);
 
@@ -60,6 +62,9 @@ void reload_start(struct reload *reload, const char *path);
  * What reload_setup returned before is invalid afterwards.
  */
 void reload_recheck(struct reload *reload);
+
+/* Keeps a copy of a good file that was taken up. Cheap if it was done already. */
+void reload_keep(struct reload *reload);
 
 /* The setup in force; never NULL. */
 const struct setup *reload_setup(const struct reload *reload);

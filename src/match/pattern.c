@@ -10,6 +10,25 @@
 #include <string.h>
 #include <strings.h>
 
+int pattern_check(const char *text, size_t length, struct error *error)
+{
+	static const char first[] = "\"'</";
+	static const char last[] = "\"'>/";
+	const char *quote = length > 1 ? strchr(first, text[0]) : NULL;
+	int shown = (int)(length < 60 ? length : 60);
+
+	if (!quote || text[length - 1] != last[quote - first]) {
+		return 0;
+	}
+	if (*quote == '/') {
+		return error_set(error,
+		    "\"%.*s\": regular expressions are not supported; write @domain or .domain",
+		    shown, text);
+	}
+	return error_set(error, "\"%.*s\": values are not quoted; write it without %c and %c",
+	    shown, text, *quote, text[length - 1]);
+}
+
 int pattern_parse(
     struct pattern *pattern, const char *text, size_t length, bool address, struct error *error)
 {
@@ -24,6 +43,8 @@ int pattern_parse(
 		}
 		pattern->kind = PATTERN_NETWORK;
 		return netaddr_parse_network(text, length, &pattern->network, error);
+	} else if (pattern_check(text, length, error)) {
+		return -1;
 	} else if (memchr(text, '*', length)) {
 		return error_set(error, "\"%.*s\": '*' must stand alone; write @domain or .domain",
 		    (int)(length < 60 ? length : 60), text);

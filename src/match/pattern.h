@@ -37,6 +37,12 @@ struct pattern {
 int pattern_parse(
     struct pattern *pattern, const char *text, size_t length, bool address, struct error *error);
 
+/*
+ * Refuses a text that other programs take for a quoted value or a regular expression: here it would
+ * silently match nothing. Returns 0, or -1 with the reason.
+ */
+int pattern_check(const char *text, size_t length, struct error *error);
+
 /* Whether a value of length bytes matches. */
 bool pattern_match(const struct pattern *pattern, const char *value, size_t length);
 

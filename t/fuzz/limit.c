@@ -29,9 +29,9 @@ static void check_limit(const struct limit *limit, enum limit_count count)
 	struct limit_window window;
 
 	must(limit->count <= max, "a count over the most");
-	must(limit->window.n >= 1 && limit->window.n <= LIMIT_UNITS_MAX, "n %u", limit->window.n);
-	must(limit->window.length_ms >= 1000, "a window of %lld ms",
-	    (long long)limit->window.length_ms);
+	must(limit->window.n >= 1, "n %u", limit->window.n);
+	must(limit->window.length_ms >= 1000 && limit->window.length_ms <= LIMIT_WINDOW_MAX_MS,
+	    "a window of %lld ms", (long long)limit->window.length_ms);
 	strbuf_init(&text, buffer, sizeof(buffer));
 	limit_format(limit, count, &text);
 	must(text.size == sizeof(buffer), "\"%s\" was cut", buffer);

@@ -61,9 +61,11 @@ static void take_layout(struct input *input, struct record_layout *layout)
 	}
 	for (unsigned i = 0; i < layout->windows; i++) {
 		char name[16];
-		int length = snprintf(name, sizeof(name), "%u%c",
-		    (unsigned)(1 + input_number(input, 2) % LIMIT_UNITS_MAX),
-		    "smhdwMy"[input_byte(input) % 7]);
+		unsigned n = (unsigned)input_number(input, 2);
+		unsigned unit = input_byte(input) % DURATION_UNITS;
+		int64_t most = LIMIT_WINDOW_MAX_MS / duration_units[unit].ms;
+		int length =
+		    snprintf(name, sizeof(name), "%u%c", 1 + n % (unsigned)most, "smhdwMy"[unit]);
 
 		must(limit_window_parse(name, (size_t)length, &layout->window[i]) == 0, "%s", name);
 	}
@@ -453,7 +455,8 @@ static void check_record(const struct record *record, char *bytes, size_t size, 
 		    (unsigned long long)then, (unsigned long long)now);
 		must(plan->now_ms >= record->stamp_ms || now >= then, "back: %llu became %llu",
 		    (unsigned long long)then, (unsigned long long)now);
-		must(record_layout_window(&record->layout, &record->layout.window[i]) >= 0, "no such window");
+		must(record_layout_window(&record->layout, &record->layout.window[i]) >= 0,
+		    "no such window");
 	}
 	counter_is_alive(&later);
 	if (orderly) {

@@ -111,6 +111,7 @@ sub configure {
     write_file($self->config_path, <<"END" . ($self->{config} // ''));
 [global]
 database = ${\$self->database_path}
+state_directory = $dir/policy
 user = nobody
 log = all
 log_target = file:${\$self->helper_log_path}

@@ -111,10 +111,11 @@ sub new {
 sub configure {
     my ($self, %args) = @_;
     my %global = (
-        database   => $self->{database},
-        user       => scalar getpwuid($>),
-        log        => 'all',
-        log_target => "file:$self->{logfile}",
+        database        => $self->{database},
+        state_directory => $self->{dir},
+        user            => scalar getpwuid($>),
+        log             => 'all',
+        log_target      => "file:$self->{logfile}",
         %{$args{global} // {}},
     );
     my $text = "[global]\n" . join '', map {"$_ = $global{$_}\n"} sort keys %global;

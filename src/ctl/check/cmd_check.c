@@ -30,9 +30,6 @@ static void check_config_file(struct check *check)
 	const char *path = check->config_path;
 	const char *quoted = check_quote(check, path);
 	const char *closed = files_closed_folder(check, path);
-	/* The owner of a file may give himself any permission. */
-	const char *repair = check_text(
-	    check, "run: chown 0:+%u %s && chmod 0640 %s", (unsigned)user->pw_gid, quoted, quoted);
 	const char *folder = dirname(check_text(check, "%s", path));
 	const char *user_name = check->ctl->config.user;
 	/* A copy elsewhere. Of the default place, only the administrator knows one. */
@@ -58,22 +55,11 @@ static void check_config_file(struct check *check)
 	if (stat(path, &st)) {
 		return;
 	}
-	if (check->by_root && st.st_uid != 0) {
-		check_finding(check,
-		    "%s: belongs to uid %u, not to root: whoever takes over that account can lift "
-		    "the limits; %s",
-		    path, (unsigned)st.st_uid, repair);
-	} else if (files_lack(check, R_OK, path, &st)) {
+	if (files_lack(check, R_OK, path, &st)) {
 		check_finding(check,
 		    "%s: %s can't read it: every request gets the answer of on_error; run: chgrp "
 		    "+%u %s && chmod g+r %s",
 		    path, user_name, (unsigned)user->pw_gid, quoted, quoted);
-	}
-	if ((st.st_mode & S_IWGRP) && st.st_gid != 0) {
-		check_finding(check,
-		    "%s: mode is %04o: accounts other than its owner can change the limits; run: "
-		    "chmod go-w %s",
-		    path, st.st_mode & 07777, quoted);
 	}
 }
 
@@ -164,9 +150,8 @@ static int check_all(struct check *check)
 	struct stat st;
 	int status;
 
-	/* config_load does not read a file that others can write: its user, say, is not known. */
-	if (check->ctl->config_is_bad && stat(check->config_path, &st) == 0 &&
-	    (st.st_mode & S_IWOTH)) {
+	/* Nothing is known of a file that was not read; its user, say. */
+	if (!check->ctl->config.is_read && stat(check->config_path, &st) == 0) {
 		return EX_CONFIG;
 	}
 	check_config(check);

@@ -63,9 +63,7 @@ static void test_lines(void **state)
 	    {"[ global ] # c\n" RULE "[rule\ts] ; c\nkey: sender\nlimit=1/hour", ""},
 	    {"\n\nlog = all\n",
 		"3: \"log\" is not in a section; start one with [global] or [rule NAME]\n"},
-	    {"[globl]\nany = thing\n",
-		"1: unknown section [globl]; one of [global] and [rule "
-		"NAME]\n"},
+	    {"[globl]\nany = thing\n", "1: unknown section [globl], did you mean [global]?\n"},
 	    {"[global]\nlg = all\n", "2: unknown option \"lg\", did you mean \"log\"?\n"},
 	    {RULE "limt = 2/hour\n", "4: unknown option \"limt\", did you mean \"limit\"?\n"},
 	    {RULE "limit = 2/hour\n",
@@ -80,8 +78,7 @@ static void test_lines(void **state)
 		"4: limit: \"x\" does not start with a number; a limit is COUNT/UNIT such as "
 		"100/hour, or unlimited, or deny\n"
 		"6: log: \"x\" is not none, denied or all\n"},
-	    {RULE "exempt = a\n\nexempt = b, a\n",
-		"6: exempt: \"a\" already has an override\n"},
+	    {RULE "exempt = a\n\nexempt = b, a\n", "6: exempt: \"a\" already has an override\n"},
 	};
 
 	(void)state;
@@ -115,14 +112,33 @@ static void test_global_of_bad_file(void **state)
 
 static void test_unusable(void **state)
 {
+	static const struct {
+		mode_t mode;
+		const char *who;
+	} modes[] = {{0602, "others"}, {0620, "its group"}, {0664, "its group"}, {0666, "others"}};
 	char complaint[300];
 
 	(void)state;
 	write_file("", 0);
-	check(chmod(path, 0602) == 0, "chmod");
-	snprintf(complaint, sizeof(complaint),
-	    "not used, because others may write it; run: chmod o-w %s\n", path);
-	check_load("0602", CONFIG_BAD, complaint);
+	for (size_t i = 0; i < COUNT_OF(modes); i++) {
+		check(chmod(path, modes[i].mode) == 0, "chmod");
+		snprintf(complaint, sizeof(complaint),
+		    "not used, because %s may write it; run: chmod go-w %s\n", modes[i].who, path);
+		check_load(modes[i].who, CONFIG_BAD, complaint);
+	}
+	if (geteuid() == 0) {
+		check(chmod(path, 0600) == 0 && chown(path, 12345, 0) == 0 &&
+			chmod(directory, 0711) == 0,
+		    "chown");
+		snprintf(complaint, sizeof(complaint),
+		    "not used, because account 12345 owns it; only root may; run: chown root %s\n",
+		    path);
+		check_load("another owner", CONFIG_BAD, complaint);
+		check(seteuid(12345) == 0, "another account");
+		check_load("its own", CONFIG_OK, "");
+		check(seteuid(0) == 0, "root again");
+		check(chown(path, 0, 0) == 0, "chown");
+	}
 	unlink(path);
 	check_load("absent", CONFIG_BAD, "can't be read: No such file or directory\n");
 	check(mkdir(path, 0700) == 0, "mkdir");

@@ -101,13 +101,14 @@ static void test_complaints(void **state)
 		"3: exempt: \"@a\" is a domain, but the key is a pair; write VALUE+VALUE\n"},
 	    {"key = client_address\nlimit = 1/hour\nipv4_prefix = 24\nexempt = 192.0.2.0/25\n"
 	     "exempt = a\n",
-		"4: exempt: \"192.0.2.0/25\" is part of a /24 that shares one counter (ipv4_prefix, "
+		"4: exempt: \"192.0.2.0/25\" is part of a /24 that shares one counter "
+		"(ipv4_prefix, "
 		"ipv6_prefix)\n"
 		"5: exempt: \"a\" is not an IP address or network\n"},
 	    {"key = sender\nlimit = 1/m,1/h,1/d,1/w,1/2d,1/3d,1/4d,1/5d\noverride = a 1/6d\n",
 		"3: override: with those of the rule more than 8 windows\n"},
 	    {"key = sender\nlimit = 1/hour\nmatch = size == 1\n",
-		"3: match: \"== 1\": the operators are = and !=\n"},
+		"3: match: \"==\" is not an operator; one of = and !=\n"},
 	    {"key = sender\nlimit = 1/hour\nmatch = size = 1\nmatch = protocol_state = VRFY\n",
 		"4: match: the rule can never apply: recipients are counted in RCPT, DATA and "
 		"END-OF-MESSAGE\n"},
@@ -172,8 +173,7 @@ static void test_overrides(void **state)
 		make_good_rule(&rule, options);
 		strbuf_init(&text, buffer, sizeof(buffer));
 		override = rule_find_override(&rule, key, strlen(key));
-		limits_format(
-		    override ? &override->limits : &rule.limits, rule.count, &text);
+		limits_format(override ? &override->limits : &rule.limits, rule.count, &text);
 		check_string(buffer, cases[i].limits, options);
 		rule_free(&rule);
 	}

@@ -188,7 +188,7 @@ static void test_match_errors(void **state)
 	    {"= x", "an attribute is missing; " SENDS OTHERS},
 	    {"sendr = x", "unknown attribute \"sendr\", did you mean \"sender\"?"},
 	    {"everything = x", "unknown attribute \"everything\"; " SENDS OTHERS},
-	    {"sender == x", "\"== x\": the operators are = and !="},
+	    {"sender == x", "\"==\" is not an operator; one of = and !="},
 	    {"sender = a,,b", "a value is missing before or after a ','"},
 	    {"sender = a,", "a value is missing before or after a ','"},
 	    {"sender = ,a", "a value is missing before or after a ','"},

@@ -68,7 +68,9 @@ static void test_windows(void **state)
 	    {"7gib per 2 weeks", B, 1, {{UINT64_C(7) << 30, 2, UNIT_WEEK}}},
 	    {"68719476735/day", M, 1, {{LIMIT_COUNT_MAX, 1, UNIT_DAY}}},
 	    {"18014398509481983/day", B, 1, {{LIMIT_BYTES_MAX, 1, UNIT_DAY}}},
-	    {"1/10000 years", M, 1, {{1, 10000, UNIT_YEAR}}},
+	    {"1/10 years", M, 1, {{1, 10, UNIT_YEAR}}},
+	    {"150/86400 seconds", M, 1, {{150, 86400, UNIT_SECOND}}},
+	    {"1/315360000 s", M, 1, {{1, 315360000, UNIT_SECOND}}},
 	};
 	struct limits limits;
 	struct error error;
@@ -174,8 +176,18 @@ static void test_errors(void **state)
 		{"100/M", "100/3 M"}},
 	    {"unknown unit \"hou\" in \"%s\"; one of second, minute, hour, day, week, month, year",
 		M, {"100/hou", "100 per hou,"}},
-	    {"the number of units in \"%s\" must be 1 to 10000", M,
-		{"1/0 hours", "1/10001 hours", "1/18446744073709551617 s"}},
+	    {"the window of \"%s\" must be 1 second to 10 years, that is 1 to 87600 hours", M,
+		{"1/0 hours", "1/87601 hours"}},
+	    {"the window of \"%s\" must be 1 second to 10 years, that is 1 to 315360000 seconds", M,
+		{"1/315360001 s", "1/18446744073709551617 s"}},
+	    {"the window of \"%s\" must be 1 second to 10 years, that is 1 to 10 years", M,
+		{"1/11 years"}},
+	    {"unknown suffix \"MB\", did you mean \"MiB\"?", B, {"100MB/day"}},
+	    {"unknown suffix \"kb\", did you mean \"KiB\"?", B, {"1kb/h"}},
+	    {"unknown suffix \"gB\", did you mean \"GiB\"?", B, {"1/h, 1gB/d"}},
+	    {"\"MB\" is for bytes, and then \"MiB\", with count = bytes; here a number may end in "
+	     "k, M or G",
+		R, {"100MB/day"}},
 	    {"the number in \"%s\" is too large, the most is 68719476735", M,
 		{"68719476736/day", "18446744073709551617/day", "69G/day", "68719477k/day"}},
 	    {"the number in \"%s\" is too large, the most is 18014398509481983", B,
@@ -272,7 +284,8 @@ static void test_round_trip(void **state)
 		uint64_t max = (count == COUNT_BYTES ? LIMIT_BYTES_MAX : LIMIT_COUNT_MAX) / factor;
 		uint64_t few = (1 + random_below(&seed, 9)) * (i % 5 ? 1000 : 1024);
 		uint64_t number = i % 3 && few < max ? few : 1 + random_below(&seed, max);
-		unsigned n = 1 + (unsigned)random_below(&seed, LIMIT_UNITS_MAX);
+		int64_t most = LIMIT_WINDOW_MAX_MS / duration_units[i % 7].ms;
+		unsigned n = 1 + (unsigned)random_below(&seed, (uint64_t)most);
 		struct limit limit = {number * factor, {.n = i % 2 ? 1 : n, .unit = i % 7}};
 		struct limits limits;
 		struct error error = {""};
@@ -300,7 +313,11 @@ static void test_window_names(void **state)
 	    {"3w", 21 * DAY},
 	    {"1M", 30 * DAY},
 	    {"1y", 365 * DAY},
-	    {"10000y", 3650000 * DAY},
+	    {"10y", 3650 * DAY},
+	    {"11y", 0},
+	    {"86400s", DAY},
+	    {"315360000s", 3650 * DAY},
+	    {"315360001s", 0},
 	    {"", 0},
 	    {"h", 0},
 	    {"1", 0},

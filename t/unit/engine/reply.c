@@ -213,9 +213,13 @@ static void test_log_line(void **state)
 	verdict = (struct verdict){.status = VERDICT_ERROR};
 	check_line(&verdict, &error,
 	    "NOQUEUE: client=[], sasl_method=, sasl_username=, sender=<jo@x>, recipient_count=0, "
-	    "rule=-, key=-, used=0/0, window=0, status=error, retry_after=0, "
-	    "reason=no room?for ?it, \"jo\"",
+	    "status=error, reason=no room?for ?it, \"jo\"",
 	    "error");
+	verdict.status = VERDICT_ALLOWED;
+	check_line(&verdict, NULL,
+	    "NOQUEUE: client=[], sasl_method=, sasl_username=, sender=<jo@x>, recipient_count=0, "
+	    "status=allowed",
+	    "no rule applies");
 	config_free(&config);
 }
 

@@ -64,14 +64,21 @@ static void allow_memory(unsigned long count)
 /* Of confine.c, which would close the files of the next test to this process. */
 static bool reachable = true;
 
-void confine_files(const char *config, const char *database, const char *log)
+void confine_files(const char *config, const char *database, const char *kept, const char *log)
 {
 	(void)config;
 	(void)database;
+	(void)kept;
 	(void)log;
 }
 
 bool confine_reaches_database(const char *path)
+{
+	(void)path;
+	return reachable;
+}
+
+bool confine_reaches_kept(const char *path)
 {
 	(void)path;
 	return reachable;
@@ -98,10 +105,12 @@ static void write_config(const char *name)
 	changed++;
 	check(file != NULL, "%s", test.config);
 	fprintf(file,
-	    "[global]\ndatabase = %s/%s.tdb\nlog_target = file:%s\nsuccess_action = WARN %s\n"
+	    "[global]\ndatabase = %s/%s.tdb\nstate_directory = %s\nuser = root\nlog_target = "
+	    "file:%s\n"
+	    "success_action = WARN %s\n"
 	    "[rule users]\nkey = sasl_username\nlimit = 5/hour, 9/day\n"
 	    "override = @example.com 7/hour\n",
-	    test.path, name, test.log, name);
+	    test.path, name, test.path, test.log, name);
 	fclose(file);
 	/* Old enough to be complete, and newer than the last one. */
 	check(utimensat(AT_FDCWD, test.config, times, 0) == 0, "times of %s", test.config);
