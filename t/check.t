@@ -41,7 +41,7 @@ sub configure {
     chmod 0644, $config;
     run('rm', '-rf', $folder, $elsewhere);
     # Where the program is installed, nothing has to be made.
-    if (glob '{/usr/local,}/var/lib/policyd-ratelimit') {
+    if (grep { -d } glob "{/usr/local,}/var/lib/policyd-ratelimit") {
         mkdir $elsewhere or die $!;
         chown $uid, $gid, $elsewhere;
     }
