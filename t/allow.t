@@ -513,9 +513,7 @@ subtest 'accounts' => sub {
     is(($t->ctl('load', "$t->{dir}/none"))[0], 65, 'FILE that is not there');
     is(($t->ctl('load', $t->{dir}))[0], 65, 'FILE that is a folder');
 
-    chown 0, 0, $t->{database};
     ask($t->helper, 'users', 'bob');
-    chown @nobody, $t->{database};
     chmod 0644, $t->{database};
     my @read = (['limits'], ['dump'], ['explain', 'policy_context=users', 'sasl_username=bob']);
     is_deeply([($t->ctl_as('mail', @$_))[0, 2]], [0, ''],
