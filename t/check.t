@@ -36,6 +36,7 @@ chmod 0755, $helper;
 sub configure {
     my (%args) = @_;
     $t->configure(global => {user => $user, database => $database, log => 'none',
+        state_directory => $folder,
         %{$args{global} // {}}},
         rules => $args{rules} // $rules);
     chmod 0644, $config;
@@ -49,6 +50,13 @@ sub configure {
     chmod 0750, $folder;
     chown $uid, $gid, $folder;
     return;
+}
+
+# Another folder that the account can use.
+sub usable {
+    mkdir "$dir/usable";
+    chown $uid, $gid, "$dir/usable";
+    return "$dir/usable";
 }
 
 my $spawn  = "policyd-ratelimit unix - n n - 0 spawn user=$user argv=$helper -c $config\n";
@@ -115,7 +123,7 @@ sub repair {
 sub write_line {
     my ($where, $service, $write) = @_;
     my ($name) = $write =~ /^(\S+)/;
-    my $is_global = $name =~ /^(?:database|user$|log_target)/;
+    my $is_global = $name =~ /^(?:database|state_directory|user$|log_target)/;
     my $file = $is_global ? $config : $where;
     my $text = slurp($file);
     $write =~ s/argv=(\S+)/'argv=' . (-x $1 ? $1 : $helper)/e;
@@ -701,6 +709,14 @@ subtest 'database' => sub {
     configure();
     chmod 0550, $folder;
     finds('the account may not', "$folder: $user can't write to the folder") if $> == 0;
+    my $state = "$dir/state/policyd-ratelimit";
+    mkdir "$dir/state";
+    configure(global => {state_directory => $state});
+    finds('no state_directory', "$state: $user can't keep the last good configuration there");
+    chown 0, 0, $state;
+    finds("a state_directory of root's", "$state: $user can't keep") if $> == 0;
+    configure(global => {state_directory => $dir});
+    finds('a state_directory of somebody else', "$dir: $user can't keep") if $> == 0;
     database(global => {database_mode => '0640'});
     chmod 0600, $database;
     finds('mode', "$database: mode is 0600, not database_mode: accounts that should read it can't");
@@ -836,7 +852,7 @@ subtest 'what is not the program\'s own' => sub {
         finds('a file of somebody', "$home/counters.tdb: belongs to uid 1, as its folder");
     });
     untouched('a closed folder above', "$dir/lib", sub {
-        configure();
+        configure(global => {state_directory => usable()});
         chmod 0700, "$dir/lib";
         finds('a closed folder above', "$dir/lib: $user can't enter it");
         chmod 0755, "$dir/lib";
@@ -905,7 +921,7 @@ SKIP: {
     }
 SKIP: {
         skip 'no name spaces', 1 if (run('unshare', '-m', 'true'))[0] != 0;
-        configure();
+        configure(global => {state_directory => usable()});
         finds_in_space('a read-only folder',
             "mount --bind '$folder' '$folder' && mount -o remount,bind,ro '$folder'",
             "$folder: $user can't write to the folder, which is on a read-only");
@@ -945,7 +961,11 @@ subtest 'the log' => sub {
     silent('neither log nor counters');
     configure(global => {log => 'denied'});
     my $own = IO::Socket::UNIX->new(Peer => '/dev/log', Type => SOCK_DGRAM);
-    $t->configure(global => {user => $user, database => $database, log_target => 'syslog'},
+    $t->configure(
+        global => {
+            user => $user, database => $database, state_directory => $folder,
+            log_target => 'syslog'
+        },
         rules => $rules);
     chmod 0644, $config;
     if ($own) {

@@ -252,6 +252,33 @@ static bool check_file(struct check *check, const struct stat *st)
 	return true;
 }
 
+/* Where the last good configuration is kept, if not beside the counter file. */
+static void check_state(struct check *check, const char *counters)
+{
+	const char *folder = check->ctl->config.state_directory;
+	const char *owner = check->ctl->config.user;
+	const char *quoted = check_quote(check, folder);
+	const char *repair;
+	struct stat st;
+
+	if (strcmp(folder, counters) == 0 || files_can_use(check, folder)) {
+		return;
+	}
+	if (files_can_make(check, folder)) {
+		repair = check_text(check, "run: install -d -o %s -m 0750 %s", owner, quoted);
+	} else if (stat(folder, &st) == 0 && S_ISDIR(st.st_mode) &&
+	    files_are_own(check, folder, &st)) {
+		repair = check_text(
+		    check, "run: chown %s %s && chmod u+rwx,o-w %s", owner, quoted, quoted);
+	} else {
+		repair = check_text(check, "write: state_directory = %s", counters);
+	}
+	check_finding(check,
+	    "%s: %s can't keep the last good configuration there: after a mistake in the file, new "
+	    "processes answer on_error; %s",
+	    folder, owner, repair);
+}
+
 int database_check(struct check *check)
 {
 	const char *path = check->ctl->config.database;
@@ -263,6 +290,7 @@ int database_check(struct check *check)
 	if (!check_folder(check, folder, &own)) {
 		return 0;
 	}
+	check_state(check, folder);
 	if (stat(path, &st)) {
 		/* The helper will create it. */
 		if (errno == ENOENT || errno == ENOTDIR) {
