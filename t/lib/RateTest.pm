@@ -44,7 +44,8 @@ sub spew {
 sub run {
     my %how = ref $_[0] ? %{+shift} : ();
     my (@command) = @_;
-    my $dir = tempdir(CLEANUP => 1);
+    # Removed at the end of the function: a test may run thousands of commands.
+    my $dir = File::Temp->newdir;
     my $pid = fork() // die "fork: $!";
     if ($pid == 0) {
         open STDIN, '<', $how{stdin} // '/dev/null' or POSIX::_exit(99);
