@@ -471,7 +471,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct input input = {data, size};
 	struct record record = {.header_length = 0};
 	struct error error = {""};
-	struct plan plan;
+	struct plan plan = {.flags = 0};
 	char *bytes;
 	int result;
 
