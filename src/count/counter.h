@@ -54,8 +54,8 @@ void counter_take_back(struct record *record, char *bytes, int64_t at_ms, uint64
 void counter_deny(struct record *record, const uint8_t client[RECORD_CLIENT_BYTES]);
 
 /*
- * Empties the counter; its denials stay. Of transactions it is known what they were charged, but
- * not that it was paid.
+ * Empties the counter; its denials stay. Transactions keep what they were charged, but no longer
+ * count as paid.
  */
 void counter_reset(struct record *record);
 

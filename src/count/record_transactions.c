@@ -209,8 +209,8 @@ void record_forget_payments(struct record *record)
 }
 
 /*
- * A transaction of version 2 has a hash of the request whose lowest bit says that it was denied.
- * Of bytes it does not say how many were charged, and never when.
+ * In version 2, a transaction has a hash of its last request. The lowest bit of the hash is set if
+ * that request was denied. The time of a charge is not stored, nor is the number of bytes charged.
  */
 static void convert_transaction(
     const struct record *old, const char *p, char to[RECORD_TRANSACTION_WIDTH])

@@ -32,7 +32,7 @@ static void check_config_file(struct check *check)
 	const char *closed = files_closed_folder(check, path);
 	const char *folder = dirname(check_text(check, "%s", path));
 	const char *user_name = check->ctl->config.user;
-	/* A copy elsewhere. Of the default place, only the administrator knows one. */
+	/* If the file is in the default place, only the administrator knows a better one. */
 	const char *move = strcmp(path, DEFAULT_CONFIG) == 0
 	    ? "make another folder for it"
 	    : check_text(check, "run: install -o root -g +%u -m 0640 %s " DEFAULT_CONFIG,

@@ -281,11 +281,11 @@ file_operation compact_run; /* data: struct compaction */
 bool compact_is_due(const struct file *file);
 
 /*
- * scan.c: calls visit for every record that can be recognised anywhere in the first size bytes
- * of lock_fd, in the order of the keys, with copies that visit may change. Of one key there may
- * be several: copies from before a record was moved, or from a TDB transaction. What the disk
- * can't read counts as zeros. Needs room for a copy of the file: path is its name, which is free
- * again when the scan begins.
+ * scan.c: calls visit for every record that can be recognised anywhere in the first size bytes of
+ * lock_fd, in the order of the keys, with copies that visit may change. A key may come several
+ * times: with copies from before a record was moved, or from a TDB transaction. What the disk can't
+ * read counts as zeros. Needs room for a copy of the file: path is its name, which is free again
+ * when the scan begins.
  *
  * 0; -1: the copy can't be made or written, or memory is short. visit may have been called then.
  */
