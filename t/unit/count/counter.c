@@ -4,6 +4,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#include "record.h"
 #include "unit.h"
 
 #include "base/error.h"
@@ -19,18 +20,6 @@
 #define NEVER WINDOW_NEVER
 
 static const char *const headers[] = {"3 f m8 1h,1d", "3 s12 m8 1h,1d", "3 m20 m8 1h,1d"};
-
-static char bytes[65536];
-
-/* Writes the record and reads it again, as the next request would. */
-static void write_and_read(struct record *record)
-{
-	struct error error = {""};
-
-	record_write(record, bytes);
-	check(record_read(record, bytes, record_size(&record->layout), &error) == 0, "%s",
-	    error.text);
-}
 
 /* One step after the other: what is used and the wait for cost more, before the charge. */
 static void test_windows(void **state)

@@ -4,6 +4,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#include "record.h"
 #include "unit.h"
 
 #include "base/error.h"
@@ -12,18 +13,6 @@
 #define START_MS INT64_C(1705312800000) /* 2024-01-15 10:00 UTC */
 #define MINUTE INT64_C(60000)
 #define HOUR (60 * MINUTE)
-
-static char bytes[65536];
-
-/* Writes the record and reads it again, as the next request would. */
-static void write_and_read(struct record *record)
-{
-	struct error error = {""};
-
-	record_write(record, bytes);
-	check(record_read(record, bytes, record_size(&record->layout), &error) == 0, "%s",
-	    error.text);
-}
 
 /*
  * A request of a transaction is a letter and the digit of its connection; an END-OF-MESSAGE of
